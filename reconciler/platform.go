@@ -1,0 +1,244 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Platform is a platform repository, evaluated: what the organisation wants.
+type Platform struct {
+	Settings     Settings
+	Teams        map[string]Team
+	Environments map[string]Environment
+	Blueprints   map[string]Blueprint
+	Services     map[string]Service
+	Requests     map[string]Request
+}
+
+// Document is what every team, environment, blueprint, service and request
+// carries beside its typed fields.
+type Document struct {
+	// JSON is the complete evaluated document, defaults included: what policies see.
+	JSON json.RawMessage `json:"-"`
+	// Position is the document's opening in the file that declares it.
+	Position Position `json:"-"`
+}
+
+// Settings is the document `platform`. Its fields mirror #Platform of the schema.
+type Settings struct {
+	Title    string `json:"title"`
+	Owner    string `json:"owner"`
+	Engine   string `json:"engine"`
+	Currency string `json:"currency"`
+	Guards   Guards `json:"guards"`
+	Rollout  struct {
+		Stages      []string `json:"stages"`
+		MaxParallel int      `json:"maxParallel"`
+		MaxFailures int      `json:"maxFailures"`
+	} `json:"rollout"`
+	Policy struct {
+		Overrides map[string]Override `json:"overrides"`
+		Waivers   []Waiver            `json:"waivers"`
+		Providers []string            `json:"providers"`
+	} `json:"policy"`
+	Intervals struct {
+		Poll  Interval `json:"poll"`
+		Drift Interval `json:"drift"`
+		Retry Interval `json:"retry"`
+	} `json:"intervals"`
+	Limits struct {
+		Parallel int      `json:"parallel"`
+		RunTime  Interval `json:"runTime"`
+	} `json:"limits"`
+	Document `json:"-"`
+}
+
+// Guards limits deletion.
+type Guards struct {
+	MaxDeletes        int `json:"maxDeletes"`        // per revision
+	MaxDeletesPerHour int `json:"maxDeletesPerHour"` // over all revisions
+	Release           []struct {
+		Request string `json:"request"`
+		Reason  string `json:"reason"`
+	} `json:"release"`
+}
+
+// Override changes the level of a built-in rule to "warn" or "off".
+type Override struct {
+	Level  string `json:"level"`
+	Reason string `json:"reason"`
+}
+
+// Waiver lets one blueprint break one built-in rule.
+type Waiver struct {
+	Rule      string `json:"rule"`
+	Blueprint string `json:"blueprint"`
+	Reason    string `json:"reason"`
+}
+
+// Team is a group of people who own services.
+type Team struct {
+	Name    string   `json:"name"`
+	Title   string   `json:"title"`
+	Lead    string   `json:"lead"`
+	Members []string `json:"members"`
+	OnCall  string   `json:"onCall"`
+	Channel string   `json:"channel"`
+	Budget  *float64 `json:"budget"` // a month; nil means none was set
+
+	Document `json:"-"`
+}
+
+// Environment is a place where infrastructure runs.
+type Environment struct {
+	Name      string                     `json:"name"`
+	Stage     string                     `json:"stage"`
+	Providers map[string]json.RawMessage `json:"providers"` // arguments by the provider's local name
+	Backend   Backend                    `json:"backend"`
+
+	Document `json:"-"`
+}
+
+// Backend tells where the state of an environment's units is kept.
+type Backend struct {
+	Type   string                     `json:"type"`
+	Config map[string]json.RawMessage `json:"config,omitempty"`
+}
+
+// Production is the stage that must not break.
+const Production = "production"
+
+// Blueprint is a golden path, without its Terraform: that is in Folder.
+type Blueprint struct {
+	Name         string            `json:"name"`
+	Title        string            `json:"title"`
+	Description  string            `json:"description"`
+	Outputs      map[string]Output `json:"outputs"`
+	Environments []string          `json:"environments"`
+	Lifetime     *struct {
+		Default Interval `json:"default"`
+		Max     Interval `json:"max"`
+	} `json:"lifetime"`
+	Stateful []string `json:"stateful"`
+	Rollout  *struct {
+		MaxParallel int `json:"maxParallel"`
+		MaxFailures int `json:"maxFailures"`
+	} `json:"rollout"`
+
+	// Folder holds the blueprint's files, such as "blueprints/postgres".
+	Folder string `json:"-"`
+	// Inputs are the fields of its #Inputs by name, with the type that each
+	// needs in Terraform.
+	Inputs map[string]Input `json:"-"`
+
+	Document `json:"-"`
+}
+
+// Output is a value that a blueprint hands out.
+type Output struct {
+	Type        string `json:"type"`
+	Sensitive   bool   `json:"sensitive"`
+	Description string `json:"description"`
+}
+
+// Input is a field of a blueprint's #Inputs.
+type Input struct {
+	// Type is the Terraform type that accepts every allowed value, in
+	// Terraform's own notation: string, number, bool, list(T), map(T),
+	// object({a=T,b=optional(T)}) or any.
+	Type     string   `json:"type"`
+	Optional bool     `json:"optional"` // may be absent, having no default
+	Position Position `json:"position"`
+}
+
+// Service is something that a team runs or publishes.
+type Service struct {
+	Name      string   `json:"name"`
+	Title     string   `json:"title"`
+	Owner     string   `json:"owner"`
+	Type      string   `json:"type"`
+	Lifecycle string   `json:"lifecycle"`
+	Tier      int      `json:"tier"` // 1 to 4; 0 means none was set
+	OnCall    string   `json:"onCall"`
+	DependsOn []string `json:"dependsOn"`
+	Aliases   []string `json:"aliases"`
+
+	Document `json:"-"`
+}
+
+// Request asks for the infrastructure of one blueprint.
+type Request struct {
+	Name        string                     `json:"name"`
+	Blueprint   string                     `json:"blueprint"`
+	Service     string                     `json:"service"`
+	Environment string                     `json:"environment"`
+	Inputs      map[string]json.RawMessage `json:"inputs"`
+	Expires     string                     `json:"expires"` // a day, or empty
+	Protect     bool                       `json:"protect"`
+	Suspend     *struct {
+		Reason string `json:"reason"`
+	} `json:"suspend"`
+	Replace      bool     `json:"replace"`
+	RenamedFrom  string   `json:"renamedFrom"`
+	ShareWith    []string `json:"shareWith"`
+	AllowDestroy *struct {
+		Resources []string `json:"resources"`
+		Reason    string   `json:"reason"`
+	} `json:"allowDestroy"`
+	Cost struct {
+		Monthly float64 `json:"monthly"`
+	} `json:"cost"`
+
+	Document `json:"-"`
+}
+
+// Ref names another request's output.
+type Ref struct {
+	Request string `json:"request"`
+	Output  string `json:"output"`
+}
+
+// Reference returns the output that an input's value names, and whether it
+// names one: {"from": {"request": …, "output": …}}.
+func Reference(value json.RawMessage) (Ref, bool) {
+	if !strings.HasPrefix(strings.TrimSpace(string(value)), "{") {
+		return Ref{}, false
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(value, &fields) != nil || len(fields) != 1 || fields["from"] == nil {
+		return Ref{}, false
+	}
+	var ref Ref
+	if json.Unmarshal(fields["from"], &ref) != nil || ref.Request == "" || ref.Output == "" {
+		return Ref{}, false
+	}
+	return ref, true
+}
+
+// Interval is a length of time written as "30s", "10m", "24h" or "30d".
+type Interval time.Duration
+
+// UnmarshalJSON reads the schema's #Interval and #Days.
+func (i *Interval) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil {
+			return fmt.Errorf("read interval %q: %w", text, err)
+		}
+		*i = Interval(time.Duration(n) * 24 * time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("read interval %q: %w", text, err)
+	}
+	*i = Interval(d)
+	return nil
+}

@@ -1,0 +1,102 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Heads are the tips of the two branches; empty where a branch does not exist.
+type Heads struct {
+	Tracked string
+	Status  string
+}
+
+// ErrConflict reports that the status branch moved between fetch and push. The
+// caller fetches, rebuilds and tries again.
+var ErrConflict = errors.New("the status branch moved")
+
+// Source is where the platform repository lives.
+type Source interface {
+	// Fetch brings both branches up to date and returns their tips. A fetch
+	// that brings nothing new costs one round trip.
+	Fetch(ctx context.Context) (Heads, error)
+	// Revision returns what is known of a fetched commit.
+	Revision(ctx context.Context, commit string) (Revision, error)
+	// Tree returns the content of a fetched commit.
+	Tree(ctx context.Context, commit string) (*Tree, error)
+	// Authentic tells whether the commit carries a valid signature of this
+	// host's key; false where the host has no key.
+	Authentic(ctx context.Context, commit string) (bool, error)
+	// Publish makes one commit on the status branch, whose tip on the remote is
+	// expected to be parents[0] (no parents: no branch yet). The new tree is
+	// that of base ("" means empty) with the edits. It returns ErrConflict when
+	// the branch is elsewhere; nothing was published then.
+	Publish(ctx context.Context, base string, parents []string, edits []Edit, message string) (string, error)
+}
+
+// Edit changes one path of a tree.
+type Edit struct {
+	Path string
+	// Content is the new content of the file; nil removes the path, a folder with all below it.
+	Content []byte
+	// TreeAt, where set, puts the folder of another commit at Path: "COMMIT:FOLDER".
+	TreeAt string
+}
+
+// Evaluator turns a tree into a platform: CUE.
+type Evaluator interface {
+	// Evaluate returns the platform with everything that could be evaluated and
+	// all violations of the revision at once. A document with violations of its
+	// own is absent from the platform and named in a violation. The error tells
+	// that evaluation itself could not be done.
+	Evaluate(ctx context.Context, tree *Tree) (*Platform, []Violation, error)
+	// Locate returns the position of a field of the document in the file that declares it,
+	// or the document's own where the field is not written there.
+	Locate(tree *Tree, document Position, kind, name string, path []string) Position
+}
+
+// Inspector reads a blueprint's code: HCL.
+type Inspector interface {
+	// Inspect parses the folder of a blueprint. Violations carry positions.
+	Inspect(tree *Tree, blueprint Blueprint) (Module, []Violation)
+}
+
+// Judge applies the rules: OPA.
+type Judge interface {
+	// Judge returns what the rules say of one input. An error means that no
+	// verdict was reached, which denies.
+	Judge(ctx context.Context, input Subject) ([]Violation, error)
+	// Bundle is what a run needs to judge its plan by the same rules.
+	Bundle() json.RawMessage
+}
+
+// Runner renders units and runs them: Terraform.
+type Runner interface {
+	// Render returns what Pave adds to the blueprint for this unit.
+	Render(Unit) (Rendering, error)
+	// Engine returns the engine that the settings name, found on this host.
+	Engine(ctx context.Context, name string) (Engine, error)
+	// Start starts a run in a process of its own and returns at once.
+	Start(ctx context.Context, job Job) (Running, error)
+	// Unfinished returns the runs of this repository that were started by
+	// anyone and not yet forgotten.
+	Unfinished() ([]Running, error)
+}
+
+// Running is a run that was started.
+type Running interface {
+	Job() Job
+	// Wait returns the result once the run's process has ended, Unknown where
+	// it left none. It returns early, with an error, only when ctx ends.
+	Wait(ctx context.Context) (Result, error)
+	// Stop asks the run to end before its apply, or to interrupt it.
+	Stop() error
+	// Forget removes what the run left, after its result was recorded.
+	Forget() error
+}
+
+func sprintCounts(add, change, destroy int) string {
+	return fmt.Sprintf("+%d ~%d -%d", add, change, destroy)
+}

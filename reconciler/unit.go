@@ -1,0 +1,185 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Module is a blueprint's Terraform, read but never run.
+type Module struct {
+	// Files are what Terraform is given, with paths relative to the blueprint's
+	// folder: all of it but CUE, tests, the README and the lock file.
+	Files []File
+	// Digest changes exactly when a file of Files does.
+	Digest string
+	// Lock is the committed .terraform.lock.hcl; nil where there is none.
+	Lock []byte
+	// Providers are the local names of the providers that the root module requires.
+	Providers []string
+	// Sensitive holds the variables that are declared sensitive.
+	Sensitive map[string]bool
+	// DeclaresPave tells whether the module declares `variable "pave"` itself.
+	DeclaresPave bool
+	// Facts is what policies see of the code, as input.blueprint.module.
+	Facts json.RawMessage
+}
+
+// Unit is one request with all that it refers to: one root module, one state.
+type Unit struct {
+	Request     Request
+	Service     Service
+	Environment Environment
+	Blueprint   Blueprint
+	Module      Module
+}
+
+// Name is the unit's identity: the request's name.
+func (u Unit) Name() string { return u.Request.Name }
+
+// Rendering is what Pave adds to a blueprint's folder for one unit. It is a
+// pure function of the unit.
+type Rendering struct {
+	// Generated is the content of pave.tf.json: backend, providers, the
+	// variable `pave` and its output. It is constant but for the backend.
+	Generated []byte `json:"generated"`
+	// Variables is the content of terraform.tfvars.json, without the inputs
+	// that come from other units.
+	Variables map[string]json.RawMessage `json:"variables"`
+	// References are the inputs that come from other units.
+	References map[string]Ref `json:"references,omitempty"`
+	// Address says where the unit's state is: backend type, configuration and
+	// key, as one line without secrets.
+	Address string `json:"address"`
+}
+
+// Engine is the program that runs blueprints.
+type Engine struct {
+	Name    string `json:"name"`    // terraform or tofu
+	Path    string `json:"path"`    // absolute
+	Version string `json:"version"` // such as 1.11.4
+}
+
+// State is one state of Terraform, as it was seen last.
+type State struct {
+	Address string `json:"address,omitempty"`
+	Lineage string `json:"lineage,omitempty"`
+	Serial  uint64 `json:"serial,omitempty"`
+}
+
+// Job is one run, complete and serialisable: the process that carries it out
+// needs nothing else from Pave. It holds no secret.
+type Job struct {
+	ID       string `json:"id"`   // unique among all runs of a host
+	Unit     string `json:"unit"` // the request's name
+	Mode     Walk   `json:"mode"`
+	Destroy  bool   `json:"destroy,omitempty"`
+	Revision string `json:"revision"`
+	// Fingerprint identifies what this job gives Terraform; it is returned in
+	// the result, after the provider lock is known.
+	Fingerprint string `json:"fingerprint"`
+
+	Engine    Engine            `json:"engine"`
+	Module    map[string][]byte `json:"module"` // files by path relative to the root module
+	Lock      []byte            `json:"lock,omitempty"`
+	Rendering Rendering         `json:"rendering"`
+	// Upstream tells how to read the outputs that References name, by request.
+	Upstream map[string]Upstream `json:"upstream,omitempty"`
+	// Environment is whose credentials the run gets.
+	Environment string `json:"environment"`
+	// Recorded is the state at the unit's last apply. Where it names a lineage
+	// the run refuses an empty state and every other lineage.
+	Recorded State `json:"recorded"`
+	// Policy is what the judge of plans needs, opaque to everyone else.
+	Policy json.RawMessage `json:"policy,omitempty"`
+	// Timeout bounds each step of the run.
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Upstream is another unit whose outputs a run uses.
+type Upstream struct {
+	// Outputs are the recorded outputs that are not sensitive.
+	Outputs map[string]json.RawMessage `json:"outputs,omitempty"`
+	// Generated and Backend locate its state, where a sensitive output is needed.
+	Generated []byte `json:"generated,omitempty"`
+	State     State  `json:"state"`
+	// Engine reads it.
+	Environment string `json:"environment,omitempty"`
+}
+
+// Walk is the mode of a walk: how far it goes.
+type Walk string
+
+// The modes.
+const (
+	Converge Walk = "converge" // plan, judge, apply, record
+	Preview  Walk = "preview"  // plan and judge at a revision that is not tracked
+	Observe  Walk = "observe"  // plan at the applied revision: what differs is drift
+)
+
+// Outcome says how a run ended.
+type Outcome string
+
+// The outcomes. Drift, no change and a missing approval are results, not errors.
+const (
+	Unchanged        Outcome = "unchanged"         // the plan was empty
+	Changed          Outcome = "changed"           // preview or observe: the plan is not empty
+	Applied          Outcome = "applied"           // everything planned was done
+	Destroyed        Outcome = "destroyed"         // nothing of the unit is left
+	AwaitingApproval Outcome = "awaiting-approval" // the plan needs an approval; nothing was done
+	DeniedByPolicy   Outcome = "denied"            // the plan breaks a rule; nothing was done
+	PlanFailed       Outcome = "plan-failed"       // nothing was done
+	ApplyFailed      Outcome = "apply-failed"      // part of the plan may have been done
+	StateLost        Outcome = "state-lost"        // the recorded state is empty or another one; nothing was done
+	NotOwned         Outcome = "not-owned"         // the state carries no ownership record of this unit; nothing was done
+	Interrupted      Outcome = "interrupted"       // asked to stop before the apply; nothing was done
+	Unknown          Outcome = "unknown"           // the run died; what it did must be observed
+)
+
+// Result is what a run found and did. No text in it holds a secret.
+type Result struct {
+	ID      string  `json:"id"`
+	Unit    string  `json:"unit"`
+	Outcome Outcome `json:"outcome"`
+	// Message is one line for people: the engine's error with secrets masked,
+	// or empty.
+	Message    string      `json:"message,omitempty"`
+	Violations []Violation `json:"violations,omitempty"`
+	Plan       PlanSummary `json:"plan"`
+	// Lock is the provider lock that was used.
+	Lock []byte `json:"lock,omitempty"`
+	// State is the state after the run.
+	State State `json:"state"`
+	// OutputsChanged tells whether the apply changed an output, sensitive ones included.
+	OutputsChanged bool `json:"outputsChanged,omitempty"`
+	// Outputs are those that are not sensitive; Sensitive names the others.
+	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
+	Sensitive []string                   `json:"sensitive,omitempty"`
+	Resources []string                   `json:"resources,omitempty"` // addresses after the run, sorted
+	Started   time.Time                  `json:"started"`
+	Finished  time.Time                  `json:"finished"`
+}
+
+// PlanSummary is what may be shown of a plan: counts, addresses and attribute
+// names, never a value.
+type PlanSummary struct {
+	Add     int            `json:"add"`
+	Change  int            `json:"change"`
+	Destroy int            `json:"destroy"`
+	Digest  string         `json:"digest,omitempty"` // of the normalised actions
+	Changes []ChangedField `json:"changes,omitempty"`
+}
+
+// ChangedField is one resource of a plan.
+type ChangedField struct {
+	Address    string   `json:"address"`
+	Action     string   `json:"action"`               // create, update, replace or delete
+	Attributes []string `json:"attributes,omitempty"` // top-level names that change
+}
+
+// Empty tells whether the plan changes nothing.
+func (p PlanSummary) Empty() bool { return p.Add+p.Change+p.Destroy == 0 }
+
+// String returns the counts as they stand in status commits: "+1 ~0 -0".
+func (p PlanSummary) String() string {
+	return sprintCounts(p.Add, p.Change, p.Destroy)
+}
