@@ -1,0 +1,79 @@
+# Needed: Go, git, make and a C compiler. Everything else that a target uses is
+# built from pinned sources the first time and kept in $PAVE_TOOLS (by default
+# pave-tools in the user's cache folder); testdata/tools/get tells how.
+#
+# Tests find the programs that they drive in these variables, which `make test`
+# sets. A test whose variable is not set takes the program on the PATH; where
+# that is missing too it fails with the command that builds it,
+# `go run ./testdata/tools/get NAME`.
+#
+#   PAVE_TEST_TERRAFORM  terraform, or tofu where the machine has no terraform
+#   PAVE_TEST_TOFU       OpenTofu, always the pinned one
+#   PAVE_TEST_PROVIDERS  a CLI configuration file (TF_CLI_CONFIG_FILE) by which
+#                        both find random, local, tls and time; it names
+#                        hashicorp/aws exactly when this machine has that provider
+#   PAVE_TEST_CUE        the cue command
+#   PAVE_TEST_VERSITYGW  an S3 server
+#   PAVE_TEST_DYNALITE   a DynamoDB server
+#
+# A test that cannot do without one of them, terraform excepted, is left out by
+# -short, and so by `make test-fast`.
+
+GET := go run ./testdata/tools/get
+ALL := ./... ./testdata/tools/...
+
+# Checks keep what they remember in the checkout.
+export STATICCHECK_CACHE := $(CURDIR)/.cache/staticcheck
+export CUE_CACHE_DIR := $(CURDIR)/.cache/cue
+
+.PHONY: help build demo test test-fast check format vet staticcheck policies examples modules imports
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/pave
+	go build -trimpath -o bin/pave ./cmd/pave
+
+demo: ## watch Pave run a whole platform on this machine, in a temporary folder
+	@go run ./testdata/tools/demo
+
+test: ## get what the tests need, then run all of them
+	@echo "test: getting the programs that the tests drive"
+	@$(GET) engine tofu providers cue versitygw dynalite -- \
+		sh -c 'env | grep ^PAVE_TEST_ | sort; echo "test: running every test"; exec go test -timeout 40m $(ALL)'
+
+test-fast: ## run the tests that need only Go, git and terraform or tofu
+	@$(GET) engine -- sh -c 'echo "test-fast: running the tests that need no built tool"; exec go test -short $(ALL)'
+
+check: format vet staticcheck policies examples modules imports ## everything that can be said without running Pave
+
+format:
+	@echo "check: gofmt"
+	@files=$$(gofmt -l .) && if [ -n "$$files" ]; then echo "not formatted; run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+vet:
+	@echo "check: go vet"
+	@go vet $(ALL)
+
+staticcheck:
+	@echo "check: staticcheck"
+	@$(GET) staticcheck -- sh -c '"$$PAVE_TEST_STATICCHECK" $(ALL)'
+
+policies:
+	@echo "check: the tests of the built-in policies and of each example's"
+	@$(GET) opa -- sh -ec 'for dir in policies examples/*/policies; do \
+		if [ -d "$$dir" ]; then echo "opa test $$dir"; "$$PAVE_TEST_OPA" test "$$dir"; fi; done'
+
+examples:
+	@echo "check: the examples against the schema, with plain cue"
+	@$(GET) cue -- sh -ec 'for dir in examples/*/; do \
+		echo "cue vet $$dir"; (cd "$$dir" && "$$PAVE_TEST_CUE" vet -c ./...); done'
+
+modules:
+	@echo "check: go.mod and go.sum"
+	@go mod tidy -diff
+
+# Asks for the test by name: a run that finds no such test passes.
+imports:
+	@echo "check: which package may import which"
+	@out=$$(go test -count=1 -run '^TestImports$$' -v ./reconciler/ 2>&1); echo "$$out"; echo "$$out" | grep -q '^--- PASS: TestImports'
