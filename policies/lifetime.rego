@@ -1,0 +1,72 @@
+# METADATA
+# title: How long a request lives
+package pave.rules.lifetime
+
+# METADATA
+# title: Outside production everything ends
+# description: A request outside production says when it ends, unless its blueprint has a default lifetime.
+# custom:
+#   id: lifetime-required
+#   severity: deny
+deny contains {
+	"id": "lifetime-required",
+	"msg": sprintf("environment %s is not production, so the request must say when it ends", [input.document.environment]),
+	"path": ["expires"],
+	"hint": sprintf(`add expires: "%s"`, [suggested]),
+} if {
+	temporary
+	not input.document.expires
+	not input.blueprint.lifetime["default"]
+}
+
+# METADATA
+# title: Nothing outlives its blueprint's limit
+# description: Outside production a request ends within the longest lifetime that its blueprint allows, counted from the commit.
+# custom:
+#   id: lifetime-max
+#   severity: deny
+deny contains {
+	"id": "lifetime-max",
+	"msg": sprintf("%s is later than blueprint %s allows: at most %s ahead", [input.document.expires, input.document.blueprint, input.blueprint.lifetime.max]),
+	"path": ["expires"],
+	"hint": sprintf(`set expires to "%s" or earlier`, [latest]),
+} if {
+	temporary
+	input.document.expires > latest
+}
+
+# METADATA
+# title: Nothing starts after its end
+# description: A request that is added ends today or later.
+# custom:
+#   id: lifetime-past
+#   severity: deny
+deny contains {
+	"id": "lifetime-past",
+	"msg": sprintf("%s is past already", [input.document.expires]),
+	"path": ["expires"],
+	"hint": "set expires to a day to come, or remove the request",
+} if {
+	input.kind == "request"
+	input.change.action == "create"
+	input.document.expires < day_after(0)
+}
+
+temporary if {
+	input.kind == "request"
+	input.change.action != "delete"
+	input.environment.stage != "production"
+}
+
+suggested := min({day_after(30), latest}) if latest
+
+suggested := day_after(30) if not latest
+
+latest := day_after(to_number(trim_suffix(input.blueprint.lifetime.max, "d")))
+
+# day_after returns the date so many days after the commit. Dates compare as text.
+day_after(days) := time.format([
+	time.add_date(time.parse_rfc3339_ns(input.now), 0, 0, days),
+	"UTC",
+	"2006-01-02",
+])
