@@ -1,0 +1,324 @@
+// Package catalog evaluates a platform repository with CUE.
+//
+// The parent process parses files and tells what each is; it evaluates
+// nothing. Evaluation happens in a child with a memory limit and a deadline,
+// because the evaluator can be neither cancelled nor bounded: a file of 500
+// bytes may ask for gigabytes. A file of literals is checked entry by entry
+// against the schema compiled once (the data tier); every other file is
+// evaluated together with its folder, as plain `cue` does (the code tier). Both
+// give the same answer.
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/schema"
+)
+
+// BlueprintFolder is the folder whose subfolders are the blueprints.
+const BlueprintFolder = "blueprints"
+
+// Evaluator implements reconciler.Evaluator. It remembers the answers of its
+// last pass, so that what did not change is not evaluated again. It may be used
+// by one goroutine at a time.
+type Evaluator struct {
+	command  []string
+	deadline time.Duration
+
+	mu    sync.Mutex
+	cache map[string]answer // by the digest of everything the answer depends on
+}
+
+// New returns an evaluator whose children are started with the command: the
+// Pave binary and the verb that calls Serve. One job of a child may take as
+// long as the deadline; zero means ten seconds.
+func New(command []string, deadline time.Duration) *Evaluator {
+	if deadline == 0 {
+		deadline = 10 * time.Second
+	}
+	return &Evaluator{command: command, deadline: deadline, cache: map[string]answer{}}
+}
+
+// Evaluate returns the platform of the tree and all its violations. Documents
+// with violations are absent from the platform.
+func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	layout, violations := survey(tree)
+	if layout == nil {
+		return nil, reconciler.SortViolations(violations), nil
+	}
+	answers, err := e.answers(ctx, layout.jobs())
+	if err != nil {
+		return nil, nil, fmt.Errorf("evaluate the platform: %w", err)
+	}
+	governance := answers[0].Governance
+	for _, a := range answers {
+		violations = append(violations, a.Violations...)
+	}
+	if governance == nil {
+		return nil, reconciler.SortViolations(violations), nil
+	}
+	platform, err := governance.platform()
+	if err != nil {
+		return nil, nil, err
+	}
+	violations = append(violations, layout.unlisted(platform)...)
+	violations = append(violations, gather(platform, answers[1:])...)
+	return platform, reconciler.SortViolations(violations), nil
+}
+
+// gather adds the documents to the platform. A name that two files declare is
+// refused in both.
+func gather(platform *reconciler.Platform, answers []answer) []reconciler.Violation {
+	var violations []reconciler.Violation
+	first := map[string]document{}
+	twice := map[string]bool{}
+	for _, a := range answers {
+		for _, d := range a.Documents {
+			key := d.Kind + "/" + d.Name
+			other, found := first[key]
+			if !found {
+				first[key] = d
+				continue
+			}
+			twice[key] = true
+			for _, pair := range [][2]document{{d, other}, {other, d}} {
+				violations = append(violations, reconciler.Violation{
+					Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
+					Position: pair[0].Position,
+					Message:  fmt.Sprintf("is declared in %s as well: a name belongs to one file", pair[1].Position),
+					Hint:     "rename one of them, or move what both say into one file",
+				})
+			}
+		}
+	}
+	for key, d := range first {
+		if twice[key] || d.JSON == nil {
+			continue
+		}
+		if err := d.add(platform); err != nil {
+			violations = append(violations, reconciler.Violation{
+				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
+				Position: d.Position, Message: err.Error(),
+			})
+		}
+	}
+	return violations
+}
+
+// answers returns the answer to each job, from the last pass or from a child.
+func (e *Evaluator) answers(ctx context.Context, jobs []job) ([]answer, error) {
+	answers := make([]answer, len(jobs))
+	next := make(map[string]answer, len(jobs))
+	var missing []int
+	basis := jobs[0].digest("")
+	keys := make([]string, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.digest(basis)
+		if a, found := e.cache[keys[i]]; found {
+			answers[i] = a
+			next[keys[i]] = a
+		} else {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) > 0 {
+		todo := []job{jobs[0]} // every child begins with the governance
+		for _, i := range missing {
+			if i > 0 {
+				todo = append(todo, jobs[i])
+			}
+		}
+		fresh, err := evaluateInChildren(ctx, e.command, e.deadline, todo)
+		if err != nil {
+			return nil, err
+		}
+		answers[0] = fresh[0]
+		next[keys[0]] = fresh[0]
+		fresh = fresh[1:]
+		for _, i := range missing {
+			if i > 0 {
+				answers[i], fresh = fresh[0], fresh[1:]
+				next[keys[i]] = answers[i]
+			}
+		}
+	}
+	e.cache = next
+	return answers, nil
+}
+
+// job is one piece of work for a child. The first job of a child is always the
+// governance; the others are judged by it.
+type job struct {
+	Kind   string            `json:"kind"`   // governance, data or folder
+	Folder string            `json:"folder"` // for a folder: which one
+	Files  map[string]string `json:"files"`  // content by path in the repository
+	// Own are the paths of Files whose documents this job answers for.
+	Own []string `json:"own,omitempty"`
+	// Blueprints are the names of the blueprint folders.
+	Blueprints []string `json:"blueprints,omitempty"`
+}
+
+// The kinds of jobs.
+const (
+	governanceJob = "governance"
+	dataJob       = "data"
+	folderJob     = "folder"
+)
+
+func (j job) digest(basis string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schema.Digest(), basis, j.Kind, j.Folder)
+	for _, name := range slices.Sorted(maps.Keys(j.Files)) {
+		fmt.Fprintf(h, "%s\x00%d\x00%s", name, len(j.Files[name]), j.Files[name])
+	}
+	fmt.Fprintf(h, "\x00%q%q", j.Own, j.Blueprints)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// answer is what a child says to one job.
+type answer struct {
+	Violations []reconciler.Violation `json:"violations,omitempty"`
+	Documents  []document             `json:"documents,omitempty"`
+	Governance *governance            `json:"governance,omitempty"`
+}
+
+// document is one evaluated service or request; its JSON is nil where it was refused.
+type document struct {
+	Kind     string              `json:"kind"`
+	Name     string              `json:"name"`
+	JSON     json.RawMessage     `json:"json,omitempty"`
+	Position reconciler.Position `json:"position"`
+}
+
+func (d document) add(p *reconciler.Platform) error {
+	meta := reconciler.Document{JSON: d.JSON, Position: d.Position}
+	if d.Kind == "service" {
+		var s reconciler.Service
+		if err := json.Unmarshal(d.JSON, &s); err != nil {
+			return fmt.Errorf("read service %s: %w", d.Name, err)
+		}
+		s.Document = meta
+		p.Services[d.Name] = s
+		return nil
+	}
+	var r reconciler.Request
+	if err := json.Unmarshal(d.JSON, &r); err != nil {
+		return fmt.Errorf("read request %s: %w", d.Name, err)
+	}
+	r.Document = meta
+	p.Requests[d.Name] = r
+	return nil
+}
+
+// governance is the evaluated root of a platform repository.
+type governance struct {
+	Settings     document             `json:"settings"`
+	Teams        []document           `json:"teams"`
+	Environments []document           `json:"environments"`
+	Blueprints   []evaluatedBlueprint `json:"blueprints"`
+}
+
+type evaluatedBlueprint struct {
+	document
+	Inputs map[string]reconciler.Input `json:"inputs"`
+	Folder string                      `json:"folder"`
+}
+
+func (g *governance) platform() (*reconciler.Platform, error) {
+	p := &reconciler.Platform{
+		Teams: map[string]reconciler.Team{}, Environments: map[string]reconciler.Environment{},
+		Blueprints: map[string]reconciler.Blueprint{}, Services: map[string]reconciler.Service{},
+		Requests: map[string]reconciler.Request{},
+	}
+	if err := json.Unmarshal(g.Settings.JSON, &p.Settings); err != nil {
+		return nil, fmt.Errorf("read the settings: %w", err)
+	}
+	p.Settings.Document = reconciler.Document{JSON: g.Settings.JSON, Position: g.Settings.Position}
+	for _, d := range g.Teams {
+		var t reconciler.Team
+		if err := json.Unmarshal(d.JSON, &t); err != nil {
+			return nil, fmt.Errorf("read team %s: %w", d.Name, err)
+		}
+		t.Document = reconciler.Document{JSON: d.JSON, Position: d.Position}
+		p.Teams[d.Name] = t
+	}
+	for _, d := range g.Environments {
+		var env reconciler.Environment
+		if err := json.Unmarshal(d.JSON, &env); err != nil {
+			return nil, fmt.Errorf("read environment %s: %w", d.Name, err)
+		}
+		env.Document = reconciler.Document{JSON: d.JSON, Position: d.Position}
+		p.Environments[d.Name] = env
+	}
+	for _, d := range g.Blueprints {
+		var b reconciler.Blueprint
+		if err := json.Unmarshal(d.JSON, &b); err != nil {
+			return nil, fmt.Errorf("read blueprint %s: %w", d.Name, err)
+		}
+		b.Folder, b.Inputs = d.Folder, d.Inputs
+		b.Document = reconciler.Document{JSON: d.JSON, Position: d.Position}
+		p.Blueprints[d.Name] = b
+	}
+	return p, nil
+}
+
+// unlisted reports the blueprint folders that platform.cue does not list.
+func (l *layout) unlisted(p *reconciler.Platform) []reconciler.Violation {
+	listed := map[string]bool{}
+	for _, b := range p.Blueprints {
+		listed[b.Folder] = true
+	}
+	var violations []reconciler.Violation
+	for _, name := range l.blueprints {
+		folder := path.Join(BlueprintFolder, name)
+		if listed[folder] {
+			continue
+		}
+		pkg := l.blueprintPackage[name]
+		imported := l.module + "/" + folder
+		if pkg != path.Base(folder) {
+			imported += ":" + pkg
+		}
+		violations = append(violations, reconciler.Violation{
+			Level: reconciler.Deny, Scope: reconciler.ScopeBlueprint, Kind: "blueprint", Name: name,
+			Position: reconciler.Position{File: folder + "/blueprint.cue"},
+			Message:  "is not listed in platform.cue, so no request can use it",
+			Hint: fmt.Sprintf("add to the imports of platform.cue:  %q\nand below:  #blueprints: %q: %s.#Blueprint",
+				imported, name, pkg),
+		})
+	}
+	return violations
+}
+
+func folderOf(file string) string {
+	if dir := path.Dir(file); dir != "." {
+		return dir
+	}
+	return ""
+}
+
+// ancestors returns the folder and all above it, the root ("") first.
+func ancestors(folder string) []string {
+	all := []string{""}
+	if folder == "" {
+		return all
+	}
+	parts := strings.Split(folder, "/")
+	for i := range parts {
+		all = append(all, strings.Join(parts[:i+1], "/"))
+	}
+	return all
+}

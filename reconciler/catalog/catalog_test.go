@@ -1,0 +1,107 @@
+package catalog
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/schema"
+)
+
+// The test binary is its own evaluator.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "__eval" {
+		if err := Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func testEvaluator(t testing.TB) *Evaluator {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New([]string{self, "__eval"}, 0)
+}
+
+// platformFiles is the smallest platform with one blueprint.
+func platformFiles(t testing.TB) map[string]string {
+	archive, err := txtar.ParseFile(filepath.Join("testdata", "platform.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{schema.Folder + "/schema.cue": string(schema.Source)}
+	for _, f := range archive.Files {
+		files[f.Name] = string(f.Data)
+	}
+	return files
+}
+
+func treeOf(files map[string]string) *reconciler.Tree {
+	t := &reconciler.Tree{Read: func(f reconciler.File) ([]byte, error) { return []byte(files[f.Path]), nil }}
+	for name, content := range files {
+		sum := sha1.Sum([]byte(content))
+		t.Files = append(t.Files, reconciler.File{Path: name, Hash: hex.EncodeToString(sum[:]), Size: int64(len(content))})
+	}
+	sort.Slice(t.Files, func(i, j int) bool { return t.Files[i].Path < t.Files[j].Path })
+	return t
+}
+
+func render(vs []reconciler.Violation) string {
+	var b strings.Builder
+	for _, v := range vs {
+		fmt.Fprintf(&b, "%s\n", v)
+		if v.Hint != "" {
+			fmt.Fprintf(&b, "\t%s\n", strings.ReplaceAll(v.Hint, "\n", "\n\t"))
+		}
+	}
+	return b.String()
+}
+
+// TestViolations evaluates the platform with each archive's files laid over
+// it, in both tiers, and compares the messages with the archive's comment.
+func TestViolations(t *testing.T) {
+	cases, err := filepath.Glob(filepath.Join("testdata", "violations", "*.txtar"))
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, name := range cases {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files := platformFiles(t)
+			for _, f := range archive.Files {
+				files[f.Name] = string(f.Data)
+			}
+			_, vs, err := testEvaluator(t).Evaluate(t.Context(), treeOf(files))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := render(vs)
+			if os.Getenv("UPDATE") != "" {
+				archive.Comment = []byte(got)
+				if err := os.WriteFile(name, txtar.Format(archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if want := string(archive.Comment); got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}

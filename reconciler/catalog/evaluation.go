@@ -1,0 +1,583 @@
+package catalog
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/load"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/schema"
+)
+
+// virtualRoot is where CUE believes the repository to be. It exists on no
+// disk, so nothing of the host can be read through it.
+const virtualRoot = "/platform-repository"
+
+// evaluation is what a child remembers between its jobs.
+type evaluation struct {
+	ctx        *cue.Context
+	governance job
+	broken     map[string]string // the stubs of blueprints that could not be evaluated
+	facts      map[string]string // the root's team, environment and blueprint names, to notice a change
+	service    cue.Value
+	request    cue.Value
+	byName     map[string]cue.Value // request, by blueprint
+}
+
+func (ev *evaluation) do(j job) answer {
+	switch {
+	case j.Kind == governanceJob:
+		return ev.govern(j)
+	case ev.ctx == nil:
+		return answer{} // the governance is refused, and so is everything below it
+	case j.Kind == dataJob:
+		return ev.data(j)
+	default:
+		return ev.folder(j)
+	}
+}
+
+// instance loads and builds one folder of the repository, offline.
+func (ev *evaluation) instance(ctx *cue.Context, folder string, files ...map[string]string) (cue.Value, []*ast.File, error) {
+	overlay := map[string]load.Source{}
+	for _, set := range files {
+		for name, content := range set {
+			overlay[path.Join(virtualRoot, name)] = load.FromString(content)
+		}
+	}
+	instances := load.Instances([]string{"./" + folder}, &load.Config{
+		Dir: virtualRoot, Overlay: overlay,
+		Env: []string{"CUE_REGISTRY=none", "CUE_CACHE_DIR=/nonexistent"},
+	})
+	if err := instances[0].Err; err != nil {
+		return cue.Value{}, nil, err
+	}
+	v := ctx.BuildInstance(instances[0])
+	return v, instances[0].Files, nil
+}
+
+// govern evaluates the root. A broken blueprint is replaced by a stub, so that
+// the others and everything else can still be evaluated.
+func (ev *evaluation) govern(j job) answer {
+	*ev = evaluation{governance: j, broken: map[string]string{}, byName: map[string]cue.Value{}}
+	var a answer
+	for _, name := range j.Blueprints {
+		if vs := ev.tryBlueprint(name); len(vs) > 0 {
+			a.Violations = append(a.Violations, vs...)
+			ev.stub(name)
+		}
+	}
+	ctx := cuecontext.New()
+	root, files, err := ev.instance(ctx, "", j.Files, ev.broken)
+	if err == nil {
+		err = root.Validate(cue.Concrete(true), cue.All())
+	}
+	if err != nil {
+		a.Violations = append(a.Violations, ev.explainRoot(err, root, files)...)
+		return a
+	}
+	if g, err := export(root, j.Blueprints); err != nil {
+		a.Violations = append(a.Violations, reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeRevision,
+			Position: reconciler.Position{File: "platform.cue"}, Message: err.Error(),
+			Hint: "embed the schema in platform.cue:  schema.#Root"})
+		return a
+	} else {
+		a.Governance = g
+	}
+	ev.ctx = ctx
+	ev.facts = governanceFacts(root)
+	ev.service = root.LookupPath(cue.MakePath(cue.Def("#service")))
+	ev.request = root.LookupPath(cue.MakePath(cue.Def("#request")))
+	for _, b := range a.Governance.Blueprints {
+		ev.byName[b.Name] = ev.request.FillPath(cue.MakePath(cue.Str("blueprint")), b.Name)
+	}
+	return a
+}
+
+// explainRoot explains the errors of the root, document by document.
+func (ev *evaluation) explainRoot(err error, root cue.Value, files []*ast.File) []reconciler.Violation {
+	definitions := map[string]string{"platform": "#Platform", "team": "#Team", "environment": "#Environment"}
+	type subject struct{ kind, name string }
+	var order []subject
+	errs := map[subject][]errors.Error{}
+	for _, e := range errors.Errors(err) {
+		if strings.Contains(e.Error(), "unknown kind of document") {
+			continue // the survey reports it, with its position
+		}
+		var s subject
+		if path := cleanPath(e.Path()); len(path) > 0 && definitions[path[0]] != "" {
+			s.kind = path[0]
+			if s.kind != "platform" && len(path) > 1 {
+				s.name = path[1]
+			}
+		}
+		if errs[s] == nil {
+			order = append(order, s)
+		}
+		errs[s] = append(errs[s], e)
+	}
+	var violations []reconciler.Violation
+	for _, s := range order {
+		var constraint cue.Value
+		var prefix []string
+		value := root
+		if s.kind != "" {
+			constraint = ev.definition(root.Context(), definitions[s.kind])
+			prefix = []string{s.kind}
+			if s.name != "" {
+				prefix = append(prefix, s.name)
+			}
+			value = lookup(root, prefix)
+			if s.name != "" {
+				constraint = constraint.FillPath(namePath, s.name)
+			}
+		}
+		body, at := sourceOf(files, prefix)
+		for _, p := range explain(errs[s], prefix, value, constraint, body) {
+			v := p.violation(reconciler.ScopeRevision, s.kind, s.name, "platform.cue")
+			if s.kind == "platform" {
+				v.Path = append([]string{"platform"}, v.Path...)
+			}
+			if v.Position.Line == 0 && at.Line > 0 {
+				v.Position = at
+			}
+			violations = append(violations, v)
+		}
+	}
+	return violations
+}
+
+// definition returns a definition of the schema by itself.
+func (ev *evaluation) definition(ctx *cue.Context, name string) cue.Value {
+	v, _, err := ev.instance(ctx, schema.Folder, ev.governance.Files)
+	if err != nil {
+		return cue.Value{}
+	}
+	return v.LookupPath(cue.MakePath(cue.Def(name)))
+}
+
+func lookup(v cue.Value, path []string) cue.Value {
+	for _, part := range path {
+		v = v.LookupPath(cue.MakePath(cue.Str(part)))
+	}
+	return v
+}
+
+// sourceOf finds the struct that the path leads to, where one place holds it.
+func sourceOf(files []*ast.File, path []string) (*ast.StructLit, reconciler.Position) {
+	for _, f := range files {
+		if field, found := findField(f.Decls, path); found {
+			body, _ := field.Value.(*ast.StructLit)
+			return body, position(field.Label.Pos())
+		}
+	}
+	return nil, reconciler.Position{}
+}
+
+// tryBlueprint evaluates one blueprint folder by itself.
+func (ev *evaluation) tryBlueprint(name string) []reconciler.Violation {
+	folder := path.Join(BlueprintFolder, name)
+	deny := func(p problem) reconciler.Violation {
+		return p.violation(reconciler.ScopeBlueprint, "blueprint", name, folder+"/blueprint.cue")
+	}
+	ctx := cuecontext.New()
+	v, files, err := ev.instance(ctx, folder, ev.governance.Files)
+	if err == nil {
+		err = v.Validate(cue.All())
+	}
+	def := v.LookupPath(cue.MakePath(cue.Def("#Blueprint")))
+	if err == nil && !def.Exists() {
+		return []reconciler.Violation{deny(problem{message: "does not define #Blueprint",
+			hint: "write:  #Blueprint: schema.#Blueprint & {name: \"" + name + "\", …}"})}
+	}
+	if err == nil {
+		err = def.Validate(cue.All())
+	}
+	if err == nil {
+		return nil
+	}
+	var violations []reconciler.Violation
+	body := blueprintBody(files)
+	for _, p := range explain(errors.Errors(err), []string{"#Blueprint"}, def, ev.definition(ctx, "#Blueprint"), body) {
+		violations = append(violations, deny(p))
+	}
+	return violations
+}
+
+// blueprintBody finds the struct in `#Blueprint: schema.#Blueprint & {…}`.
+func blueprintBody(files []*ast.File) *ast.StructLit {
+	for _, f := range files {
+		if field, found := findField(f.Decls, []string{"#Blueprint"}); found {
+			if both, ok := field.Value.(*ast.BinaryExpr); ok {
+				body, _ := both.Y.(*ast.StructLit)
+				return body
+			}
+		}
+	}
+	return nil
+}
+
+// stub replaces a blueprint's CUE by the least that the root can import.
+func (ev *evaluation) stub(name string) {
+	folder := path.Join(BlueprintFolder, name)
+	pkg := name
+	for file, content := range ev.governance.Files {
+		if path.Dir(file) == folder && strings.HasSuffix(file, ".cue") {
+			if f, err := parser.ParseFile(file, content, parser.PackageClauseOnly); err == nil && f.PackageName() != "" {
+				pkg = f.PackageName()
+			}
+			ev.broken[file] = "package " + pkg
+		}
+	}
+	ev.broken[folder+"/blueprint.cue"] = fmt.Sprintf(`package %s
+import "pave.dev/schema"
+#Blueprint: schema.#Blueprint & {title: "(broken)", outputs: [string]: _, request: {inputs: _, cost: monthly: 0}}
+`, pkg)
+}
+
+// export turns the evaluated root into plain documents.
+func export(root cue.Value, folders []string) (*governance, error) {
+	settings := root.LookupPath(cue.MakePath(cue.Str("platform")))
+	blueprints := root.LookupPath(cue.MakePath(cue.Def("#blueprints")))
+	if !settings.Exists() || !blueprints.Exists() {
+		return nil, fmt.Errorf("the root does not embed the schema")
+	}
+	var g governance
+	doc, err := settings.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("read the settings: %w", err)
+	}
+	g.Settings = document{Kind: "platform", Name: "platform", JSON: doc, Position: declared(settings)}
+	if g.Teams, err = exportAll(root, "team"); err != nil {
+		return nil, err
+	}
+	if g.Environments, err = exportAll(root, "environment"); err != nil {
+		return nil, err
+	}
+	it, err := blueprints.Fields(cue.Optional(false))
+	if err != nil {
+		return nil, err
+	}
+	for it.Next() {
+		b, err := exportBlueprint(it.Selector().Unquoted(), it.Value(), folders)
+		if err != nil {
+			return nil, err
+		}
+		g.Blueprints = append(g.Blueprints, b)
+	}
+	return &g, nil
+}
+
+func exportAll(root cue.Value, kind string) ([]document, error) {
+	var docs []document
+	v := root.LookupPath(cue.MakePath(cue.Str(kind)))
+	if !v.Exists() {
+		return nil, nil
+	}
+	it, err := v.Fields()
+	if err != nil {
+		return nil, err
+	}
+	for it.Next() {
+		doc, err := it.Value().MarshalJSON()
+		if err != nil {
+			return nil, fmt.Errorf("read %s %s: %w", kind, it.Selector(), err)
+		}
+		docs = append(docs, document{Kind: kind, Name: it.Selector().Unquoted(), JSON: doc, Position: declared(it.Value())})
+	}
+	return docs, nil
+}
+
+// exportBlueprint returns the blueprint's document, its inputs described in
+// place of `request`, which only a request makes concrete.
+func exportBlueprint(name string, v cue.Value, folders []string) (evaluatedBlueprint, error) {
+	fields := map[string]json.RawMessage{}
+	it, err := v.Fields()
+	if err != nil {
+		return evaluatedBlueprint{}, err
+	}
+	for it.Next() {
+		if it.Selector().String() == "request" {
+			continue
+		}
+		if fields[it.Selector().Unquoted()], err = it.Value().MarshalJSON(); err != nil {
+			return evaluatedBlueprint{}, fmt.Errorf("read blueprint %s: %w", name, err)
+		}
+	}
+	b := evaluatedBlueprint{document: document{Kind: "blueprint", Name: name}}
+	inputs := v.LookupPath(cue.ParsePath("request.inputs"))
+	b.Inputs = inputsOf(inputs)
+	for _, at := range append([]reconciler.Position{declared(inputs)}, operandPositions(v)...) {
+		if folder, ok := blueprintOf(at.File); ok && slices.Contains(folders, folder) {
+			b.Folder = path.Join(BlueprintFolder, folder)
+			break
+		}
+	}
+	if b.Folder == "" {
+		b.Folder = path.Join(BlueprintFolder, name)
+	}
+	b.Position = reconciler.Position{File: b.Folder + "/blueprint.cue"}
+	for _, at := range operandPositions(v) {
+		if path.Dir(at.File) == b.Folder {
+			b.Position = at
+			break
+		}
+	}
+	described := map[string]map[string]any{}
+	for input, i := range b.Inputs {
+		described[input] = map[string]any{"type": i.Type, "optional": i.Optional}
+	}
+	if fields["inputs"], err = json.Marshal(described); err != nil {
+		return b, err
+	}
+	b.JSON, err = json.Marshal(fields)
+	return b, err
+}
+
+// data checks the literal documents of one file, each by itself.
+func (ev *evaluation) data(j job) answer {
+	file := j.Own[0]
+	parsed, err := parser.ParseFile(path.Join(virtualRoot, file), j.Files[file])
+	if err != nil {
+		return answer{Violations: []reconciler.Violation{{Level: reconciler.Deny, Scope: reconciler.ScopeFile, Position: reconciler.Position{File: file}, Message: err.Error()}}}
+	}
+	entries, _ := literalEntries(parsed)
+	var a answer
+	for _, e := range entries {
+		d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
+		constraint := ev.entrySchema(e)
+		v := constraint.Unify(ev.ctx.Encode(e.value))
+		if v.Validate(cue.Concrete(true)) == nil {
+			if d.JSON, err = v.MarshalJSON(); err == nil {
+				a.Documents = append(a.Documents, d)
+				continue
+			}
+		}
+		a.Documents = append(a.Documents, d)
+		a.Violations = append(a.Violations, ev.explainEntry(constraint, e, d)...)
+	}
+	return a
+}
+
+var namePath = cue.MakePath(cue.Str("name"))
+
+// entrySchema returns the constraints on a literal document, its name included:
+// the label says it, and where a field says it too, both must agree.
+func (ev *evaluation) entrySchema(e entry) cue.Value {
+	return ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
+}
+
+// schemaOf returns the constraints on a document of the kind.
+func (ev *evaluation) schemaOf(kind string, blueprint any) cue.Value {
+	if kind == "service" {
+		return ev.service
+	}
+	if name, ok := blueprint.(string); ok {
+		if v, found := ev.byName[name]; found {
+			return v
+		}
+	}
+	return ev.request
+}
+
+// explainEntry evaluates a refused document again with its positions.
+func (ev *evaluation) explainEntry(constraint cue.Value, e entry, d document) []reconciler.Violation {
+	plain := ev.ctx.BuildExpr(e.body)
+	v := constraint.Unify(plain)
+	err := v.Validate(cue.Concrete(true), cue.All())
+	if err == nil {
+		_, err = v.MarshalJSON()
+	}
+	var violations []reconciler.Violation
+	for _, p := range explain(errors.Errors(err), []string{"#" + e.kind}, v, constraint, e.body) {
+		violation := p.violation(reconciler.ScopeDocument, e.kind, e.name, d.Position.File)
+		if violation.Position.Line == 0 {
+			violation.Position = d.Position
+		}
+		violations = append(violations, violation)
+	}
+	return violations
+}
+
+// folder evaluates the files of one folder together, as plain CUE does.
+func (ev *evaluation) folder(j job) answer {
+	ctx := cuecontext.New()
+	root, files, err := ev.instance(ctx, j.Folder, ev.governance.Files, ev.broken, j.Files)
+	var a answer
+	fail := func(scope reconciler.Scope, err error) answer {
+		for _, p := range explain(errors.Errors(err), nil, root, cue.Value{}, nil) {
+			a.Violations = append(a.Violations, p.violation(scope, "", "", j.Own[0]))
+		}
+		return a
+	}
+	if err != nil {
+		return fail(reconciler.ScopeFile, err)
+	}
+	if changed := ev.changedGovernance(root); changed != "" {
+		a.Violations = append(a.Violations, reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeFile,
+			Position: reconciler.Position{File: j.Own[0]},
+			Message:  fmt.Sprintf("what is computed here changes %s, which belongs to the root of the repository", changed),
+			Hint:     "move it to platform.cue, teams.cue or environments.cue"})
+		return a
+	}
+	patterns := patternRanges(files)
+	for _, kind := range []string{"service", "request"} {
+		all := root.LookupPath(cue.MakePath(cue.Str(kind)))
+		it, err := all.Fields()
+		if err != nil {
+			return fail(reconciler.ScopeFile, err)
+		}
+		for it.Next() {
+			docs, vs := ev.computed(kind, it.Selector().Unquoted(), it.Value(), j, files, patterns)
+			a.Documents = append(a.Documents, docs...)
+			a.Violations = append(a.Violations, vs...)
+		}
+	}
+	// What is wrong outside every document, such as an unknown kind.
+	if err := root.Validate(cue.Concrete(true), cue.All()); err != nil {
+		outside := slices.DeleteFunc(errors.Errors(err), func(e errors.Error) bool {
+			path := cleanPath(e.Path())
+			return len(path) > 1 && (path[0] == "service" || path[0] == "request")
+		})
+		for _, p := range explain(outside, nil, root, cue.Value{}, nil) {
+			a.Violations = append(a.Violations, p.violation(reconciler.ScopeFile, "", "", j.Own[0]))
+		}
+	}
+	return a
+}
+
+// computed returns a document of a folder that computes, once for each of the
+// folder's files that declares it.
+func (ev *evaluation) computed(kind, name string, v cue.Value, j job, files []*ast.File, patterns []span) ([]document, []reconciler.Violation) {
+	var docs []document
+	for _, at := range operandPositions(v) {
+		if !slices.Contains(j.Own, at.File) || within(patterns, at) {
+			continue
+		}
+		if !slices.ContainsFunc(docs, func(d document) bool { return d.Position.File == at.File }) {
+			docs = append(docs, document{Kind: kind, Name: name, Position: at})
+		}
+	}
+	if len(docs) == 0 {
+		return nil, nil // a folder above declares it, and answers for it
+	}
+	err := v.Validate(cue.Concrete(true), cue.All())
+	if err == nil {
+		if docs[0].JSON, err = v.MarshalJSON(); err == nil {
+			return docs, nil
+		}
+	}
+	blueprint, _ := v.LookupPath(cue.MakePath(cue.Str("blueprint"))).String()
+	var violations []reconciler.Violation
+	body, _ := sourceOf(files, []string{kind, name})
+	for _, p := range explain(errors.Errors(err), []string{kind, name}, v, ev.schemaOf(kind, blueprint).FillPath(namePath, name), body) {
+		violation := p.violation(reconciler.ScopeDocument, kind, name, docs[0].Position.File)
+		if violation.Position.Line == 0 {
+			violation.Position = docs[0].Position
+		}
+		violations = append(violations, violation)
+	}
+	return docs, violations
+}
+
+// governanceFacts renders what a catalog file may not change.
+func governanceFacts(root cue.Value) map[string]string {
+	facts := map[string]string{}
+	for _, kind := range []string{"platform", "team", "environment"} {
+		if doc, err := root.LookupPath(cue.MakePath(cue.Str(kind))).MarshalJSON(); err == nil {
+			facts[kind] = string(doc)
+		}
+	}
+	if it, err := root.LookupPath(cue.MakePath(cue.Def("#blueprints"))).Fields(); err == nil {
+		var names []string
+		for it.Next() {
+			names = append(names, it.Selector().Unquoted())
+		}
+		slices.Sort(names)
+		facts["the blueprints"] = strings.Join(names, ",")
+	}
+	return facts
+}
+
+func (ev *evaluation) changedGovernance(root cue.Value) string {
+	facts := governanceFacts(root)
+	for _, kind := range slices.Sorted(maps.Keys(ev.facts)) {
+		if facts[kind] != ev.facts[kind] {
+			return kind
+		}
+	}
+	return ""
+}
+
+// operandPositions returns where the parts of a value stand in the repository.
+func operandPositions(v cue.Value) []reconciler.Position {
+	var all []reconciler.Position
+	add := func(p token.Pos) {
+		if p.IsValid() && strings.HasPrefix(p.Filename(), virtualRoot+"/") {
+			all = append(all, position(p))
+		}
+	}
+	if op, args := v.Expr(); op == cue.AndOp {
+		for _, a := range args {
+			if src := a.Source(); src != nil {
+				add(src.Pos())
+			}
+			add(a.Pos())
+		}
+	}
+	if src := v.Source(); src != nil {
+		add(src.Pos())
+	}
+	add(v.Pos())
+	return all
+}
+
+// declared returns where a value stands outside the schema.
+func declared(v cue.Value) reconciler.Position {
+	for _, at := range operandPositions(v) {
+		if !strings.HasPrefix(at.File, "cue.mod/") {
+			return at
+		}
+	}
+	return reconciler.Position{}
+}
+
+// span is a part of a file, in lines and columns.
+type span struct{ from, to reconciler.Position }
+
+// patternRanges returns the places of pattern constraints, such as
+// `service: [string]: owner: "payments"`: they declare no document.
+func patternRanges(files []*ast.File) []span {
+	var spans []span
+	for _, f := range files {
+		ast.Walk(f, func(n ast.Node) bool {
+			if field, ok := n.(*ast.Field); ok {
+				if _, pattern := field.Label.(*ast.ListLit); pattern {
+					spans = append(spans, span{position(field.Pos()), position(field.End())})
+				}
+			}
+			return true
+		}, nil)
+	}
+	return spans
+}
+
+func within(spans []span, at reconciler.Position) bool {
+	before := func(a, b reconciler.Position) bool {
+		return a.Line < b.Line || a.Line == b.Line && a.Column <= b.Column
+	}
+	return slices.ContainsFunc(spans, func(s span) bool {
+		return s.from.File == at.File && before(s.from, at) && before(at, s.to)
+	})
+}

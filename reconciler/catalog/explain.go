@@ -1,0 +1,547 @@
+package catalog
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/format"
+	"cuelang.org/go/cue/literal"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// problem is one thing wrong with a value, in words for its author.
+type problem struct {
+	path     []string
+	position reconciler.Position
+	message  string
+	hint     string
+}
+
+func (p problem) violation(scope reconciler.Scope, kind, name, file string) reconciler.Violation {
+	at := p.position
+	if at.File == "" {
+		at.File = file
+	}
+	return reconciler.Violation{Level: reconciler.Deny, Scope: scope, Kind: kind, Name: name,
+		Path: p.path, Position: at, Message: p.message, Hint: p.hint}
+}
+
+// cueProblems returns CUE's own messages, each with its most telling position:
+// in a document rather than in a blueprint, and never in the schema.
+func cueProblems(errs []errors.Error) []problem {
+	rank := func(file string) int {
+		switch {
+		case file == "" || strings.HasPrefix(file, "cue.mod/pkg/"):
+			return 2
+		case strings.HasPrefix(file, BlueprintFolder+"/"):
+			return 1
+		}
+		return 0
+	}
+	var all []problem
+	for _, e := range errs {
+		format, args := e.Msg()
+		p := problem{path: e.Path(), message: fmt.Sprintf(format, args...)}
+		for _, pos := range errors.Positions(e) {
+			if at := position(pos); rank(at.File) < rank(p.position.File) {
+				p.position = at
+			}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// explain says what is wrong with a value that CUE refuses. prefix leads to
+// the value in the errors' paths. schema, where it exists, is the constraint
+// alone; body, where it is known, is the source of the value. CUE reports one
+// alternative of a disjunction a line and hides unknown and missing fields
+// behind any other error, so both are found here.
+func explain(errs []errors.Error, prefix []string, v, schema cue.Value, body *ast.StructLit) []problem {
+	x := explainer{value: v, schema: schema, body: body, seen: map[string]bool{}}
+	var order []string
+	groups := map[string][]problem{}
+	for _, p := range cueProblems(errs) {
+		p.path = cleanPath(p.path)
+		if len(p.path) >= len(prefix) && slices.Equal(p.path[:len(prefix)], prefix) {
+			p.path = p.path[len(prefix):]
+		}
+		key := strings.Join(p.path, "\x00")
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], p)
+	}
+	for _, key := range order {
+		x.group(groups[key])
+	}
+	if schema.Exists() {
+		x.fields(schema, v, nil)
+	}
+	return x.withoutConsequences()
+}
+
+// cleanPath unquotes the parts of an error's path.
+func cleanPath(path []string) []string {
+	clean := make([]string, len(path))
+	for i, part := range path {
+		if name, err := strconv.Unquote(part); err == nil {
+			part = name
+		}
+		clean[i] = part
+	}
+	return clean
+}
+
+type explainer struct {
+	value, schema cue.Value
+	body          *ast.StructLit
+	seen          map[string]bool
+	problems      []problem
+}
+
+func (x *explainer) add(p problem) {
+	key := strings.Join(p.path, "\x00")
+	if len(p.path) > 0 && x.seen[key] {
+		return
+	}
+	x.seen[key] = true
+	x.problems = append(x.problems, p)
+}
+
+// group turns CUE's messages about one field into one.
+func (x *explainer) group(ps []problem) {
+	p := problem{path: ps[0].path}
+	for _, other := range ps {
+		if p.position.Line == 0 {
+			p.position = other.position
+		}
+	}
+	at := func(message string) bool {
+		return slices.ContainsFunc(ps, func(p problem) bool { return strings.Contains(p.message, message) })
+	}
+	switch {
+	case at("field not allowed"):
+		x.unknown(p)
+	case at("required but not present"), at("incomplete value"), at("non-concrete value"), at("undefined field"):
+		if _, found := x.source(p.path); found && x.body != nil || len(p.path) == 0 || at("undefined field") {
+			p.message = ps[0].message
+			x.place(&p, false)
+			x.add(p)
+			return
+		}
+		x.missing(p)
+	default:
+		x.conflict(p, ps)
+	}
+}
+
+// unknown reports a field that the schema does not have.
+func (x *explainer) unknown(p problem) {
+	name := p.path[len(p.path)-1]
+	known := fieldNames(x.constraint(p.path[:len(p.path)-1]))
+	known = slices.DeleteFunc(known, func(s string) bool { return s == name })
+	p.message = "unknown field"
+	if near := reconciler.Nearest(name, known, 1); len(near) == 1 && reconciler.Similar(name, near[0]) {
+		p.message += fmt.Sprintf(": did you mean %q?", near[0])
+		p.hint = fmt.Sprintf("write %s in place of %s, or remove it", near[0], name)
+	} else if len(known) > 0 {
+		p.hint = "remove it, or use one of: " + strings.Join(reconciler.Nearest(name, known, 8), ", ")
+	} else {
+		p.hint = "remove it"
+	}
+	x.place(&p, true)
+	x.add(p)
+}
+
+// missing reports a field that must be there.
+func (x *explainer) missing(p problem) {
+	p.message = "missing field"
+	if expected := describe(x.constraint(p.path), ""); expected != "" {
+		p.message += ": expected " + expected
+	}
+	p.position = reconciler.Position{}
+	p.hint = "add  " + strings.Join(p.path, ": ") + ": …"
+	x.add(p)
+}
+
+// conflict reports a value that the schema does not allow.
+func (x *explainer) conflict(p problem, ps []problem) {
+	got := x.got(p.path, ps)
+	constraint := x.constraint(p.path)
+	expected := ""
+	if x.schema.Exists() {
+		expected = describe(constraint, strings.Trim(got, `"`))
+	}
+	if expected == "" {
+		expected = x.expectedByMessages(ps, got)
+	}
+	switch {
+	case expected != "" && got != "":
+		p.message = fmt.Sprintf("expected %s; got %s", expected, got)
+	case len(ps) > 0:
+		p.message = ps[len(ps)-1].message
+	}
+	x.place(&p, false)
+	x.add(p)
+}
+
+// place moves the position to where the source of the document has the field.
+func (x *explainer) place(p *problem, label bool) {
+	if f, found := x.source(p.path); found {
+		p.position = position(f.Value.Pos())
+		if label {
+			p.position = position(f.Label.Pos())
+		}
+	}
+}
+
+// source returns the field in the document's source.
+func (x *explainer) source(path []string) (*ast.Field, bool) {
+	if x.body == nil {
+		return nil, false
+	}
+	return findField(x.body.Elts, path)
+}
+
+// findField follows a path through literal structs. Where a part of the path
+// is not written, it fails.
+func findField(decls []ast.Decl, path []string) (*ast.Field, bool) {
+	for _, d := range decls {
+		field, ok := d.(*ast.Field)
+		if !ok || len(path) == 0 || labelOf(field.Label) != path[0] {
+			continue
+		}
+		if len(path) == 1 {
+			return field, true
+		}
+		switch value := field.Value.(type) {
+		case *ast.StructLit:
+			if f, found := findField(value.Elts, path[1:]); found {
+				return f, true
+			}
+		case *ast.ListLit:
+			if i, err := strconv.Atoi(path[1]); err == nil && i >= 0 && i < len(value.Elts) {
+				elem := &ast.Field{Label: field.Label, Value: value.Elts[i]}
+				if s, ok := value.Elts[i].(*ast.StructLit); ok && len(path) > 2 {
+					return findField(s.Elts, path[2:])
+				}
+				return elem, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// constraint returns the schema of a field, as far as it can be found.
+func (x *explainer) constraint(path []string) cue.Value {
+	v := x.schema
+	if !v.Exists() {
+		v = x.value
+	}
+	for _, part := range path {
+		next := v.LookupPath(cue.MakePath(cue.Str(part).Optional()))
+		if !next.Exists() {
+			next = v.LookupPath(cue.MakePath(cue.Str(part)))
+		}
+		if !next.Exists() {
+			if _, err := strconv.Atoi(part); err == nil {
+				next = v.LookupPath(cue.MakePath(cue.AnyIndex))
+			} else {
+				next = v.LookupPath(cue.MakePath(cue.AnyString))
+			}
+		}
+		v = next
+	}
+	return v
+}
+
+// got returns the refused value as the author wrote it.
+func (x *explainer) got(path []string, ps []problem) string {
+	if f, found := x.source(path); found {
+		if src, err := format.Node(f.Value); err == nil {
+			return clip(string(src))
+		}
+	}
+	if operands := commonOperand(ps); operands != "" {
+		return clip(operands)
+	}
+	return ""
+}
+
+// commonOperand returns the value that every message complains about.
+func commonOperand(ps []problem) string {
+	var common []string
+	for _, p := range ps {
+		values := operands(p.message)
+		if len(values) == 0 {
+			continue
+		}
+		if common == nil {
+			common = values
+			continue
+		}
+		common = slices.DeleteFunc(common, func(s string) bool { return !slices.Contains(values, s) })
+	}
+	// Of a constraint and a value, the value is what was written.
+	for _, c := range common {
+		if c != "" && strings.ContainsAny(c[:1], `"-0123456789{[tfn`) && !strings.HasPrefix(c, "[...") && c != "number" {
+			return c
+		}
+	}
+	if len(common) == 0 {
+		return ""
+	}
+	return common[len(common)-1]
+}
+
+// operands returns the values that a message of CUE names.
+func operands(message string) []string {
+	if rest, ok := strings.CutPrefix(message, "conflicting values "); ok {
+		if i := strings.Index(rest, " (mismatched types"); i >= 0 {
+			rest = rest[:i]
+		}
+		if a, b, ok := strings.Cut(rest, " and "); ok {
+			return []string{a, b}
+		}
+	}
+	if rest, ok := strings.CutPrefix(message, "invalid value "); ok {
+		if i := strings.Index(rest, " ("); i >= 0 {
+			return []string{rest[:i]}
+		}
+	}
+	return nil
+}
+
+// expectedByMessages names the alternatives that CUE's messages mention.
+func (x *explainer) expectedByMessages(ps []problem, got string) string {
+	var names []string
+	for _, p := range ps {
+		for _, o := range operands(p.message) {
+			if clip(o) != got && !slices.Contains(names, strings.Trim(o, `"`)) {
+				names = append(names, phrase(strings.Trim(o, `"`)))
+			}
+		}
+		if i := strings.Index(p.message, "(out of bound "); i >= 0 {
+			names = append(names, phrase(strings.TrimSuffix(p.message[i+len("(out of bound "):], ")")))
+		} else if i := strings.Index(p.message, "(does not satisfy "); i >= 0 {
+			names = append(names, phrase(strings.TrimSuffix(p.message[i+len("(does not satisfy "):], ")")))
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return names[0]
+	}
+	return "one of: " + strings.Join(reconciler.Nearest(strings.Trim(got, `"`), names, 8), ", ")
+}
+
+// fields looks for unknown and missing fields that another error hides.
+func (x *explainer) fields(schema, v cue.Value, path []string) {
+	if len(path) > 6 || schema.IncompleteKind()&cue.StructKind == 0 {
+		return
+	}
+	if it, err := schema.Fields(cue.Optional(true)); err == nil {
+		for it.Next() {
+			sel := it.Selector()
+			if !sel.IsString() && sel.LabelType() != cue.StringLabel {
+				continue
+			}
+			name := sel.Unquoted()
+			at := append(slices.Clone(path), name)
+			user := v.LookupPath(cue.MakePath(cue.Str(name)))
+			if it.FieldType()&cue.RequiredConstraint != 0 && !x.written(at, user) {
+				x.missing(problem{path: at})
+			} else if user.Exists() || x.bodyAt(at) != nil {
+				x.fields(it.Value(), user, at)
+			}
+		}
+	}
+	body := x.bodyAt(path)
+	if body == nil {
+		return
+	}
+	for _, d := range body.Elts {
+		if f, ok := d.(*ast.Field); ok {
+			if name := labelOf(f.Label); name != "" && !schema.Allows(cue.Str(name)) {
+				x.unknown(problem{path: append(slices.Clone(path), name)})
+			}
+		}
+	}
+}
+
+// written tells whether the author gave the field a value.
+func (x *explainer) written(path []string, v cue.Value) bool {
+	_, found := x.source(path)
+	return found || v.Exists()
+}
+
+func (x *explainer) bodyAt(path []string) *ast.StructLit {
+	if len(path) == 0 || x.body == nil {
+		return x.body
+	}
+	if f, found := x.source(path); found {
+		s, _ := f.Value.(*ast.StructLit)
+		return s
+	}
+	return nil
+}
+
+// withoutConsequences drops what follows from another problem: the cost and
+// the outputs are computed from the rest.
+func (x *explainer) withoutConsequences() []problem {
+	causes := slices.DeleteFunc(slices.Clone(x.problems), func(p problem) bool {
+		if len(p.path) == 0 {
+			return false
+		}
+		_, written := x.source(p.path[:1])
+		return !written && slices.Contains([]string{"cost", "outputs", "protect"}, p.path[0])
+	})
+	if len(causes) > 0 {
+		return causes
+	}
+	return x.problems
+}
+
+// fieldNames returns the regular, required and optional fields of a struct.
+func fieldNames(v cue.Value) []string {
+	var names []string
+	if it, err := v.Fields(cue.Optional(true)); err == nil {
+		for it.Next() {
+			if sel := it.Selector(); sel.LabelType() == cue.StringLabel {
+				names = append(names, sel.Unquoted())
+			}
+		}
+	}
+	return names
+}
+
+// describe says in words what a constraint allows; the alternatives nearest to
+// what was written come first.
+func describe(v cue.Value, got string) string {
+	if !v.Exists() {
+		return ""
+	}
+	expr, err := parser.ParseExpr("", fmt.Sprint(v))
+	if err != nil {
+		return ""
+	}
+	var names, others []string
+	for _, arm := range alternatives(expr) {
+		src, err := format.Node(arm)
+		if err != nil {
+			continue
+		}
+		switch arm := arm.(type) {
+		case *ast.BasicLit:
+			name := string(src)
+			if s, err := literal.Unquote(arm.Value); err == nil {
+				name = s
+			}
+			names = append(names, name)
+		default:
+			text := phrase(string(src))
+			if strings.HasPrefix(text, "{ from!:") || strings.HasPrefix(text, "{ from:") {
+				text = "another request's output"
+			}
+			others = append(others, text)
+		}
+	}
+	slices.Sort(others)
+	others = slices.Compact(others)
+	switch {
+	case len(others) > 0:
+		return clip(strings.Join(others, " or "))
+	case len(names) == 0:
+		return ""
+	case len(names) == 1:
+		return names[0]
+	}
+	return "one of: " + strings.Join(reconciler.Nearest(got, names, 8), ", ")
+}
+
+// alternatives returns the arms of a disjunction, default marks removed.
+func alternatives(x ast.Expr) []ast.Expr {
+	switch x := x.(type) {
+	case *ast.BinaryExpr:
+		if x.Op == token.OR {
+			return append(alternatives(x.X), alternatives(x.Y)...)
+		}
+	case *ast.UnaryExpr:
+		if x.Op == token.MUL {
+			return alternatives(x.X)
+		}
+	case *ast.ParenExpr:
+		return alternatives(x.X)
+	}
+	return []ast.Expr{x}
+}
+
+// phrases puts the schema's own constraints in words.
+var phrases = map[string]string{
+	`=~"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"`:        `a name of lower case letters, digits and hyphens, such as checkout-db`,
+	`=~"^[A-Za-z][A-Za-z0-9_-]{0,62}$"`:            `an identifier such as db_host`,
+	`time.Format("2006-01-02")`:                    `a date such as 2027-03-01`,
+	`=~"^[1-9][0-9]{0,3}d$"`:                       `a number of days such as 30d`,
+	`=~"^[1-9][0-9]{0,5}(s|m|h)$"`:                 `a length of time such as 30s, 10m or 24h`,
+	`=~"^https?://[^ ]+$"`:                         `an address such as https://example.org/`,
+	`=~"^[A-Za-z0-9][A-Za-z0-9._-]{0,38}$"`:        `a name on the forge such as maria`,
+	`strings.MinRunes(1) & strings.MaxRunes(200)`:  `a line of 1 to 200 characters`,
+	`strings.MinRunes(10) & strings.MaxRunes(500)`: `a reason of 10 to 500 characters`,
+	`strings.MinRunes(10)`:                         `a reason of 10 to 500 characters`,
+	`strings.MinRunes(1)`:                          `a line of 1 to 200 characters`,
+	`strings.MaxRunes(200)`:                        `a line of 1 to 200 characters`,
+	`strings.MaxRunes(500)`:                        `a reason of 10 to 500 characters`,
+	`int`:                                          `a whole number`,
+	`uint`:                                         `a whole number`,
+	`number`:                                       `a number`,
+	`float`:                                        `a number`,
+	`string`:                                       `text`,
+	`bool`:                                         `true or false`,
+}
+
+// phrase puts a constraint in words.
+func phrase(constraint string) string {
+	constraint = strings.Join(strings.Fields(constraint), " ")
+	if words, found := phrases[constraint]; found {
+		return words
+	}
+	if strings.ContainsAny(constraint, "{[(|") && !strings.HasPrefix(constraint, "=~") {
+		return constraint
+	}
+	parts := strings.Split(constraint, " & ")
+	for i, part := range parts {
+		if words, found := phrases[part]; found {
+			parts[i] = words
+			continue
+		}
+		for _, op := range []struct{ sign, words string }{
+			{">=", "at least "}, {"<=", "at most "}, {">", "more than "}, {"<", "less than "}, {"=~", "text that matches "},
+		} {
+			if rest, ok := strings.CutPrefix(part, op.sign); ok {
+				parts[i] = op.words + rest
+				break
+			}
+		}
+	}
+	return strings.Join(slices.Compact(parts), ", ")
+}
+
+// clip shortens a value for a message.
+func clip(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	const most = 120
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,422 @@
+package catalog
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/schema"
+)
+
+// MaxFile is the size of the largest CUE file that is read, in bytes.
+const MaxFile = 64 << 10
+
+// Package is the CUE package of every file that is not a blueprint's.
+const Package = "platform"
+
+// layout says what every CUE file of a tree is.
+type layout struct {
+	module           string            // the CUE module's path, without its version
+	support          map[string]string // cue.mod and the blueprints' CUE
+	root             map[string]string // the governance at the root
+	catalog          map[string]*file  // the files of documents
+	blueprints       []string
+	blueprintPackage map[string]string
+}
+
+// file is one parsed file of documents.
+type file struct {
+	path    string
+	content string
+	literal bool // nothing but literal documents
+}
+
+// survey sorts the files of a tree, reading each once. It returns a nil layout
+// where the tree is no platform at all.
+func survey(tree *reconciler.Tree) (*layout, []reconciler.Violation) {
+	s := surveyor{tree: tree, layout: &layout{
+		support: map[string]string{}, root: map[string]string{}, catalog: map[string]*file{},
+		blueprintPackage: map[string]string{},
+	}}
+	if len(tree.Files) == 0 {
+		s.deny(reconciler.ScopeRevision, reconciler.Position{}, "the repository is empty", "run `pave init` in it")
+		return nil, s.violations
+	}
+	if _, found := tree.Find("platform.cue"); !found {
+		s.deny(reconciler.ScopeRevision, reconciler.Position{}, "there is no platform.cue at the root: this is not a platform repository",
+			"run `pave init`, or say --repo with the repository that holds the platform")
+		return nil, s.violations
+	}
+	s.checkSpelling()
+	for _, f := range tree.Files {
+		s.file(f)
+	}
+	s.checkModule()
+	return s.layout, s.violations
+}
+
+type surveyor struct {
+	tree       *reconciler.Tree
+	layout     *layout
+	violations []reconciler.Violation
+}
+
+func (s *surveyor) deny(scope reconciler.Scope, at reconciler.Position, message, hint string) {
+	s.violations = append(s.violations, reconciler.Violation{
+		Level: reconciler.Deny, Scope: scope, Position: at, Message: message, Hint: hint,
+	})
+}
+
+// checkSpelling refuses paths that are one file on some computers.
+func (s *surveyor) checkSpelling() {
+	seen := make(map[string]string, len(s.tree.Files))
+	for _, f := range s.tree.Files {
+		folded := strings.ToLower(f.Path)
+		if other, found := seen[folded]; found {
+			s.deny(scopeOf(f.Path), reconciler.Position{File: f.Path},
+				fmt.Sprintf("differs from %s only by upper and lower case", other), "rename one of them")
+		}
+		seen[folded] = f.Path
+	}
+}
+
+// file sorts one file.
+func (s *surveyor) file(f reconciler.File) {
+	at := reconciler.Position{File: f.Path}
+	switch f.Mode {
+	case reconciler.Symlink:
+		s.deny(scopeOf(f.Path), at, "is a symbolic link, which is never followed", "commit a regular file in its place")
+		return
+	case reconciler.Submodule:
+		s.deny(scopeOf(f.Path), at, "is a submodule, which is never fetched", "commit the files themselves")
+		return
+	}
+	switch ext := path.Ext(f.Path); {
+	case strings.EqualFold(ext, ".cue"):
+		s.cueFile(f)
+	case ext == ".yaml" || ext == ".yml" || ext == ".json":
+		s.otherData(f)
+	case ext == ".rego" && !strings.HasPrefix(f.Path, "policies/"):
+		s.deny(reconciler.ScopeRevision, at, "is a policy outside policies/, where it would never be read", "move it to policies/")
+	}
+}
+
+func (s *surveyor) cueFile(f reconciler.File) {
+	at := reconciler.Position{File: f.Path}
+	content, ok := s.read(f)
+	if !ok {
+		return
+	}
+	if strings.HasPrefix(f.Path, "cue.mod/") {
+		s.layout.support[f.Path] = content
+		return
+	}
+	if name, ok := blueprintOf(f.Path); ok {
+		s.blueprintFile(f, name, content)
+		return
+	}
+	parsed, err := parser.ParseFile(f.Path, content, parser.ParseComments)
+	if err != nil {
+		s.syntax(f.Path, err)
+		return
+	}
+	if !s.readable(f.Path, parsed) {
+		return
+	}
+	kinds := documentKinds(parsed.Decls)
+	if kinds.unknown != "" {
+		v := reconciler.Violation{Level: reconciler.Deny, Scope: scopeOf(f.Path), Position: position(kinds.unknownAt),
+			Message: fmt.Sprintf("unknown kind of document %q: expected one of: %s", kinds.unknown, strings.Join(reconciler.Nearest(kinds.unknown, knownKinds, 8), ", "))}
+		if near := reconciler.Nearest(kinds.unknown, knownKinds, 1)[0]; reconciler.Similar(kinds.unknown, near) {
+			v.Hint = fmt.Sprintf("write %s in place of %s", near, kinds.unknown)
+		}
+		s.violations = append(s.violations, v)
+		if folderOf(f.Path) != "" {
+			return
+		}
+	}
+	if folderOf(f.Path) == "" {
+		if kinds.documents && kinds.governance {
+			s.deny(reconciler.ScopeRevision, at, "holds services or requests beside the platform's own settings",
+				"move the services and requests to a file of their own, such as catalog/"+path.Base(f.Path))
+			return
+		}
+		if !kinds.documents {
+			s.layout.root[f.Path] = content
+			return
+		}
+	}
+	if kinds.governance {
+		pos := position(kinds.at)
+		s.deny(reconciler.ScopeFile, pos, fmt.Sprintf("declares %q, which belongs to the root of the repository", kinds.name),
+			"move it to platform.cue, teams.cue or environments.cue")
+		return
+	}
+	s.layout.catalog[f.Path] = &file{path: f.Path, content: content, literal: isLiteral(parsed)}
+}
+
+// read returns the content of a regular file, or reports why not.
+func (s *surveyor) read(f reconciler.File) (string, bool) {
+	at := reconciler.Position{File: f.Path}
+	if f.Size > MaxFile {
+		s.deny(scopeOf(f.Path), at, fmt.Sprintf("has %d bytes; a CUE file may have %d", f.Size, MaxFile), "split it")
+		return "", false
+	}
+	content, err := s.tree.Read(f)
+	if err != nil {
+		s.deny(scopeOf(f.Path), at, fmt.Sprintf("cannot be read: %v", err), "")
+		return "", false
+	}
+	return string(content), true
+}
+
+func (s *surveyor) syntax(file string, err error) {
+	for _, p := range cueProblems(errors.Errors(err)) {
+		at := p.position
+		if at.File == "" {
+			at.File = file
+		}
+		s.deny(scopeOf(file), at, "syntax error: "+p.message, "")
+	}
+}
+
+// readable refuses files that plain CUE would pass over without a word: a
+// document that stops being read must never look like a deletion.
+func (s *surveyor) readable(file string, parsed *ast.File) bool {
+	at := reconciler.Position{File: file, Line: 1, Column: 1}
+	scope := scopeOf(file)
+	for _, part := range strings.Split(file, "/") {
+		if strings.HasPrefix(part, "_") || strings.HasPrefix(part, ".") {
+			s.deny(scope, at, fmt.Sprintf("would be ignored: CUE does not read %q, whose name starts with %q", part, part[:1]), "rename it")
+			return false
+		}
+	}
+	for _, suffix := range []string{"_test.cue", "_tool.cue"} {
+		if strings.HasSuffix(file, suffix) {
+			s.deny(scope, at, fmt.Sprintf("would be ignored: CUE reads no file whose name ends in %q here", suffix), "rename it")
+			return false
+		}
+	}
+	if !strings.HasSuffix(file, ".cue") {
+		s.deny(scope, at, "would be ignored: CUE reads only files that end in \".cue\", in lower case", "rename it")
+		return false
+	}
+	if name := parsed.PackageName(); name == "" {
+		s.deny(scope, at, "would be ignored: it has no package clause", "add as its first line:  package "+Package)
+		return false
+	} else if name != Package {
+		s.deny(scope, at, fmt.Sprintf("would be ignored: it is in package %q", name), "write:  package "+Package)
+		return false
+	}
+	for _, d := range parsed.Decls {
+		if a, ok := d.(*ast.Attribute); ok && (strings.HasPrefix(a.Text, "@if(") || strings.HasPrefix(a.Text, "@ignore(")) {
+			s.deny(scope, position(a.Pos()), fmt.Sprintf("might be ignored: it has the build attribute %s", a.Text), "remove the attribute")
+			return false
+		}
+	}
+	return true
+}
+
+// blueprintFile takes a file of a blueprint; the child parses and judges it.
+func (s *surveyor) blueprintFile(f reconciler.File, name, content string) {
+	s.layout.support[f.Path] = content
+	if path.Dir(f.Path) != path.Join(BlueprintFolder, name) {
+		return
+	}
+	if !slices.Contains(s.layout.blueprints, name) {
+		s.layout.blueprints = append(s.layout.blueprints, name)
+	}
+	if parsed, err := parser.ParseFile(f.Path, content, parser.PackageClauseOnly); err == nil && parsed.PackageName() != "" {
+		s.layout.blueprintPackage[name] = parsed.PackageName()
+	}
+}
+
+var documentLine = regexp.MustCompile(`(?m)^["']?(service|request|team|environment|platform)["']?:`)
+
+// otherData refuses YAML and JSON that look like documents.
+func (s *surveyor) otherData(f reconciler.File) {
+	if f.Size > MaxFile || strings.HasPrefix(f.Path, BlueprintFolder+"/") {
+		return
+	}
+	content, err := s.tree.Read(f)
+	if err != nil {
+		return
+	}
+	looks := documentLine.Match(content)
+	if path.Ext(f.Path) == ".json" {
+		var fields map[string]json.RawMessage
+		looks = json.Unmarshal(content, &fields) == nil && (fields["service"] != nil || fields["request"] != nil)
+	}
+	if looks {
+		s.deny(reconciler.ScopeFile, reconciler.Position{File: f.Path, Line: 1, Column: 1},
+			"looks like documents, but only CUE is read", "write it as CUE: `cue import "+f.Path+"` converts it")
+	}
+}
+
+// checkModule finds the CUE module and compares the vendored schema.
+func (s *surveyor) checkModule() {
+	const moduleFile = "cue.mod/module.cue"
+	content, found := s.layout.support[moduleFile]
+	if !found {
+		s.deny(reconciler.ScopeRevision, reconciler.Position{File: moduleFile}, "is missing", "run `pave init`")
+		return
+	}
+	if m := regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`).FindStringSubmatch(content); m != nil {
+		s.layout.module = m[1]
+	}
+	vendored := schema.Folder + "/schema.cue"
+	switch content, found := s.layout.support[vendored]; {
+	case !found:
+		s.deny(reconciler.ScopeRevision, reconciler.Position{File: vendored}, "is missing: plain `cue` and editors need the schema", "run `pave upgrade`")
+	case content != string(schema.Source):
+		s.deny(reconciler.ScopeRevision, reconciler.Position{File: vendored}, "differs from the schema of this version of Pave", "run `pave upgrade`")
+	}
+	for name := range s.layout.support {
+		if strings.HasPrefix(name, schema.Folder+"/") && name != vendored {
+			s.deny(reconciler.ScopeRevision, reconciler.Position{File: name}, "is not part of the schema", "remove it, or run `pave upgrade`")
+			delete(s.layout.support, name)
+		}
+	}
+	s.layout.support[vendored] = string(schema.Source)
+}
+
+// jobs returns the work of a pass: the governance, then a job for each literal
+// file, and one for each folder that computes.
+func (l *layout) jobs() []job {
+	governed := job{Kind: governanceJob, Files: map[string]string{}, Blueprints: l.blueprints}
+	for name, content := range l.support {
+		governed.Files[name] = content
+	}
+	for name, content := range l.root {
+		governed.Files[name] = content
+	}
+	jobs := []job{governed}
+	byFolder := map[string][]string{}
+	for name := range l.catalog {
+		folder := folderOf(name)
+		byFolder[folder] = append(byFolder[folder], name)
+	}
+	plain := func(folder string) bool {
+		for _, name := range byFolder[folder] {
+			if !l.catalog[name].literal {
+				return false
+			}
+		}
+		return true
+	}
+	for _, folder := range slices.Sorted(maps.Keys(byFolder)) {
+		own := byFolder[folder]
+		slices.Sort(own)
+		computes := slices.ContainsFunc(ancestors(folder), func(f string) bool { return !plain(f) })
+		if !computes {
+			for _, name := range own {
+				jobs = append(jobs, job{Kind: dataJob, Folder: folder, Own: []string{name},
+					Files: map[string]string{name: l.catalog[name].content}})
+			}
+			continue
+		}
+		j := job{Kind: folderJob, Folder: folder, Own: own, Files: map[string]string{}}
+		for _, above := range ancestors(folder) {
+			for _, name := range byFolder[above] {
+				j.Files[name] = l.catalog[name].content
+			}
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs
+}
+
+// kindsOf tells what a file declares at its top level.
+type kindsOf struct {
+	documents, governance bool
+	name                  string    // the governance field
+	at                    token.Pos // where it is
+	unknown               string    // a field of no known kind
+	unknownAt             token.Pos
+}
+
+// knownKinds are the kinds of documents, as the schema's #Root lists them.
+var knownKinds = []string{"platform", "team", "environment", "service", "request"}
+
+// documentKinds looks at the labels of a file's fields, those that a
+// comprehension would produce included.
+func documentKinds(decls []ast.Decl) kindsOf {
+	var k kindsOf
+	var visit func(decls []ast.Decl)
+	visit = func(decls []ast.Decl) {
+		for _, d := range decls {
+			switch d := d.(type) {
+			case *ast.Field:
+				switch name := labelOf(d.Label); name {
+				case "service", "request":
+					k.documents = true
+				case "platform", "team", "environment", "#blueprints", "#service", "#request":
+					if !k.governance {
+						k.governance, k.name, k.at = true, name, d.Pos()
+					}
+				default:
+					if name != "" && name[0] != '#' && name[0] != '_' && k.unknown == "" {
+						k.unknown, k.unknownAt = name, d.Pos()
+					}
+				}
+			case *ast.Comprehension:
+				if s, ok := d.Value.(*ast.StructLit); ok {
+					visit(s.Elts)
+				}
+			case *ast.EmbedDecl:
+				if s, ok := d.Expr.(*ast.StructLit); ok {
+					visit(s.Elts)
+				}
+			}
+		}
+	}
+	visit(decls)
+	return k
+}
+
+// labelOf returns the name of a field where the source states it.
+func labelOf(l ast.Label) string {
+	name, _, err := ast.LabelName(l)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// blueprintOf returns the name of the blueprint that the file belongs to.
+func blueprintOf(file string) (string, bool) {
+	rest, ok := strings.CutPrefix(file, BlueprintFolder+"/")
+	if !ok {
+		return "", false
+	}
+	name, _, ok := strings.Cut(rest, "/")
+	return name, ok
+}
+
+// scopeOf says how far an unreadable file reaches.
+func scopeOf(file string) reconciler.Scope {
+	if _, ok := blueprintOf(file); ok {
+		return reconciler.ScopeBlueprint
+	}
+	if folderOf(file) == "" || strings.HasPrefix(file, "cue.mod/") || strings.HasPrefix(file, "policies/") {
+		return reconciler.ScopeRevision
+	}
+	return reconciler.ScopeFile
+}
+
+func position(p token.Pos) reconciler.Position {
+	if !p.IsValid() {
+		return reconciler.Position{}
+	}
+	return reconciler.Position{File: strings.TrimPrefix(p.Filename(), virtualRoot+"/"), Line: p.Line(), Column: p.Column()}
+}

@@ -1,0 +1,194 @@
+package catalog
+
+import (
+	"math/big"
+	"strings"
+
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/literal"
+	"cuelang.org/go/cue/token"
+	"github.com/cockroachdb/apd/v3"
+)
+
+// maxDepth is the deepest nesting of a literal that the data tier takes; the
+// code tier, in its child, takes what is deeper.
+const maxDepth = 64
+
+// entry is one literal document as it stands in its file.
+type entry struct {
+	kind, name string
+	label      ast.Node // the label that names the document
+	body       *ast.StructLit
+	value      map[string]any
+}
+
+// isLiteral tells whether a file holds literal documents and nothing else, so
+// that the schema is the only program that evaluating it runs.
+func isLiteral(f *ast.File) bool {
+	_, ok := literalEntries(f)
+	return ok
+}
+
+// literalEntries returns the documents of a file of literals.
+func literalEntries(f *ast.File) ([]entry, bool) {
+	var entries []entry
+	seen := map[string]bool{}
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.Package, *ast.CommentGroup:
+			continue
+		case *ast.Field:
+			kind, ok := plainLabel(d)
+			if !ok || (kind != "service" && kind != "request") {
+				return nil, false
+			}
+			body, ok := d.Value.(*ast.StructLit)
+			if !ok {
+				return nil, false
+			}
+			for _, elt := range body.Elts {
+				field, ok := elt.(*ast.Field)
+				if !ok {
+					if _, comment := elt.(*ast.CommentGroup); comment {
+						continue
+					}
+					return nil, false
+				}
+				name, ok := plainLabel(field)
+				if !ok || seen[kind+"/"+name] {
+					return nil, false
+				}
+				seen[kind+"/"+name] = true
+				doc, ok := field.Value.(*ast.StructLit)
+				if !ok {
+					return nil, false
+				}
+				value, ok := literalStruct(doc, 0)
+				if !ok {
+					return nil, false
+				}
+				entries = append(entries, entry{kind: kind, name: name, label: field.Label, body: doc, value: value})
+			}
+		default:
+			return nil, false
+		}
+	}
+	return entries, true
+}
+
+// plainLabel returns the name of a regular field with a static label.
+func plainLabel(f *ast.Field) (string, bool) {
+	if f.Constraint != token.ILLEGAL || len(f.Attrs) > 0 || f.Alias != nil {
+		return "", false
+	}
+	switch l := f.Label.(type) {
+	case *ast.Ident:
+		if len(l.Name) > 0 && (l.Name[0] == '#' || l.Name[0] == '_') {
+			return "", false
+		}
+		return l.Name, true
+	case *ast.BasicLit:
+		if l.Kind != token.STRING {
+			return "", false
+		}
+		name, err := literal.Unquote(l.Value)
+		return name, err == nil
+	}
+	return "", false
+}
+
+func literalStruct(s *ast.StructLit, depth int) (map[string]any, bool) {
+	if depth > maxDepth {
+		return nil, false
+	}
+	m := make(map[string]any, len(s.Elts))
+	for _, elt := range s.Elts {
+		field, ok := elt.(*ast.Field)
+		if !ok {
+			if _, comment := elt.(*ast.CommentGroup); comment {
+				continue
+			}
+			return nil, false
+		}
+		name, ok := plainLabel(field)
+		if !ok {
+			return nil, false
+		}
+		if _, twice := m[name]; twice {
+			return nil, false
+		}
+		v, ok := literalValue(field.Value, depth+1)
+		if !ok {
+			return nil, false
+		}
+		m[name] = v
+	}
+	return m, true
+}
+
+func literalValue(x ast.Expr, depth int) (any, bool) {
+	switch x := x.(type) {
+	case *ast.BasicLit:
+		return scalar(x)
+	case *ast.UnaryExpr:
+		lit, ok := x.X.(*ast.BasicLit)
+		if !ok || x.Op != token.SUB || (lit.Kind != token.INT && lit.Kind != token.FLOAT) {
+			return nil, false
+		}
+		return number(lit, true)
+	case *ast.StructLit:
+		return literalStruct(x, depth)
+	case *ast.ListLit:
+		if depth > maxDepth {
+			return nil, false
+		}
+		list := make([]any, 0, len(x.Elts))
+		for _, elt := range x.Elts {
+			v, ok := literalValue(elt, depth+1)
+			if !ok {
+				return nil, false
+			}
+			list = append(list, v)
+		}
+		return list, true
+	}
+	return nil, false
+}
+
+func scalar(l *ast.BasicLit) (any, bool) {
+	switch l.Kind {
+	case token.STRING:
+		// Bytes are written between single quotes; they are no JSON string.
+		if strings.HasSuffix(strings.TrimRight(l.Value, "#"), "'") {
+			return nil, false
+		}
+		s, err := literal.Unquote(l.Value)
+		return s, err == nil
+	case token.INT, token.FLOAT:
+		return number(l, false)
+	case token.TRUE:
+		return true, true
+	case token.FALSE:
+		return false, true
+	case token.NULL:
+		return nil, true
+	}
+	return nil, false
+}
+
+// number returns the exact value of a literal, an integer as *big.Int.
+func number(l *ast.BasicLit, negative bool) (any, bool) {
+	var info literal.NumInfo
+	if err := literal.ParseNum(l.Value, &info); err != nil {
+		return nil, false
+	}
+	var d apd.Decimal
+	if err := info.Decimal(&d); err != nil || len(l.Value) > 400 || d.Exponent > 400 || d.Exponent < -400 {
+		return nil, false
+	}
+	d.Negative = negative
+	if l.Kind == token.FLOAT {
+		return &d, true
+	}
+	return new(big.Int).SetString(d.Text('f'), 10)
+}
