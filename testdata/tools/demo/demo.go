@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// demo is one run of the demo.
+type demo struct {
+	start time.Time
+	dir   string // the temporary folder; everything below is in it
+	repo  string // the platform repository
+
+	pave      string // the program under show
+	engine    string // terraform or tofu
+	providers string // the CLI configuration that finds the providers
+
+	daemon *exec.Cmd  // pave serve, once it was started
+	ended  chan error // receives the daemon's end
+	seen   map[string]unit
+}
+
+func open() (*demo, error) {
+	dir, err := os.MkdirTemp("", "pave-demo-")
+	if err != nil {
+		return nil, err
+	}
+	// The blueprints write below a folder that is named by its real path.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, err
+	}
+	return &demo{start: time.Now(), dir: dir, repo: filepath.Join(dir, "platform"), seen: map[string]unit{}}, nil
+}
+
+// say prints a line of the story.
+func (d *demo) say(format string, args ...any) {
+	fmt.Printf("\n%6.1fs  %s\n", time.Since(d.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// note prints a line of what happens meanwhile.
+func (d *demo) note(format string, args ...any) {
+	fmt.Printf("%6.1fs    %s\n", time.Since(d.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// prepare builds Pave and makes what it drives.
+func (d *demo) prepare(ctx context.Context) error {
+	d.say("Building Pave.")
+	bin, err := filepath.Abs("bin/pave")
+	if err != nil {
+		return err
+	}
+	d.pave = bin
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "./cmd/pave")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build Pave: %w", err)
+	}
+	d.say("Finding Terraform or OpenTofu, and the four providers of the example.")
+	get := exec.CommandContext(ctx, "go", "run", "./testdata/tools/get", "engine", "providers")
+	get.Stderr = os.Stderr
+	out, err := get.Output()
+	if err != nil {
+		return fmt.Errorf("get the engine and the providers: %w", err)
+	}
+	paths := strings.Fields(string(out))
+	if len(paths) != 2 {
+		return fmt.Errorf("get the engine and the providers: expected two paths, got %q", out)
+	}
+	d.engine, d.providers = paths[0], paths[1]
+	d.note("%s", d.engine)
+	d.note("%s", d.providers)
+	return nil
+}
+
+// folderLine is the one line of the example that names a folder of the host.
+var folderLine = regexp.MustCompile(`(?m)^let folder = ".*"$`)
+
+// platform makes the example a repository of its own.
+func (d *demo) platform(ctx context.Context) error {
+	d.say("Making examples/acme a Git repository of its own: %s", d.repo)
+	if err := os.CopyFS(d.repo, os.DirFS("examples/acme")); err != nil {
+		return err
+	}
+	line := fmt.Sprintf("let folder = %q", d.infrastructure())
+	if err := d.edit("platform.cue", func(text string) (string, error) {
+		if len(folderLine.FindAllString(text, -1)) != 1 {
+			return "", errors.New("expected one line that starts with: let folder =")
+		}
+		return folderLine.ReplaceAllLiteralString(d.withEngine(text), line), nil
+	}); err != nil {
+		return err
+	}
+	if err := d.git(ctx, "init", "--quiet", "--initial-branch", "main"); err != nil {
+		return err
+	}
+	return d.commit(ctx, "Bring Acme's platform under Pave")
+}
+
+// withEngine names the engine in the settings where it is not the usual one.
+func (d *demo) withEngine(settings string) string {
+	if name := filepath.Base(d.engine); name != "terraform" {
+		return strings.Replace(settings, "platform: {\n", fmt.Sprintf("platform: {\n\tengine: %q\n", name), 1)
+	}
+	return settings
+}
+
+// infrastructure is where the example's blueprints keep buckets and zone files.
+func (d *demo) infrastructure() string { return filepath.Join(d.dir, "infrastructure") }
+
+// edit changes a file of the platform repository.
+func (d *demo) edit(file string, change func(string) (string, error)) error {
+	path := filepath.Join(d.repo, file)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	after, err := change(string(before))
+	if err != nil {
+		return fmt.Errorf("edit %s: %w", file, err)
+	}
+	return os.WriteFile(path, []byte(after), 0o644)
+}
+
+// replace returns an edit of the one place where the text stands.
+func replace(from, to string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if n := strings.Count(text, from); n != 1 {
+			return "", fmt.Errorf("expected %q once, found it %d times", from, n)
+		}
+		return strings.Replace(text, from, to, 1), nil
+	}
+}
+
+// commit commits every change of the work tree.
+func (d *demo) commit(ctx context.Context, message string) error {
+	if err := d.git(ctx, "add", "--all"); err != nil {
+		return err
+	}
+	return d.git(ctx, "commit", "--quiet", "--message", message)
+}
+
+// merge puts what was changed on main as people do, from a branch.
+func (d *demo) merge(ctx context.Context, branch, message string) error {
+	if err := d.git(ctx, "switch", "--quiet", "--create", branch); err != nil {
+		return err
+	}
+	if err := d.show(ctx, "git", "diff", "--unified=0"); err != nil {
+		return err
+	}
+	if err := d.commit(ctx, message); err != nil {
+		return err
+	}
+	if err := d.git(ctx, "switch", "--quiet", "main"); err != nil {
+		return err
+	}
+	if err := d.git(ctx, "merge", "--quiet", "--no-ff", "--message", "Merge branch '"+branch+"'", branch); err != nil {
+		return err
+	}
+	d.note("merged branch %s", branch)
+	return nil
+}
+
+// command prepares a program in the platform repository. Nothing of the
+// person's own configuration reaches it, and it leaves nothing outside.
+func (d *demo) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = d.repo
+	cmd.Env = []string{
+		"PATH=" + filepath.Dir(d.engine) + string(filepath.ListSeparator) + os.Getenv("PATH"),
+		"HOME=" + d.dir, "TMPDIR=" + d.dir,
+		"LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"),
+		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_PAGER=cat",
+		"GIT_AUTHOR_NAME=Ines Duarte", "GIT_AUTHOR_EMAIL=ines-duarte@acme.example",
+		"GIT_COMMITTER_NAME=Ines Duarte", "GIT_COMMITTER_EMAIL=ines-duarte@acme.example",
+	}
+	return cmd
+}
+
+func (d *demo) git(ctx context.Context, args ...string) error {
+	if out, err := d.command(ctx, "git", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("git %s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+// show runs a command for its output and prints the command as one would type it.
+func (d *demo) show(ctx context.Context, name string, args ...string) error {
+	fmt.Printf("\n    $ %s %s\n", filepath.Base(name), strings.Join(args, " "))
+	out, err := d.command(ctx, name, args...).CombinedOutput()
+	for line := range strings.Lines(string(bytes.TrimSpace(out))) {
+		fmt.Print("    ", line)
+	}
+	fmt.Print("\n\n")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && name == d.pave {
+		return nil // the exit code is part of what pave says
+	}
+	return err
+}
+
+// close stops the daemon and what it started, then removes the folder.
+func (d *demo) close(keep bool) error {
+	if d.daemon != nil {
+		d.say("Stopping Pave.")
+		d.stop()
+	}
+	if keep {
+		d.say("Left for you: %s", d.dir)
+		return nil
+	}
+	return os.RemoveAll(d.dir)
+}
+
+// stop ends the daemon as a service manager does.
+func (d *demo) stop() {
+	d.daemon.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-time.After(30 * time.Second):
+		d.daemon.Process.Kill()
+		<-d.ended
+	}
+}
