@@ -8,13 +8,16 @@
 // PAVE_TEST_ and the tool's name in capitals.
 //
 // A tool is a folder beside this one: a Go module whose `tool` directives are
-// built, or an npm package that is installed as its lock file says. Two more
-// names are understood. `engine` is terraform or tofu on the PATH, else the
-// tool tofu; its variable is PAVE_TEST_TERRAFORM. `providers` is a CLI
+// built, or an npm package that is installed as its lock file says. Its
+// tool.json tells how long that takes and with which flags. One more folder is
+// one more tool; its program has the folder's name.
+//
+// Two more names are understood. `engine` is terraform or tofu on the PATH, else
+// the tool tofu; its variable is PAVE_TEST_TERRAFORM. `providers` is a CLI
 // configuration file for either engine, by which it finds the providers random,
-// local, tls and time: in the registries where they answer, else in a folder
-// of providers built here. It names hashicorp/aws exactly when the AWS provider
-// was found on this machine.
+// local, tls and time: in the registries where they answer, else in a folder of
+// providers built here. It names hashicorp/aws exactly when the AWS provider was
+// found on this machine.
 //
 // What was made is kept in $PAVE_TOOLS (by default pave-tools in the user's
 // cache folder), under a name that changes with whatever could change the

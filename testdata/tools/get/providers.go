@@ -42,6 +42,9 @@ func providers(ctx context.Context, c cache) (string, error) {
 	return filepath.Join(dir, "cli.tfrc"), err
 }
 
+// direct asks as Pave's runs do, to which no proxy of the environment is passed on.
+var direct = http.Client{Transport: &http.Transport{}}
+
 // registriesAnswer asks both registries what they offer, for at most three seconds.
 func registriesAnswer(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -59,7 +62,7 @@ func offersProviders(ctx context.Context, host string) bool {
 	if err != nil {
 		return false
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := direct.Do(request)
 	if err != nil {
 		return false
 	}
