@@ -1,0 +1,244 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Judge returns what all rules say of the subject, sorted. A subject that lacks
+// a part that rules rely on gets no verdict but an error: its absence would read
+// as permission. The parts are the time, the change, and
+//   - of a service its document,
+//   - of a request its document, service, environment and blueprint, and its
+//     cost where no plan is judged,
+//   - of a blueprint its document with the facts of its code, and the settings,
+//
+// or, where the change is a removal, what was there before. Every other error
+// means that the rules could not be evaluated, or not in time.
+func (e *Engine) Judge(ctx context.Context, subject reconciler.Subject) ([]reconciler.Violation, error) {
+	violations, err := e.judge(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("judge %s %s: %w", subject.Kind, subject.Name, err)
+	}
+	return violations, nil
+}
+
+func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]reconciler.Violation, error) {
+	if err := complete(subject); err != nil {
+		return nil, err
+	}
+	input, err := value(subject)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := e.evaluate(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	var violations []reconciler.Violation
+	for i, set := range sets {
+		rule := &e.rules[i]
+		if rule.Level == Off {
+			continue
+		}
+		found, ok := set.([]any)
+		if !ok {
+			return nil, fmt.Errorf("rule %s is no set of findings", rule.ID)
+		}
+		for _, finding := range found {
+			violations = append(violations, violation(rule, subject, finding))
+		}
+	}
+	return reconciler.SortViolations(violations), nil
+}
+
+// value returns the subject as rules see it.
+func value(subject reconciler.Subject) (ast.Value, error) {
+	text, err := json.Marshal(subject)
+	if err != nil {
+		return nil, fmt.Errorf("write the input: %w", err)
+	}
+	input, err := ast.ValueFromReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("read the input: %w", err)
+	}
+	return input, nil
+}
+
+// evaluate returns the findings of each rule, in the order of e.rules.
+func (e *Engine) evaluate(ctx context.Context, input ast.Value) ([]any, error) {
+	bounded, cancel := context.WithTimeout(ctx, e.deadline)
+	defer cancel()
+	results, err := e.query.Eval(bounded, rego.EvalParsedInput(input))
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case bounded.Err() != nil:
+		return nil, fmt.Errorf("the policies took longer than %s", e.deadline)
+	case err != nil:
+		return nil, err
+	case len(results) != 1 || len(results[0].Expressions) != 1:
+		return nil, errors.New("the policies gave no result")
+	}
+	sets, ok := results[0].Expressions[0].Value.([]any)
+	if !ok || len(sets) != len(e.rules) {
+		return nil, errors.New("the policies gave no result")
+	}
+	return sets, nil
+}
+
+// violation reads one finding of a rule. What is no finding denies, whatever
+// the rule's level, because nobody can tell what it was meant to say.
+func violation(rule *rule, subject reconciler.Subject, finding any) reconciler.Violation {
+	v := reconciler.Violation{
+		Level: reconciler.Level(rule.Level), Scope: reconciler.ScopeDocument,
+		Rule: rule.ID, Kind: subject.Kind, Name: subject.Name,
+	}
+	if subject.Kind == "blueprint" {
+		v.Scope = reconciler.ScopeBlueprint
+	}
+	switch finding := finding.(type) {
+	case string:
+		v.Message = finding
+	case map[string]any:
+		v.Message, _ = finding["msg"].(string)
+		v.Hint, _ = finding["hint"].(string)
+		v.Path = pathOf(finding["path"])
+		v.Position = positionOf(finding)
+		if team, _ := finding["team"].(string); team != "" && v.Hint == "" {
+			v.Hint = fmt.Sprintf("team %s may approve it", team)
+		}
+	}
+	if v.Message == "" {
+		v.Level, v.Position = reconciler.Deny, rule.at()
+		v.Message = fmt.Sprintf("rule %s.%s yields %s, which is no finding", rule.Package, termName(rule.source.Head.Ref()[0]), brief(finding))
+		v.Hint = `yield a text, or an object with a text "msg"`
+	}
+	return v
+}
+
+// pathOf reads a list of field names and indexes.
+func pathOf(field any) []string {
+	steps, _ := field.([]any)
+	var path []string
+	for _, step := range steps {
+		path = append(path, fmt.Sprint(step))
+	}
+	return path
+}
+
+func positionOf(finding map[string]any) reconciler.Position {
+	file, _ := finding["file"].(string)
+	number, _ := finding["line"].(json.Number)
+	line, err := number.Int64()
+	if file == "" || err != nil || line < 0 {
+		return reconciler.Position{File: file}
+	}
+	return reconciler.Position{File: file, Line: int(line)}
+}
+
+// brief returns the start of a value as JSON.
+func brief(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprintf("a %T", value)
+	}
+	if len(text) > 80 {
+		return strings.ToValidUTF8(string(text[:80]), "") + "…"
+	}
+	return string(text)
+}
+
+// complete returns an error that names the first part that the subject lacks.
+func complete(s reconciler.Subject) error {
+	if s.Now.IsZero() {
+		return missing("now")
+	}
+	switch s.Change.Action {
+	case "create", "update", "none":
+	case "delete":
+		if len(s.Change.Before) == 0 {
+			return missing("change.before")
+		}
+		return completePlan(s.Plan)
+	default:
+		return fmt.Errorf("the input's change.action is %q: expected one of: create, update, delete, none", s.Change.Action)
+	}
+	switch s.Kind {
+	case "service":
+		return absent(part{"document", s.Document})
+	case "request":
+		if s.Cost == nil && len(s.Plan) == 0 {
+			return missing("cost")
+		}
+		if err := absent(part{"document", s.Document}, part{"service", s.Service}, part{"environment", s.Environment}, part{"blueprint", s.Blueprint}); err != nil {
+			return err
+		}
+		return completePlan(s.Plan)
+	case "blueprint":
+		if err := absent(part{"blueprint", s.Blueprint}, part{"settings", s.Settings}); err != nil {
+			return err
+		}
+		return completeModule(s.Blueprint)
+	}
+	return fmt.Errorf("the input's kind is %q: expected one of: service, request, blueprint", s.Kind)
+}
+
+type part struct {
+	name string
+	json json.RawMessage
+}
+
+func absent(parts ...part) error {
+	for _, p := range parts {
+		if len(p.json) == 0 || string(p.json) == "null" {
+			return missing(p.name)
+		}
+	}
+	return nil
+}
+
+func missing(name string) error { return fmt.Errorf("the input lacks %s", name) }
+
+// completePlan refuses what is no plan, because it would read as one that
+// changes nothing.
+func completePlan(plan json.RawMessage) error {
+	if len(plan) == 0 {
+		return nil
+	}
+	var head struct {
+		FormatVersion string `json:"format_version"`
+	}
+	if err := json.Unmarshal(plan, &head); err != nil {
+		return fmt.Errorf("read the plan: %w", err)
+	}
+	if head.FormatVersion == "" {
+		return missing("plan.format_version")
+	}
+	return nil
+}
+
+// completeModule makes sure that every list of facts was gathered.
+func completeModule(blueprint json.RawMessage) error {
+	var document struct {
+		Module map[string]json.RawMessage `json:"module"`
+	}
+	if err := json.Unmarshal(blueprint, &document); err != nil {
+		return fmt.Errorf("read the blueprint: %w", err)
+	}
+	for _, facts := range []string{"providers", "modules", "data", "provisioners", "fileCalls"} {
+		if _, ok := document.Module[facts]; !ok {
+			return missing("blueprint.module." + facts)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+// Package policy applies rules written in Rego: those built into Pave and the
+// organisation's own.
+//
+// The organisation's rules follow conftest: in any package but `pave`, sets
+// named deny, violation or warn (or deny_x and so on), and require_approval,
+// hold texts or objects with `msg`. All rules see the same input, a
+// [reconciler.Subject], and can reach nothing else: no network, no clock, no
+// randomness, so that the same revision always gets the same verdict.
+//
+// The gate fails closed. Rules that do not compile give no engine; rules that
+// stop with an error, run out of time or yield something that is no finding
+// deny. Time is bounded here, memory is not: who compiles rules that nobody
+// reviewed does so in a limited process.
+package policy
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Sources is all that decides what the rules are.
+type Sources struct {
+	// Organisation is the Rego of a platform repository by path, its tests
+	// (_test.rego) included.
+	Organisation map[string]string
+	// Overrides change the level of built-in rules, by id.
+	Overrides map[string]reconciler.Override
+	// Waivers are only checked for the rules that they name: the rules
+	// themselves read them from the settings in their input.
+	Waivers []reconciler.Waiver
+	// Deadline bounds each evaluation and each test; zero means 5 seconds.
+	Deadline time.Duration
+}
+
+// Engine is a compiled set of rules. It is safe for use by several goroutines.
+type Engine struct {
+	bundle   json.RawMessage
+	deadline time.Duration
+	rules    []rule // in the order in which the query returns their findings
+	query    rego.PreparedEvalQuery
+	modules  map[string]*ast.Module // by path, tests included
+}
+
+var _ reconciler.Judge = (*Engine)(nil)
+
+// Compile returns the engine of the sources. The violations tell, all at once,
+// what keeps them from being used: a module that does not parse or compile, a
+// package or a function that is not theirs, an override or a waiver of a rule
+// that does not exist. Violations of settings have kind "platform" and the path
+// of the field, but no position. When any violation denies, the engine is nil.
+func Compile(ctx context.Context, sources Sources) (*Engine, []reconciler.Violation) {
+	builtin := parseBuiltin()
+	own, violations := parse(sources.Organisation)
+	rules := append(rulesOf(builtin, true), rulesOf(own, false)...)
+	violations = append(violations, checkIDs(rules)...)
+	violations = append(violations, checkSettings(sources, rules)...)
+	if reconciler.Denied(violations) {
+		return nil, reconciler.SortViolations(violations)
+	}
+
+	all := maps.Clone(builtin)
+	maps.Copy(all, own)
+	judged := separate(all, rules)
+	compiler := newCompiler()
+	if violations := compile(compiler, judged, all); len(violations) > 0 {
+		return nil, reconciler.SortViolations(violations)
+	}
+
+	query, err := prepare(ctx, compiler, rules)
+	if err != nil {
+		return nil, []reconciler.Violation{refuse(reconciler.Position{}, fmt.Sprintf("prepare the rules: %v", err), "")}
+	}
+	for i := range rules {
+		rules[i].override(sources.Overrides)
+	}
+	return &Engine{
+		bundle:   newBundle(sources),
+		deadline: cmp.Or(sources.Deadline, 5*time.Second),
+		rules:    rules,
+		query:    query,
+		modules:  all,
+	}, nil
+}
+
+// prepare returns the one query that evaluates every rule: an array of the sets
+// of their findings.
+func prepare(ctx context.Context, compiler *ast.Compiler, rules []rule) (rego.PreparedEvalQuery, error) {
+	sets := make([]*ast.Term, len(rules))
+	for i, rule := range rules {
+		sets[i] = ast.NewTerm(rule.ref)
+	}
+	return rego.New(
+		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.ArrayTerm(sets...)))),
+		rego.Compiler(compiler),
+		rego.Capabilities(capabilities()),
+		rego.StrictBuiltinErrors(true),
+	).PrepareForEval(ctx)
+}
