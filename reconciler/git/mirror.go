@@ -1,0 +1,504 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	gogit "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Options say which repository is mirrored, and how Pave signs what it records.
+type Options struct {
+	// URL is a path or an https or ssh address.
+	URL string
+	// Cache is the folder of the mirror, for this repository alone. It is
+	// created with mode 0700 and may be deleted at any time.
+	Cache string
+	// Tracked is the short name of the branch that holds the desired state;
+	// empty means the one that the repository's HEAD names when it is first fetched.
+	Tracked string
+	// Status is the short name of the branch that Publish writes.
+	Status string
+	// Author and Email stand in status commits; "Pave" and "pave@localhost"
+	// where they are empty.
+	Author, Email string
+	// Signer signs status commits; nil leaves them unsigned.
+	Signer *Signer
+	// Token is the password for https. SSH uses the agent and known_hosts.
+	Token string
+	// MaxFile is the size in bytes of the largest file that is read;
+	// DefaultMaxFile where it is 0.
+	MaxFile int64
+}
+
+func (o *Options) validate() error {
+	if o.Author == "" {
+		o.Author = "Pave"
+	}
+	if o.Email == "" {
+		o.Email = "pave@localhost"
+	}
+	if o.MaxFile == 0 {
+		o.MaxFile = DefaultMaxFile
+	}
+	if o.Cache == "" {
+		return errors.New("no cache folder for the mirror")
+	}
+	if err := checkBranch("status branch", o.Status); err != nil {
+		return err
+	}
+	if o.Tracked == o.Status {
+		return refuse("the branch %q cannot be both tracked and the status branch", o.Status)
+	}
+	if o.Tracked != "" {
+		if err := checkBranch("tracked branch", o.Tracked); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkText("author name", o.Author, ""), checkText("author e-mail", o.Email, ""))
+}
+
+func checkBranch(what, name string) error {
+	if err := plumbing.NewBranchReferenceName(name).Validate(); err != nil || strings.HasPrefix(name, "-") {
+		return refuse("%s: %q is not a name for a branch", what, name)
+	}
+	return nil
+}
+
+// MissingBranchError reports that the tracked branch does not exist.
+type MissingBranchError struct {
+	Branch string   // the branch that was asked for; empty where HEAD names none
+	Have   []string // the branches that exist, the one that HEAD names first
+}
+
+// Error says what exists and what to type.
+func (e *MissingBranchError) Error() string {
+	const most = 8
+	what := fmt.Sprintf("branch %q does not exist", e.Branch)
+	if e.Branch == "" {
+		what = "HEAD names no branch that exists"
+	}
+	if len(e.Have) == 0 {
+		return what + ", nor any other; push one: git push origin HEAD"
+	}
+	names, more := e.Have, ""
+	if len(names) > most {
+		names, more = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return fmt.Sprintf("%s; expected one of: %s%s; choose: --branch %s", what, strings.Join(names, ", "), more, names[0])
+}
+
+// Mirror is a private copy of a repository. It may be used by several
+// goroutines, and several processes may share its folder.
+type Mirror struct {
+	objects
+	options Options
+	address address
+
+	remote  sync.Mutex // held while fetching
+	rebuilt time.Time  // guarded by remote; when the mirror was made anew last
+
+	tips struct {
+		sync.Mutex
+		tracked string // the tracked branch, once it is known
+		heads   reconciler.Heads
+	}
+}
+
+var _ reconciler.Source = (*Mirror)(nil)
+
+// Open prepares a mirror. Nothing is fetched yet.
+func Open(ctx context.Context, options Options) (*Mirror, error) {
+	if err := options.validate(); err != nil {
+		return nil, fmt.Errorf("open mirror: %w", err)
+	}
+	at, err := parseAddress(options.URL, options.Token)
+	if err != nil {
+		return nil, fmt.Errorf("open mirror: %w", err)
+	}
+	m := &Mirror{options: options, address: at}
+	m.tips.tracked = options.Tracked
+	m.objects = objects{maxFile: options.MaxFile, open: m.openStorage, heal: m.restore}
+	if err := m.once(ctx, func(*filesystem.Storage) error { return nil }); err != nil {
+		return nil, fmt.Errorf("open mirror: %w", err)
+	}
+	return m, nil
+}
+
+// Close releases the files that the mirror holds open.
+func (m *Mirror) Close() { m.forget() }
+
+// Branch returns the tracked branch; empty where the repository's HEAD decides
+// and has not been asked.
+func (m *Mirror) Branch() string {
+	m.tips.Lock()
+	defer m.tips.Unlock()
+	return m.tips.tracked
+}
+
+func (m *Mirror) dir() string { return filepath.Join(m.options.Cache, "mirror.git") }
+
+func (m *Mirror) openStorage() (*filesystem.Storage, error) {
+	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
+		return nil, fmt.Errorf("make mirror: %w", err)
+	}
+	return initStorage(m.dir())
+}
+
+// initStorage opens a bare repository and makes it where there is none.
+func initStorage(dir string) (*filesystem.Storage, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make mirror: %w", err)
+	}
+	s := openStorage(dir, true)
+	if _, err := gogit.Init(s, nil); err != nil && !errors.Is(err, gogit.ErrRepositoryAlreadyExists) {
+		return nil, fmt.Errorf("make mirror: %w", err)
+	}
+	return s, nil
+}
+
+// Authentic tells whether the commit carries a valid signature of this host's
+// key; false where the host has no key.
+func (m *Mirror) Authentic(ctx context.Context, commit string) (bool, error) {
+	return m.authentic(ctx, commit, m.options.Signer)
+}
+
+// Fetch brings both branches up to date and returns their tips. One round trip
+// where there is nothing to bring. The errors are [ErrNoRepository],
+// [ErrEmpty], [*MissingBranchError] and whatever the network says.
+func (m *Mirror) Fetch(ctx context.Context) (reconciler.Heads, error) {
+	m.remote.Lock()
+	defer m.remote.Unlock()
+	heads, err := m.fetch(ctx)
+	if err != nil {
+		return reconciler.Heads{}, fmt.Errorf("fetch %w", err)
+	}
+	return heads, nil
+}
+
+// fetch does it. The caller holds remote.
+func (m *Mirror) fetch(ctx context.Context) (reconciler.Heads, error) {
+	session, refs, heads, err := m.ask(ctx)
+	if err != nil {
+		return reconciler.Heads{}, err
+	}
+	defer session.Close()
+	if _, err := os.Stat(filepath.Join(m.dir(), "HEAD")); err != nil {
+		m.forget() // the cache was deleted; files that are still open would hide it
+	}
+	var wants, haves []plumbing.Hash
+	err = m.retry(ctx, func(s *filesystem.Storage) (err error) {
+		wants, haves, err = missing(s, heads)
+		return err
+	})
+	switch {
+	case damaged(err):
+		err = m.rebuild(ctx, session, refs, heads)
+	case err == nil && len(wants) > 0:
+		err = m.bring(ctx, session, refs, wants, haves)
+	}
+	if err == nil {
+		err = m.retry(ctx, func(s *filesystem.Storage) error { return setTips(s, m.Branch(), m.options.Status, heads) })
+	}
+	if err != nil {
+		return reconciler.Heads{}, fmt.Errorf("%s: %w", m.address.shown, err)
+	}
+	if len(wants) > 0 {
+		m.compact(ctx, heads)
+	}
+	m.tips.Lock()
+	defer m.tips.Unlock()
+	m.tips.heads = heads
+	return heads, nil
+}
+
+// ask opens a session and resolves what it advertises.
+func (m *Mirror) ask(ctx context.Context) (transport.UploadPackSession, advertised, reconciler.Heads, error) {
+	session, refs, err := m.address.uploadPack(ctx)
+	if err != nil {
+		return nil, refs, reconciler.Heads{}, err
+	}
+	heads, err := m.resolve(refs)
+	if err != nil {
+		session.Close()
+		return nil, refs, heads, fmt.Errorf("%s: %w", m.address.shown, err)
+	}
+	return session, refs, heads, nil
+}
+
+// resolve picks the two branches. Which branch HEAD names is asked once: the
+// HEAD of a checkout follows whoever works in it, and must not take along what
+// is converged.
+func (m *Mirror) resolve(refs advertised) (reconciler.Heads, error) {
+	m.tips.Lock()
+	defer m.tips.Unlock()
+	tracked := m.tips.tracked
+	if tracked == "" {
+		tracked = refs.head()
+	}
+	tip := refs.tip(tracked)
+	if tip.IsZero() {
+		return reconciler.Heads{}, &MissingBranchError{Branch: printable(tracked), Have: m.choices(refs)}
+	}
+	if tracked == m.options.Status {
+		return reconciler.Heads{}, refuse("HEAD names the status branch; choose what to converge: --branch NAME")
+	}
+	m.tips.tracked = tracked
+	heads := reconciler.Heads{Tracked: tip.String()}
+	if status := refs.tip(m.options.Status); !status.IsZero() {
+		heads.Status = status.String()
+	}
+	return heads, nil
+}
+
+// choices lists the branches that could be tracked, the default one first.
+func (m *Mirror) choices(refs advertised) []string {
+	var names []string
+	for _, name := range refs.branches() {
+		if name != m.options.Status && checkText("branch", name, "<>") == nil {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		head := refs.head()
+		if (a == head) != (b == head) {
+			return map[bool]int{true: -1, false: 1}[a == head]
+		}
+		return strings.Compare(a, b)
+	})
+	return names
+}
+
+// missing returns the tips that are to be fetched, and commits that are here.
+func missing(s *filesystem.Storage, heads reconciler.Heads) (wants, haves []plumbing.Hash, err error) {
+	for _, tip := range []string{heads.Tracked, heads.Status} {
+		if tip == "" {
+			continue
+		}
+		hash := plumbing.NewHash(tip)
+		err := s.HasEncodedObject(hash)
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			wants = append(wants, hash)
+		} else if err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(wants) == 0 {
+		return nil, nil, nil
+	}
+	return wants, known(s), nil
+}
+
+// known returns commits that the remote may have as well, so that it sends
+// only what is new: each branch and some way back, in case it was rewritten.
+// A reference that cannot be read costs a larger download, nothing else.
+func known(s *filesystem.Storage) []plumbing.Hash {
+	const back = 64
+	var haves []plumbing.Hash
+	refs, err := s.IterReferences()
+	if err != nil {
+		return nil
+	}
+	refs.ForEach(func(ref *plumbing.Reference) error {
+		hash := ref.Hash()
+		for range back {
+			c, err := object.GetCommit(s, hash)
+			if err != nil {
+				return nil
+			}
+			haves = append(haves, hash)
+			if len(c.ParentHashes) == 0 {
+				return nil
+			}
+			hash = c.ParentHashes[0]
+		}
+		return nil
+	})
+	return haves
+}
+
+// bring downloads into the mirror.
+func (m *Mirror) bring(ctx context.Context, session transport.UploadPackSession, refs advertised, wants, haves []plumbing.Hash) error {
+	if err := download(ctx, session, refs, wants, haves, sink{&m.objects}); err != nil {
+		return err
+	}
+	return m.retry(ctx, func(s *filesystem.Storage) error {
+		for _, hash := range wants {
+			if err := s.HasEncodedObject(hash); err != nil {
+				return fmt.Errorf("the remote sent no %s: %w", hash, err)
+			}
+		}
+		return setShallow(s, refs)
+	})
+}
+
+// setShallow remembers where a shallow remote ends.
+func setShallow(s *filesystem.Storage, refs advertised) error {
+	if len(refs.Shallows) == 0 {
+		return nil
+	}
+	return s.SetShallow(refs.Shallows)
+}
+
+// sink writes packs into the storage of the objects. It locks them only while
+// the storage itself changes, so that a long download delays no reader.
+type sink struct{ *objects }
+
+func (s sink) PackfileWriter() (io.WriteCloser, error) {
+	var w io.WriteCloser
+	err := s.once(context.Background(), func(st *filesystem.Storage) (err error) {
+		w, err = st.PackfileWriter()
+		return err
+	})
+	return lockedCloser{w, &s.mu}, err
+}
+
+type lockedCloser struct {
+	io.WriteCloser
+	mu *sync.Mutex
+}
+
+func (c lockedCloser) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.WriteCloser.Close()
+}
+
+const publishedRef = plumbing.ReferenceName("refs/pave/published")
+
+// setTips keeps the tips in the mirror. The one of a status branch that no
+// longer exists stays: it may be all that is left of it.
+func setTips(s storer.ReferenceStorer, tracked, status string, heads reconciler.Heads) error {
+	for branch, tip := range map[string]string{tracked: heads.Tracked, status: heads.Status} {
+		if tip == "" {
+			continue
+		}
+		if err := setRef(s, plumbing.NewRemoteReferenceName("origin", branch), plumbing.NewHash(tip)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setRef(s storer.ReferenceStorer, name plumbing.ReferenceName, hash plumbing.Hash) error {
+	if ref, err := s.Reference(name); err == nil && ref.Hash() == hash {
+		return nil
+	}
+	return s.SetReference(plumbing.NewHashReference(name, hash))
+}
+
+// Published returns the status commit that this mirror published last; empty
+// where it knows of none.
+func (m *Mirror) Published(ctx context.Context) (string, error) {
+	var commit string
+	err := m.retry(ctx, func(s *filesystem.Storage) error {
+		ref, err := s.Reference(publishedRef)
+		if errors.Is(err, plumbing.ErrReferenceNotFound) {
+			return nil
+		}
+		if err == nil {
+			commit = ref.Hash().String()
+		}
+		return err
+	})
+	return commit, err
+}
+
+// restore makes the mirror whole after reading from it failed.
+func (m *Mirror) restore(ctx context.Context, cause error) error {
+	m.remote.Lock()
+	defer m.remote.Unlock()
+	if errors.Is(cause, ErrUnknownCommit) {
+		_, err := m.fetch(ctx)
+		return err
+	}
+	// What a fresh copy did not mend, the next one will not: the repository itself is damaged.
+	if time.Since(m.rebuilt) < time.Minute {
+		return nil
+	}
+	return m.renew(ctx)
+}
+
+// renew clones the repository anew. The caller holds remote.
+func (m *Mirror) renew(ctx context.Context) error {
+	session, refs, heads, err := m.ask(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	return m.rebuild(ctx, session, refs, heads)
+}
+
+// rebuild clones into a folder beside the mirror and puts it in its place.
+func (m *Mirror) rebuild(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads) error {
+	m.rebuilt = time.Now()
+	published, _ := m.Published(ctx) // what cannot be read cannot be kept
+	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
+		return fmt.Errorf("clone: %w", err)
+	}
+	dir, err := os.MkdirTemp(m.options.Cache, "clone-")
+	if err != nil {
+		return fmt.Errorf("clone: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := initStorage(dir)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	wants, _, err := missing(s, heads)
+	if err != nil {
+		return fmt.Errorf("clone: %w", err)
+	}
+	if err := download(ctx, session, refs, wants, nil, s); err != nil {
+		return fmt.Errorf("clone: %w", err)
+	}
+	if err := errors.Join(setShallow(s, refs), setTips(s, m.Branch(), m.options.Status, heads)); err != nil {
+		return fmt.Errorf("clone: %w", err)
+	}
+	if hash := plumbing.NewHash(published); published != "" && s.HasEncodedObject(hash) == nil {
+		if err := setRef(s, publishedRef, hash); err != nil {
+			return fmt.Errorf("clone: %w", err)
+		}
+	}
+	m.forget()
+	if err := errors.Join(os.RemoveAll(m.dir()), os.Rename(dir, m.dir())); err != nil {
+		return fmt.Errorf("replace mirror: %w", err)
+	}
+	return nil
+}
+
+// compact clones the mirror anew when small packs and loose objects make it
+// slow; go-git cannot repack. A status commit that only the mirror holds would
+// be lost by it, so then it stays as it is. The caller holds remote.
+func (m *Mirror) compact(ctx context.Context, heads reconciler.Heads) {
+	if time.Since(m.rebuilt) < time.Hour || !crowded(m.dir()) {
+		return
+	}
+	if published, err := m.Published(ctx); err != nil || (published != "" && published != heads.Status) {
+		return
+	}
+	m.renew(ctx) // the crowded mirror serves as well
+}
+
+// crowded tells whether a repository holds more than 50 packs or 5,000 loose
+// objects, the latter estimated from one of their 256 folders.
+func crowded(dir string) bool {
+	packs, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "*.pack"))
+	loose, _ := os.ReadDir(filepath.Join(dir, "objects", "17"))
+	return len(packs) > 50 || len(loose)*256 > 5000
+}

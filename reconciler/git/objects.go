@@ -1,0 +1,470 @@
+package git
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// keptTrees is the number of listed trees that are kept: the tracked one, the
+// status branch's, and what they are compared with.
+const keptTrees = 4
+
+// objects reads commits and trees of a repository on disk. It is what a mirror
+// and a clone share.
+type objects struct {
+	maxFile int64
+	open    func() (*filesystem.Storage, error)
+	// heal is called when an object stays missing after a fresh look at the
+	// disk; nil where nothing can be done about it.
+	heal func(ctx context.Context, cause error) error
+
+	mu      sync.Mutex                  // go-git's storage serves one goroutine at a time
+	storage *filesystem.Storage         // guarded by mu; nil before the first use
+	trees   map[string]*reconciler.Tree // guarded by mu; by commit
+	recent  []string                    // guarded by mu; the keys of trees, last used last
+	sizes   map[plumbing.Hash]int64     // guarded by mu; of blobs seen before
+}
+
+// do runs f on the storage, again on one opened afresh, and once more after
+// healing, as long as it fails on what the disk holds.
+func (o *objects) do(ctx context.Context, f func(*filesystem.Storage) error) error {
+	err := o.retry(ctx, f)
+	if !damaged(err) || o.heal == nil {
+		return err
+	}
+	if healing := o.heal(ctx, err); healing != nil {
+		// Not %w twice: a commit that could not be fetched is not an unknown one.
+		return fmt.Errorf("%v; restore the mirror: %w", err, healing)
+	}
+	return o.once(ctx, f)
+}
+
+// retry runs f once more on a storage opened afresh: a repack by another
+// process moves objects away from where an open one looks.
+func (o *objects) retry(ctx context.Context, f func(*filesystem.Storage) error) error {
+	err := o.once(ctx, f)
+	if !damaged(err) {
+		return err
+	}
+	o.forget()
+	return o.once(ctx, f)
+}
+
+func (o *objects) once(ctx context.Context, f func(*filesystem.Storage) error) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.storage == nil {
+		s, err := o.open()
+		if err != nil {
+			return err
+		}
+		o.storage = s
+	}
+	return f(o.storage)
+}
+
+// forget closes the storage, so that the next use opens it afresh.
+func (o *objects) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.storage != nil {
+		o.storage.Close() // it was read from; there is nothing to lose
+	}
+	o.storage = nil
+}
+
+func damaged(err error) bool {
+	_, refused := errors.AsType[refusal](err)
+	return err != nil && !refused && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// openStorage opens a folder in which Git keeps a repository.
+func openStorage(dir string, keep bool) *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(32*cache.MiByte),
+		filesystem.Options{KeepDescriptors: keep, AlternatesFS: osfs.New("/")})
+}
+
+// parseHash reads a full hash: nothing else may stand for a commit.
+func parseHash(commit string) (plumbing.Hash, error) {
+	if len(commit) != 40 || strings.Trim(commit, "0123456789abcdef") != "" {
+		return plumbing.ZeroHash, refuse("read commit: %q is not a full hash", commit)
+	}
+	return plumbing.NewHash(commit), nil
+}
+
+func readCommit(s storer.EncodedObjectStorer, hash plumbing.Hash) (*object.Commit, error) {
+	c, err := object.GetCommit(s, hash)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, fmt.Errorf("read commit %s: %w", hash, ErrUnknownCommit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read commit %s: %w", hash, err)
+	}
+	return c, nil
+}
+
+// commit reads one commit.
+func (o *objects) commit(ctx context.Context, commit string) (*object.Commit, error) {
+	hash, err := parseHash(commit)
+	if err != nil {
+		return nil, err
+	}
+	var c *object.Commit
+	err = o.do(ctx, func(s *filesystem.Storage) (err error) {
+		c, err = readCommit(s, hash)
+		return err
+	})
+	return c, err
+}
+
+// Revision returns what is known of a commit. The error is ErrUnknownCommit
+// where the repository does not hold it.
+func (o *objects) Revision(ctx context.Context, commit string) (reconciler.Revision, error) {
+	c, err := o.commit(ctx, commit)
+	if err != nil {
+		return reconciler.Revision{}, err
+	}
+	return reconciler.Revision{
+		Commit:  commit,
+		Time:    c.Committer.When.UTC(),
+		Author:  printable(c.Author.Name),
+		Subject: subject(c.Message),
+	}, nil
+}
+
+func subject(message string) string {
+	first, _, _ := strings.Cut(strings.TrimLeft(message, "\n"), "\n")
+	return printable(first)
+}
+
+// Tree returns the content of a commit, and ErrUnknownCommit where the
+// repository does not hold it. The tree is shared: nobody may change it.
+func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, error) {
+	if t := o.kept(commit); t != nil {
+		return t, nil
+	}
+	hash, err := parseHash(commit)
+	if err != nil {
+		return nil, err
+	}
+	var files []reconciler.File
+	err = o.do(ctx, func(s *filesystem.Storage) error {
+		c, err := readCommit(s, hash)
+		if err != nil {
+			return err
+		}
+		l := lister{ctx: ctx, storage: s, sizes: o.knownSizes()}
+		if err := l.list("", c.TreeHash); err != nil {
+			return fmt.Errorf("list commit %s: %w", commit, err)
+		}
+		files = l.files
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	sortFiles(files)
+	t := &reconciler.Tree{Files: files}
+	t.Read = func(f reconciler.File) ([]byte, error) { return o.read(t, f) }
+	o.keep(commit, t)
+	return t, nil
+}
+
+func sortFiles(files []reconciler.File) {
+	slices.SortFunc(files, func(a, b reconciler.File) int { return strings.Compare(a.Path, b.Path) })
+}
+
+func (o *objects) kept(commit string) *reconciler.Tree {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.trees[commit]
+	if t != nil {
+		o.touch(commit)
+	}
+	return t
+}
+
+func (o *objects) keep(commit string, t *reconciler.Tree) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.trees == nil {
+		o.trees = map[string]*reconciler.Tree{}
+	}
+	o.trees[commit] = t
+	o.touch(commit)
+	if len(o.recent) > keptTrees {
+		delete(o.trees, o.recent[0])
+		o.recent = o.recent[1:]
+	}
+}
+
+// touch makes the commit the last used. The caller holds mu.
+func (o *objects) touch(commit string) {
+	o.recent = append(slices.DeleteFunc(o.recent, func(c string) bool { return c == commit }), commit)
+}
+
+// knownSizes returns the sizes of blobs seen before. The caller holds mu.
+func (o *objects) knownSizes() map[plumbing.Hash]int64 {
+	if o.sizes == nil || len(o.sizes) > 2*maxEntries {
+		o.sizes = map[plumbing.Hash]int64{}
+	}
+	return o.sizes
+}
+
+// lister lists a tree, depth first.
+type lister struct {
+	ctx     context.Context
+	storage *filesystem.Storage
+	sizes   map[plumbing.Hash]int64
+	files   []reconciler.File
+	entries int
+}
+
+func (l *lister) list(folder string, hash plumbing.Hash) error {
+	if err := l.ctx.Err(); err != nil {
+		return context.Cause(l.ctx)
+	}
+	tree, err := object.GetTree(l.storage, hash)
+	if err != nil {
+		return fmt.Errorf("read folder %q: %w", folder, err)
+	}
+	seen := make(map[string]bool, len(tree.Entries))
+	for _, e := range tree.Entries {
+		if seen[e.Name] {
+			return refuse("%q holds %q twice", folder, e.Name)
+		}
+		seen[e.Name] = true
+		if err := l.entry(folder, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lister) entry(folder string, e object.TreeEntry) error {
+	if !validName(e.Name) {
+		return refuse("%q holds an entry named %q", folder, e.Name)
+	}
+	path := e.Name
+	if folder != "" {
+		path = folder + "/" + path
+	}
+	if len(path) > maxPath {
+		return refuse("a path is longer than %d bytes: %s…", maxPath, path[:64])
+	}
+	// Folders count as well: folders within folders without any file are cheap to make and endless to list.
+	if l.entries++; l.entries > maxEntries {
+		return refuse("more than %d files and folders", maxEntries)
+	}
+	if e.Mode == dirMode {
+		return l.list(path, e.Hash)
+	}
+	mode, ok := modes[e.Mode]
+	if !ok {
+		return refuse("%s has the mode %s, which Git does not write", path, e.Mode)
+	}
+	size, err := l.size(mode, e.Hash)
+	if err != nil {
+		return fmt.Errorf("read size of %s: %w", path, err)
+	}
+	l.files = append(l.files, reconciler.File{Path: path, Mode: mode, Hash: e.Hash.String(), Size: size})
+	return nil
+}
+
+func (l *lister) size(mode reconciler.Mode, hash plumbing.Hash) (int64, error) {
+	if mode == reconciler.Submodule {
+		return 0, nil
+	}
+	if size, ok := l.sizes[hash]; ok {
+		return size, nil
+	}
+	size, err := blobSize(l.storage, hash)
+	if err == nil {
+		l.sizes[hash] = size
+	}
+	return size, err
+}
+
+// blobSize returns the size of a blob without reading it, where the storage
+// can: it does not look for sizes in the repositories that this one borrows from.
+func blobSize(s *filesystem.Storage, hash plumbing.Hash) (int64, error) {
+	size, err := s.EncodedObjectSize(hash)
+	if !errors.Is(err, plumbing.ErrObjectNotFound) {
+		return size, err
+	}
+	obj, err := s.EncodedObject(plumbing.BlobObject, hash)
+	if err != nil {
+		return 0, err
+	}
+	return obj.Size(), nil
+}
+
+// read returns the content of a file of the tree.
+func (o *objects) read(t *reconciler.Tree, f reconciler.File) ([]byte, error) {
+	if err := readable(t, f, o.maxFile); err != nil {
+		return nil, err
+	}
+	// A tree outlives the context it was read with; healing may take a fetch.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var content []byte
+	err := o.do(ctx, func(s *filesystem.Storage) (err error) {
+		content, err = readBlob(s, plumbing.NewHash(f.Hash))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	return content, nil
+}
+
+// readable refuses what is no file of the tree, no regular one, or too large.
+func readable(t *reconciler.Tree, f reconciler.File, limit int64) error {
+	have, ok := t.Find(f.Path)
+	switch {
+	case !ok || have != f:
+		return refuse("read %q: it is not in this tree", f.Path)
+	case f.Mode != reconciler.Regular && f.Mode != reconciler.Executable:
+		return refuse("read %s: it is not a regular file", f.Path)
+	case f.Size > limit:
+		return refuse("read %s: it has %d bytes, more than the limit of %d", f.Path, f.Size, limit)
+	}
+	return nil
+}
+
+func readBlob(s storer.EncodedObjectStorer, hash plumbing.Hash) ([]byte, error) {
+	obj, err := s.EncodedObject(plumbing.BlobObject, hash)
+	if err != nil {
+		return nil, err
+	}
+	return content(obj)
+}
+
+func content(obj plumbing.EncodedObject) ([]byte, error) {
+	r, err := obj.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, obj.Size()))
+	if err == nil && int64(len(data)) != obj.Size() {
+		err = io.ErrUnexpectedEOF
+	}
+	return data, err
+}
+
+// authentic tells whether the commit carries a valid signature of the key.
+func (o *objects) authentic(ctx context.Context, commit string, key *Signer) (bool, error) {
+	hash, err := parseHash(commit)
+	if err != nil || key == nil {
+		return false, err
+	}
+	var raw []byte
+	err = o.do(ctx, func(s *filesystem.Storage) error {
+		obj, err := s.EncodedObject(plumbing.CommitObject, hash)
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			return fmt.Errorf("read commit %s: %w", hash, ErrUnknownCommit)
+		}
+		if err != nil {
+			return fmt.Errorf("read commit %s: %w", hash, err)
+		}
+		raw, err = content(obj)
+		return err
+	})
+	return err == nil && key.verify(raw), err
+}
+
+// Entry is one commit of a history. Its texts hold no control characters, but
+// for the line breaks and tabs of the message.
+type Entry struct {
+	Commit  string
+	Time    time.Time // the committer's, in UTC
+	Author  string
+	Subject string
+	Message string // complete, the subject included
+}
+
+// Log returns the commits that led to tip, latest first: those whose message
+// keep accepts (nil accepts all), at most max of them (0 means all).
+func (o *objects) Log(ctx context.Context, tip string, max int, keep func(message string) bool) ([]Entry, error) {
+	hash, err := parseHash(tip)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	err = o.do(ctx, func(s *filesystem.Storage) error {
+		c, err := readCommit(s, hash)
+		if err != nil {
+			return err
+		}
+		beyond, err := pastShallow(s)
+		if err != nil {
+			return err
+		}
+		entries = nil
+		return object.NewCommitIterCTime(c, beyond, nil).ForEach(func(c *object.Commit) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if e := entry(c); keep == nil || keep(e.Message) {
+				entries = append(entries, e)
+			}
+			if max > 0 && len(entries) == max {
+				return storer.ErrStop
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return entries, nil
+}
+
+// pastShallow returns the commits that a shallow clone left out on purpose:
+// the parents of those where it was cut.
+func pastShallow(s *filesystem.Storage) (map[plumbing.Hash]bool, error) {
+	cut, err := s.Shallow()
+	if err != nil {
+		return nil, fmt.Errorf("read where the history was cut: %w", err)
+	}
+	beyond := map[plumbing.Hash]bool{}
+	for _, hash := range cut {
+		c, err := readCommit(s, hash)
+		if err != nil {
+			return nil, err
+		}
+		for _, parent := range c.ParentHashes {
+			beyond[parent] = true
+		}
+	}
+	return beyond, nil
+}
+
+func entry(c *object.Commit) Entry {
+	return Entry{
+		Commit:  hex.EncodeToString(c.Hash[:]),
+		Time:    c.Committer.When.UTC(),
+		Author:  printable(c.Author.Name),
+		Subject: subject(c.Message),
+		Message: clean(c.Message, "\n\t"),
+	}
+}
