@@ -3,7 +3,7 @@ package policies_test
 import (
 	"bytes"
 	"context"
-	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -52,10 +52,44 @@ func TestFormat(t *testing.T) {
 		}
 		if !bytes.Equal(formatted, []byte(source)) {
 			t.Errorf("%s is not formatted: run `opa fmt -w policies`", name)
-			if os.Getenv("UPDATE") != "" { os.WriteFile(name, formatted, 0o644) }
 		}
 		if !strings.HasSuffix(name, "_test.rego") && policies.Files()[strings.TrimSuffix(name, ".rego")+"_test.rego"] == "" {
 			t.Errorf("%s has no test file beside it", name)
+		}
+	}
+}
+
+// The metadata of each rule is complete and says what the rule does.
+func TestMetadata(t *testing.T) {
+	levels := map[string]string{"deny": "deny", "warn": "warn", "require_approval": "approve"}
+	for name, source := range policies.Files() {
+		if strings.HasSuffix(name, "_test.rego") {
+			continue
+		}
+		module, err := ast.ParseModuleWithOpts(name, source, ast.ParserOptions{ProcessAnnotation: true, RegoVersion: ast.RegoV1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "data.pave.rules." + strings.TrimSuffix(name, ".rego"); module.Package.Path.String() != want {
+			t.Errorf("%s: package %s, expected %s", name, module.Package.Path, want)
+		}
+		for _, rule := range module.Rules {
+			level, ok := levels[rule.Head.Ref().String()]
+			if !ok {
+				continue
+			}
+			if len(rule.Annotations) != 1 {
+				t.Errorf("%s: %d times metadata", rule.Location, len(rule.Annotations))
+				continue
+			}
+			a := rule.Annotations[0]
+			id, _ := a.Custom["id"].(string)
+			if a.Title == "" || a.Description == "" || id == "" || a.Custom["severity"] != level {
+				t.Errorf("%s: metadata is wanting: %s", rule.Location, a)
+			}
+			if !strings.Contains(rule.Head.Key.String(), strconv.Quote(id)) {
+				t.Errorf("%s: the finding does not carry the id %s", rule.Location, id)
+			}
 		}
 	}
 }

@@ -16,14 +16,14 @@ import (
 
 // Judge returns what all rules say of the subject, sorted. A subject that lacks
 // a part that rules rely on gets no verdict but an error: its absence would read
-// as permission. The parts are the time, the change, and
-//   - of a service its document,
-//   - of a request its document, service, environment and blueprint, and its
-//     cost where no plan is judged,
-//   - of a blueprint its document with the facts of its code, and the settings,
+// as permission. The parts are the time, and
+//   - of a service the change and the document,
+//   - of a request the change, the document, its service, environment and
+//     blueprint, and its cost where no plan is judged,
+//   - of either, where the change is a removal, only what was there before,
+//   - of a blueprint its document with the facts of its code, and the settings.
 //
-// or, where the change is a removal, what was there before. Every other error
-// means that the rules could not be evaluated, or not in time.
+// Every other error means that the rules could not be evaluated, or not in time.
 func (e *Engine) Judge(ctx context.Context, subject reconciler.Subject) ([]reconciler.Violation, error) {
 	violations, err := e.judge(ctx, subject)
 	if err != nil {
@@ -163,27 +163,9 @@ func complete(s reconciler.Subject) error {
 	if s.Now.IsZero() {
 		return missing("now")
 	}
-	switch s.Change.Action {
-	case "create", "update", "none":
-	case "delete":
-		if len(s.Change.Before) == 0 {
-			return missing("change.before")
-		}
-		return completePlan(s.Plan)
-	default:
-		return fmt.Errorf("the input's change.action is %q: expected one of: create, update, delete, none", s.Change.Action)
-	}
 	switch s.Kind {
-	case "service":
-		return absent(part{"document", s.Document})
-	case "request":
-		if s.Cost == nil && len(s.Plan) == 0 {
-			return missing("cost")
-		}
-		if err := absent(part{"document", s.Document}, part{"service", s.Service}, part{"environment", s.Environment}, part{"blueprint", s.Blueprint}); err != nil {
-			return err
-		}
-		return completePlan(s.Plan)
+	case "service", "request":
+		return completeDocument(s)
 	case "blueprint":
 		if err := absent(part{"blueprint", s.Blueprint}, part{"settings", s.Settings}); err != nil {
 			return err
@@ -191,6 +173,31 @@ func complete(s reconciler.Subject) error {
 		return completeModule(s.Blueprint)
 	}
 	return fmt.Errorf("the input's kind is %q: expected one of: service, request, blueprint", s.Kind)
+}
+
+func completeDocument(s reconciler.Subject) error {
+	if err := completePlan(s.Plan); err != nil {
+		return err
+	}
+	switch s.Change.Action {
+	case "delete":
+		return absent(part{"change.before", s.Change.Before})
+	case "create", "update", "none":
+	default:
+		return fmt.Errorf("the input's change.action is %q: expected one of: create, update, delete, none", s.Change.Action)
+	}
+	if s.Kind == "service" {
+		return absent(part{"document", s.Document})
+	}
+	if s.Cost == nil && len(s.Plan) == 0 {
+		return missing("cost")
+	}
+	return absent(
+		part{"document", s.Document},
+		part{"service", s.Service},
+		part{"environment", s.Environment},
+		part{"blueprint", s.Blueprint},
+	)
 }
 
 type part struct {

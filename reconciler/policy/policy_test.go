@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -81,7 +82,6 @@ func blueprint(facts string) reconciler.Subject {
 	s := request()
 	return reconciler.Subject{
 		Kind: "blueprint", Name: "postgres", Now: now, Settings: s.Settings,
-		Change:    reconciler.Change{Action: "update"},
 		Blueprint: json.RawMessage(`{"name":"postgres","module":` + facts + `}`),
 	}
 }
@@ -608,4 +608,52 @@ func BenchmarkJudge(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestCompiler(t *testing.T) {
+	files := map[string]string{
+		"catalog/deny.rego":       "package elsewhere\n\nthis is not read",
+		"policies/README.md":      "this neither",
+		"policies/a/own.rego":     "package acme\n\ndeny contains \"own\" if true\n",
+		"policies/own_test.rego":  "package acme_test\n\ntest_own if true\n",
+		"policies2/deny.rego":     "nor this",
+		"policies/unreadable.txt": "",
+	}
+	tree := &reconciler.Tree{Read: func(f reconciler.File) ([]byte, error) {
+		if f.Mode != reconciler.Regular {
+			return nil, errors.New("it is a symlink")
+		}
+		return []byte(files[f.Path]), nil
+	}}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		tree.Files = append(tree.Files, reconciler.File{Path: path})
+	}
+	var settings reconciler.Settings
+	settings.Policy.Overrides = map[string]reconciler.Override{"budget": {Level: "off", Reason: "budgets start next year"}}
+
+	made, violations := policy.Compiler{}.Compile(context.Background(), tree, settings)
+	engine, ok := made.(*policy.Engine)
+	if !ok || len(violations) > 0 {
+		t.Fatalf("got %v, %v", made, violations)
+	}
+	expect(t, judge(t, engine, request()), "deny document request orders-db: own (acme.deny)")
+	if results := engine.Test(context.Background()); len(results) != 1 {
+		t.Errorf("got %+v", results)
+	}
+	if engine.Rules()[0].Level != policy.Off {
+		t.Errorf("got %+v", engine.Rules()[0])
+	}
+
+	settings.Policy.Waivers = []reconciler.Waiver{{Rule: "nothing"}}
+	if made, violations := (policy.Compiler{}).Compile(context.Background(), tree, settings); made != nil || len(violations) != 1 {
+		t.Errorf("got %v, %v", made, violations)
+	}
+
+	i := slices.IndexFunc(tree.Files, func(f reconciler.File) bool { return f.Path == "policies/a/own.rego" })
+	tree.Files[i].Mode = reconciler.Symlink
+	made, violations = policy.Compiler{}.Compile(context.Background(), tree, reconciler.Settings{})
+	if made != nil {
+		t.Errorf("got %v", made)
+	}
+	expect(t, violations, "deny revision policies/a/own.rego: read the policy: it is a symlink | commit it as a regular file, or remove it")
 }

@@ -1,0 +1,55 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Folder holds the organisation's policies in a platform repository.
+const Folder = "policies"
+
+// Read returns what decides the rules of a platform repository: every .rego
+// file below Folder, and the settings. A violation denies; the sources are of
+// no use then.
+func Read(tree *reconciler.Tree, settings reconciler.Settings) (Sources, []reconciler.Violation) {
+	sources := Sources{
+		Organisation: map[string]string{},
+		Overrides:    settings.Policy.Overrides,
+		Waivers:      settings.Policy.Waivers,
+	}
+	var violations []reconciler.Violation
+	for _, file := range tree.Under(Folder) {
+		if !strings.HasSuffix(file.Path, ".rego") {
+			continue
+		}
+		text, err := tree.Read(file)
+		if err != nil {
+			violations = append(violations, refuse(reconciler.Position{File: file.Path},
+				fmt.Sprintf("read the policy: %v", err), "commit it as a regular file, or remove it"))
+			continue
+		}
+		sources.Organisation[file.Path] = string(text)
+	}
+	return sources, violations
+}
+
+// Compiler compiles the rules of a revision. It implements what the domain
+// asks of its rules.
+type Compiler struct{}
+
+// Compile reads and compiles the rules of the tree. The judge is an [*Engine],
+// or nil where a violation denies.
+func (Compiler) Compile(ctx context.Context, tree *reconciler.Tree, settings reconciler.Settings) (reconciler.Judge, []reconciler.Violation) {
+	sources, violations := Read(tree, settings)
+	if len(violations) > 0 {
+		return nil, violations
+	}
+	engine, violations := Compile(ctx, sources)
+	if engine == nil {
+		return nil, violations
+	}
+	return engine, violations
+}
