@@ -63,6 +63,13 @@ type Inspector interface {
 	Inspect(tree *Tree, blueprint Blueprint) (Module, []Violation)
 }
 
+// Rules compiles the rules of one revision: the built-in ones under the
+// settings, and the organisation's own in the tree.
+type Rules interface {
+	// Compile returns the judge, nil where a violation denies.
+	Compile(ctx context.Context, tree *Tree, settings Settings) (Judge, []Violation)
+}
+
 // Judge applies the rules: OPA.
 type Judge interface {
 	// Judge returns what the rules say of one input. An error means that no

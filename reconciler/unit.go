@@ -74,9 +74,9 @@ type Job struct {
 	Mode     Walk   `json:"mode"`
 	Destroy  bool   `json:"destroy,omitempty"`
 	Revision string `json:"revision"`
-	// Fingerprint identifies what this job gives Terraform; it is returned in
-	// the result, after the provider lock is known.
-	Fingerprint string `json:"fingerprint"`
+	// Basis is the fingerprint of all that this job gives the engine but the
+	// provider lock, which the run may be the first to know.
+	Basis string `json:"basis"`
 
 	Engine    Engine            `json:"engine"`
 	Module    map[string][]byte `json:"module"` // files by path relative to the root module
@@ -93,6 +93,11 @@ type Job struct {
 	Policy json.RawMessage `json:"policy,omitempty"`
 	// Timeout bounds each step of the run.
 	Timeout time.Duration `json:"timeout"`
+
+	// Folder is the blueprint's folder at Revision, and Success the status to
+	// record where the run succeeds: whoever finds the result needs no more.
+	Folder  string      `json:"folder,omitempty"`
+	Success *UnitStatus `json:"success,omitempty"`
 }
 
 // Upstream is another unit whose outputs a run uses.

@@ -65,6 +65,7 @@ type Violation struct {
 	Position Position `json:"position"`
 	Message  string   `json:"message"`
 	Hint     string   `json:"hint,omitempty"` // what to type next
+	Team     string   `json:"team,omitempty"` // who may approve, where Level is Approve
 }
 
 // String returns the violation as one line for a terminal, without its hint.

@@ -160,11 +160,12 @@ func (ev *evaluation) explainRoot(err error, root cue.Value, files []*ast.File) 
 
 // definition returns a definition of the schema by itself.
 func (ev *evaluation) definition(ctx *cue.Context, name string) cue.Value {
-	v, _, err := ev.instance(ctx, schema.Folder, ev.governance.Files)
+	file := map[string]string{"definition/definition.cue": "package definition\nimport \"" + schema.Module + "\"\nvalue: schema." + name}
+	v, _, err := ev.instance(ctx, "definition", ev.governance.Files, file)
 	if err != nil {
 		return cue.Value{}
 	}
-	return v.LookupPath(cue.MakePath(cue.Def(name)))
+	return v.LookupPath(cue.MakePath(cue.Str("value")))
 }
 
 func lookup(v cue.Value, path []string) cue.Value {

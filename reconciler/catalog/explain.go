@@ -181,8 +181,8 @@ func (x *explainer) conflict(p problem, ps []problem) {
 	if x.schema.Exists() {
 		expected = describe(constraint, strings.Trim(got, `"`))
 	}
-	if expected == "" {
-		expected = x.expectedByMessages(ps, got)
+	if named := x.expectedByMessages(ps, got); expected == "" || allQuoted(ps) && strings.HasPrefix(named, "one of:") {
+		expected = named
 	}
 	switch {
 	case expected != "" && got != "":
@@ -192,6 +192,20 @@ func (x *explainer) conflict(p problem, ps []problem) {
 	}
 	x.place(&p, false)
 	x.add(p)
+}
+
+// allQuoted tells whether CUE complains of alternatives that are plain strings.
+func allQuoted(ps []problem) bool {
+	any := false
+	for _, p := range ps {
+		for _, o := range operands(p.message) {
+			if !strings.HasPrefix(o, `"`) {
+				return false
+			}
+			any = true
+		}
+	}
+	return any
 }
 
 // place moves the position to where the source of the document has the field.
@@ -533,7 +547,13 @@ func phrase(constraint string) string {
 			}
 		}
 	}
-	return strings.Join(slices.Compact(parts), ", ")
+	words := strings.Join(slices.Compact(parts), ", ")
+	for _, bound := range []string{"at least", "at most", "more than", "less than"} {
+		if strings.HasPrefix(words, bound) {
+			return "a number, " + words
+		}
+	}
+	return words
 }
 
 // clip shortens a value for a message.

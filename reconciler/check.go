@@ -1,0 +1,322 @@
+package reconciler
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Parts are the adapters that reading and judging a revision needs.
+type Parts struct {
+	Evaluator Evaluator
+	Inspector Inspector
+	Rules     Rules
+}
+
+// Checked is one revision, read, evaluated and judged: what should be.
+type Checked struct {
+	Revision Revision
+	Tree     *Tree
+	// Platform is nil where the revision is refused whole.
+	Platform *Platform
+	Modules  map[string]Module
+	Judge    Judge
+	// Units are the requests that may run, by name.
+	Units map[string]Unit
+	// Violations are all of the revision, sorted.
+	Violations []Violation
+	// Complete tells whether every file was read. Where it was not, what is
+	// missing must not be taken for deleted.
+	Complete bool
+
+	holds map[string]hold // by "request/name"
+}
+
+// hold says why a document keeps its last applied state.
+type hold struct {
+	condition string // Valid or Allowed
+	reason    string
+	message   string
+}
+
+// Refused tells whether the whole revision must not come into force.
+func (c *Checked) Refused() bool { return c.Platform == nil }
+
+// Check reads a revision: everything up to the plan. record is what was
+// applied before; an empty one means that every document is new. The error
+// tells that no verdict was reached.
+func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record) (*Checked, error) {
+	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}}
+	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
+	if err != nil {
+		return nil, err
+	}
+	c.Violations = violations
+	if platform == nil || c.refuses() {
+		c.Violations = SortViolations(c.Violations)
+		return c, nil
+	}
+	for _, name := range sortedNames(platform.Blueprints) {
+		module, vs := parts.Inspector.Inspect(tree, platform.Blueprints[name])
+		c.Modules[name] = module
+		c.Violations = append(c.Violations, vs...)
+	}
+	c.Violations = append(c.Violations, checkReferences(platform, c.Modules, c.broken())...)
+	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
+	c.Violations = append(c.Violations, vs...)
+	if judge == nil || c.refuses() {
+		c.Violations = SortViolations(c.Violations)
+		return c, nil
+	}
+	c.Platform, c.Judge = platform, judge
+	if err := c.judge(ctx, record); err != nil {
+		return nil, err
+	}
+	for i, v := range c.Violations {
+		c.Violations[i] = c.located(parts.Evaluator, v)
+	}
+	c.Violations = SortViolations(c.Violations)
+	c.sort()
+	return c, nil
+}
+
+// refuses tells whether a violation refuses the revision whole.
+func (c *Checked) refuses() bool {
+	return slices.ContainsFunc(c.Violations, func(v Violation) bool { return v.Level == Deny && v.Scope == ScopeRevision })
+}
+
+// broken returns the documents that were refused already.
+func (c *Checked) broken() map[string]bool {
+	broken := map[string]bool{}
+	for _, v := range c.Violations {
+		if v.Level == Deny && v.Name != "" {
+			broken[v.Kind+"/"+v.Name] = true
+		}
+	}
+	return broken
+}
+
+// judge asks the rules about every blueprint, service and request.
+func (c *Checked) judge(ctx context.Context, record *Record) error {
+	broken := c.broken()
+	costs := c.teamCosts(record)
+	ask := func(subject Subject, at Position) error {
+		if broken[subject.Kind+"/"+subject.Name] {
+			return nil
+		}
+		subject.Settings, subject.Now = c.Platform.Settings.JSON, c.Revision.Time
+		vs, err := c.Judge.Judge(ctx, subject)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // no verdict denies
+			scope := ScopeDocument
+			if subject.Kind == "blueprint" {
+				scope = ScopeBlueprint
+			}
+			vs = []Violation{{Level: Deny, Scope: scope, Kind: subject.Kind, Name: subject.Name,
+				Message: fmt.Sprintf("the rules reached no verdict: %v", err), Hint: "mend the rule; until then this is denied"}}
+		}
+		for _, v := range vs {
+			if v.Position.File == "" {
+				v.Position = at
+			}
+			c.Violations = append(c.Violations, v)
+		}
+		return nil
+	}
+	for _, name := range sortedNames(c.Platform.Blueprints) {
+		b := c.Platform.Blueprints[name]
+		if err := ask(Subject{Kind: "blueprint", Name: name, Document: b.JSON, Blueprint: c.blueprintWithModule(name)}, b.Position); err != nil {
+			return err
+		}
+	}
+	for _, name := range sortedNames(c.Platform.Services) {
+		if err := ask(c.serviceSubject(name, record), c.Platform.Services[name].Position); err != nil {
+			return err
+		}
+	}
+	for _, name := range sortedNames(c.Platform.Requests) {
+		if err := ask(c.requestSubject(name, record, costs), c.Platform.Requests[name].Position); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blueprintWithModule adds the facts of the code to the blueprint's document.
+func (c *Checked) blueprintWithModule(name string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(c.Platform.Blueprints[name].JSON, &fields) != nil {
+		return nil
+	}
+	if facts := c.Modules[name].Facts; facts != nil {
+		fields["module"] = facts
+	}
+	doc, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return doc
+}
+
+func (c *Checked) serviceSubject(name string, record *Record) Subject {
+	s := c.Platform.Services[name]
+	subject := Subject{Kind: "service", Name: name, Document: s.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
+		Change: Change{Action: "create"}}
+	if record.Services[name] != nil {
+		subject.Change.Action = "none"
+	}
+	for _, dep := range s.DependsOn {
+		if other, found := c.Platform.Services[dep]; found {
+			subject.Dependencies = append(subject.Dependencies, other.JSON)
+		}
+	}
+	return subject
+}
+
+func (c *Checked) requestSubject(name string, record *Record, costs map[string]TeamCost) Subject {
+	r := c.Platform.Requests[name]
+	s := c.Platform.Services[r.Service]
+	subject := Subject{
+		Kind: "request", Name: name, Document: r.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
+		Environment: c.Platform.Environments[r.Environment].JSON, Blueprint: c.Platform.Blueprints[r.Blueprint].JSON,
+		Change: Change{Action: "create"}, Cost: &Cost{Monthly: r.Cost.Monthly, Team: costs[s.Owner]},
+	}
+	if old := record.Units[name]; old.Exists() {
+		subject.Change = changeOf(old.Document, r.JSON)
+		subject.Cost.Before = old.Cost
+	}
+	return subject
+}
+
+// changeOf compares two documents by their top-level fields.
+func changeOf(before, after json.RawMessage) Change {
+	var a, b map[string]json.RawMessage
+	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
+		return Change{Action: "update", Before: before}
+	}
+	change := Change{Action: "none", Before: before}
+	names := maps.Clone(a)
+	maps.Copy(names, b)
+	for _, name := range sortedNames(names) {
+		if !bytes.Equal(canonical(a[name]), canonical(b[name])) {
+			change.Action = "update"
+			change.Fields = append(change.Fields, name)
+		}
+	}
+	return change
+}
+
+// canonical renders JSON in one way: sorted keys, no spaces.
+func canonical(data json.RawMessage) []byte {
+	if len(data) == 0 {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return data
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return data
+	}
+	return out
+}
+
+// teamCosts sums what was applied and what is asked for, by owning team.
+func (c *Checked) teamCosts(record *Record) map[string]TeamCost {
+	costs := map[string]TeamCost{}
+	for name, team := range c.Platform.Teams {
+		costs[name] = TeamCost{Budget: team.Budget}
+	}
+	for _, u := range record.Units {
+		if u.Exists() {
+			sum := costs[u.Owner]
+			sum.Before += u.Cost
+			costs[u.Owner] = sum
+		}
+	}
+	for _, r := range c.Platform.Requests {
+		owner := c.Platform.Services[r.Service].Owner
+		sum := costs[owner]
+		sum.After += r.Cost.Monthly
+		costs[owner] = sum
+	}
+	return costs
+}
+
+// located replaces a document's position by that of the field that a
+// violation speaks of.
+func (c *Checked) located(e Evaluator, v Violation) Violation {
+	var at Position
+	switch v.Kind {
+	case "service":
+		at = c.Platform.Services[v.Name].Position
+	case "request":
+		at = c.Platform.Requests[v.Name].Position
+	}
+	if at.File != "" && v.Position == at && len(v.Path) > 0 {
+		v.Position = e.Locate(c.Tree, at, v.Kind, v.Name, v.Path)
+	}
+	return v
+}
+
+// sort divides the requests into units that may run and documents that hold.
+func (c *Checked) sort() {
+	c.Complete = true
+	blueprints := map[string]Violation{}
+	for _, v := range c.Violations {
+		if v.Level == Warn {
+			continue
+		}
+		switch v.Scope {
+		case ScopeFile:
+			c.Complete = false
+		case ScopeBlueprint:
+			if _, found := blueprints[v.Name]; !found {
+				blueprints[v.Name] = v
+			}
+		case ScopeDocument:
+			c.hold(v)
+		}
+	}
+	for name, r := range c.Platform.Requests {
+		if v, found := blueprints[r.Blueprint]; found {
+			if _, held := c.holds["request/"+name]; !held {
+				c.holds["request/"+name] = hold{Valid, ReasonBlueprintInvalid,
+					fmt.Sprintf("the blueprint %s has errors: %s", r.Blueprint, v)}
+			}
+		}
+		if _, held := c.holds["request/"+name]; held {
+			continue
+		}
+		c.Units[name] = Unit{Request: r, Service: c.Platform.Services[r.Service], Environment: c.Platform.Environments[r.Environment],
+			Blueprint: c.Platform.Blueprints[r.Blueprint], Module: c.Modules[r.Blueprint]}
+	}
+}
+
+// hold notes why a document holds: the first violation, and how many more.
+func (c *Checked) hold(v Violation) {
+	key := v.Kind + "/" + v.Name
+	h, found := c.holds[key]
+	switch {
+	case found:
+		if n := strings.LastIndex(h.message, " (and more)"); n < 0 {
+			h.message += " (and more)"
+		}
+	case v.Level == Approve:
+		h = hold{Approved, ReasonApproval, v.String()}
+	case v.Rule != "":
+		h = hold{Allowed, ReasonDenied, v.String()}
+	default:
+		h = hold{Valid, ReasonInvalid, v.String()}
+	}
+	c.holds[key] = h
+}

@@ -1,0 +1,414 @@
+package reconciler
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// verb is what a pass does with a unit.
+type verb int
+
+const (
+	keep    verb = iota // what is in Git is what runs
+	busy                // a run is going on
+	wait                // it will run once something else has happened
+	halt                // a person must act, or a new revision come
+	start               // run it
+	destroy             // destroy it
+	forget              // nothing was ever applied, and nobody asks for it
+)
+
+// decision is what a pass does with one unit, and why.
+type decision struct {
+	verb    verb
+	reason  string
+	message string
+	// condition is the one that is false while the unit halts.
+	condition string
+	basis     string
+	rendering Rendering
+	// recreate tells that the destroy makes room for the same name.
+	recreate bool
+	// observe tells that nothing differs and only drift is looked for.
+	observe bool
+}
+
+// attempt remembers the last run of a unit that did not succeed, in memory
+// only: a daemon that starts again tries again.
+type attempt struct {
+	basis    string
+	module   string
+	failures int
+	next     time.Time
+}
+
+// decider makes the decisions of one pass. It is a pure function of its fields.
+type decider struct {
+	checked  *Checked
+	record   *Record
+	engine   Engine
+	render   func(Unit) (Rendering, error)
+	running  map[string]bool
+	attempts map[string]attempt
+	// unverified are the units whose record is not believed.
+	unverified map[string]bool
+	observed   map[string]time.Time // when a unit was last compared with what runs
+	now        time.Time
+
+	made map[string]decision
+}
+
+// decide returns a decision for every unit that the revision or the record knows.
+func (d *decider) decide() map[string]decision {
+	d.made = map[string]decision{}
+	for _, name := range sortedNames(d.checked.Units) {
+		d.of(name)
+	}
+	for key, h := range d.checked.holds {
+		if name, ok := strings.CutPrefix(key, "request/"); ok {
+			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
+		}
+	}
+	d.rollout()
+	d.deletions()
+	return d.made
+}
+
+func (d *decider) orBusy(name string, made decision) decision {
+	if d.running[name] {
+		return decision{verb: busy, reason: ReasonWaiting, message: "a run is going on"}
+	}
+	return made
+}
+
+// of returns the decision for a unit of the revision, upstream units first.
+// References form no cycle: those units hold.
+func (d *decider) of(name string) decision {
+	if made, found := d.made[name]; found {
+		return made
+	}
+	made := d.orBusy(name, d.unit(d.checked.Units[name]))
+	d.made[name] = made
+	return made
+}
+
+func (d *decider) unit(u Unit) decision {
+	name := u.Name()
+	recorded := d.record.Units[name]
+	if u.Request.Suspend != nil {
+		return decision{verb: halt, condition: Ready, reason: ReasonSuspended, message: u.Request.Suspend.Reason}
+	}
+	if old := u.Request.RenamedFrom; old != "" && !recorded.Exists() && d.record.Units[old].Exists() {
+		return decision{verb: halt, condition: Stalled, reason: ReasonRename,
+			message: fmt.Sprintf("%s still has the state that this request takes over", old)}
+	}
+	rendering, err := d.render(u)
+	if err != nil {
+		return decision{verb: halt, condition: Valid, reason: ReasonInvalid, message: err.Error()}
+	}
+	if recorded.Exists() {
+		if made, changed := d.identity(u, recorded, rendering); changed {
+			return made
+		}
+	}
+	if day, over := d.expired(u, recorded); over {
+		message := "expired at the end of " + day
+		switch {
+		case recorded.Exists() && recorded.Protect:
+			return decision{verb: halt, condition: Stalled, reason: ReasonExpired,
+				message: message + ", but is protected: extend `expires`, or set protect: false"}
+		case recorded.Exists():
+			return decision{verb: destroy, reason: ReasonExpired, message: message}
+		}
+		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
+	}
+	if made, waits := d.upstream(u, rendering); waits {
+		return made
+	}
+	return d.changed(u, recorded, rendering)
+}
+
+// identity decides where a live unit changes what it must not.
+func (d *decider) identity(u Unit, recorded *UnitStatus, rendering Rendering) (decision, bool) {
+	if recorded.Environment != u.Environment.Name || recorded.Blueprint != u.Blueprint.Name {
+		what := fmt.Sprintf("it runs as %s in %s and is asked for as %s in %s", recorded.Blueprint, recorded.Environment, u.Blueprint.Name, u.Environment.Name)
+		switch {
+		case !u.Request.Replace:
+			return decision{verb: halt, condition: Stalled, reason: ReasonIdentity,
+				message: what + ": use another name, or set replace: true, which destroys and creates"}, true
+		case recorded.Protect:
+			return decision{verb: halt, condition: Stalled, reason: ReasonProtected,
+				message: what + ", but is protected: set protect: false in a revision of its own first"}, true
+		}
+		return decision{verb: destroy, reason: ReasonIdentity, message: what, recreate: true}, true
+	}
+	if recorded.State.Address != "" && recorded.State.Address != rendering.Address {
+		return decision{verb: halt, condition: Stalled, reason: ReasonStateMoved,
+			message: fmt.Sprintf("its state is at %s and would be looked for at %s: move the state, or restore the backend's settings",
+				recorded.State.Address, rendering.Address)}, true
+	}
+	return decision{}, false
+}
+
+// expired tells whether the unit's last day is over, and which day that was.
+func (d *decider) expired(u Unit, recorded *UnitStatus) (string, bool) {
+	day := lastDay(u, recorded)
+	if day == "" {
+		return "", false
+	}
+	last, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return day, false
+	}
+	return day, !d.now.UTC().Before(last.AddDate(0, 0, 1))
+}
+
+// lastDay returns the last day a unit is needed: what the request says or,
+// outside production, the blueprint's default lifetime from the first apply on.
+func lastDay(u Unit, recorded *UnitStatus) string {
+	if u.Request.Expires != "" {
+		return u.Request.Expires
+	}
+	if u.Blueprint.Lifetime == nil || u.Blueprint.Lifetime.Default == 0 || u.Environment.Stage == Production || !recorded.Exists() {
+		return ""
+	}
+	first, err := time.Parse(time.RFC3339, recorded.FirstApplied)
+	if err != nil {
+		return ""
+	}
+	return first.Add(time.Duration(u.Blueprint.Lifetime.Default)).UTC().Format(time.DateOnly)
+}
+
+// upstream decides whether a unit must wait for one whose outputs it uses.
+func (d *decider) upstream(u Unit, rendering Rendering) (decision, bool) {
+	for _, name := range upstreams(u.Request) {
+		up := d.record.Units[name]
+		made, declared := d.made[name]
+		if !declared {
+			if _, runs := d.checked.Units[name]; runs {
+				made = d.of(name)
+			}
+		}
+		switch made.verb {
+		case start, busy, destroy:
+			if made.observe {
+				break
+			}
+			return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which this revision changes", name)}, true
+		case wait:
+			return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which waits itself: %s", name, made.message)}, true
+		}
+		if !up.Exists() || up.OutputsVersion == "" {
+			why := ""
+			if made.message != "" {
+				why = ": " + made.message
+			} else if up != nil {
+				if c, found := up.Conditions.Get(Ready); found && c.Message != "" {
+					why = ": " + c.Message
+				}
+			}
+			return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which was never applied%s", name, why)}, true
+		}
+	}
+	return decision{}, false
+}
+
+// changed decides whether the engine is given anything but what it was given last.
+func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) decision {
+	name := u.Name()
+	b := basis(u.Module.Digest, rendering, d.engine, func(up string) string {
+		if s := d.record.Units[up]; s != nil {
+			return s.OutputsVersion
+		}
+		return ""
+	})
+	made := decision{verb: start, basis: b, rendering: rendering}
+	lock, known := d.lock(u)
+	if recorded.Exists() && known && recorded.Fingerprint == fingerprint(b, lock) && !d.unverified[name] {
+		if due := d.observed[name].Add(time.Duration(d.checked.Platform.Settings.Intervals.Drift)); d.observed != nil && !d.now.Before(due) {
+			made.observe = true
+			return made
+		}
+		made.verb, made.reason = keep, ReasonApplied
+		return made
+	}
+	if last, failed := d.attempts[name]; failed && last.basis == b && d.now.Before(last.next) {
+		made.verb = keep // its conditions say what went wrong
+		return made
+	}
+	return made
+}
+
+// lock returns the provider lock that the unit's run will use, and whether it
+// is known yet.
+func (d *decider) lock(u Unit) ([]byte, bool) {
+	if u.Module.Lock != nil {
+		return u.Module.Lock, true
+	}
+	l, found := d.record.Locks[u.Blueprint.Name]
+	if !found || l.Module != u.Module.Digest || l.Engine != engineSeries(d.engine) {
+		return nil, false
+	}
+	return []byte(l.Content), true
+}
+
+func engineSeries(e Engine) string { return e.Name + " " + majorMinor(e.Version) }
+
+// rollout lets a change of a blueprint reach its live units stage by stage.
+func (d *decider) rollout() {
+	pending := map[string][]string{}
+	failed := map[string][]string{}
+	for _, name := range sortedNames(d.checked.Units) {
+		u, recorded := d.checked.Units[name], d.record.Units[name]
+		if !recorded.Exists() || recorded.Module == u.Module.Digest {
+			continue
+		}
+		if last, found := d.attempts[name]; found && last.module == u.Module.Digest {
+			failed[u.Blueprint.Name] = append(failed[u.Blueprint.Name], name)
+			continue
+		}
+		if v := d.made[name].verb; v == start || v == busy || v == wait {
+			pending[u.Blueprint.Name] = append(pending[u.Blueprint.Name], name)
+		}
+	}
+	for blueprint, names := range pending {
+		d.rolloutOf(d.checked.Platform.Blueprints[blueprint], names, failed[blueprint])
+	}
+}
+
+func (d *decider) rolloutOf(b Blueprint, names, failed []string) {
+	settings := d.checked.Platform.Settings.Rollout
+	maxParallel, maxFailures := settings.MaxParallel, settings.MaxFailures
+	if b.Rollout != nil {
+		maxParallel = max(b.Rollout.MaxParallel, 0)
+		if maxParallel == 0 {
+			maxParallel = settings.MaxParallel
+		}
+		if b.Rollout.MaxFailures > 0 {
+			maxFailures = b.Rollout.MaxFailures
+		}
+	}
+	stageOf := func(name string) int { return slices.Index(settings.Stages, d.checked.Units[name].Environment.Stage) }
+	first := slices.MinFunc(names, func(a, b string) int { return stageOf(a) - stageOf(b) })
+	at := 0
+	for _, name := range names {
+		if d.made[name].verb == busy {
+			at++
+		}
+	}
+	for _, name := range names {
+		made := d.made[name]
+		if made.verb != start {
+			continue
+		}
+		made.verb, made.reason = wait, ReasonRollout
+		switch {
+		case len(failed) >= maxFailures:
+			made.message = fmt.Sprintf("the rollout of %s stopped: %s failed", b.Name, strings.Join(failed, ", "))
+		case stageOf(name) != stageOf(first):
+			made.message = fmt.Sprintf("the rollout of %s is at %s", b.Name, d.checked.Units[first].Environment.Stage)
+		case at >= maxParallel:
+			made.message = fmt.Sprintf("the rollout of %s runs %d at a time", b.Name, maxParallel)
+		default:
+			at++
+			continue
+		}
+		d.made[name] = made
+	}
+}
+
+// deletions decides about units that the revision asks for no longer, and
+// puts the guards before every destroy.
+func (d *decider) deletions() {
+	for _, name := range sortedNames(d.record.Units) {
+		if _, decided := d.made[name]; decided {
+			continue
+		}
+		d.made[name] = d.orBusy(name, d.removed(name, d.record.Units[name]))
+	}
+	d.guard()
+}
+
+// removed decides about one unit that is recorded and not asked for.
+func (d *decider) removed(name string, recorded *UnitStatus) decision {
+	halted := func(reason, message string) decision {
+		return decision{verb: halt, condition: Stalled, reason: reason, message: message}
+	}
+	switch {
+	case !d.checked.Complete:
+		return decision{verb: wait, reason: ReasonWaiting, message: "nothing is deleted while a file of the revision cannot be read"}
+	case d.unverified[name]:
+		return halted(ReasonWaiting, "nothing is deleted on the word of a status branch that is not believed: run `pave status adopt`")
+	case !recorded.Exists():
+		return decision{verb: forget}
+	case recorded.Protect:
+		return halted(ReasonProtected, "was removed while protected: restore it, set protect: false in one revision and remove it in the next")
+	}
+	for _, u := range d.checked.Platform.Requests {
+		if u.RenamedFrom == name {
+			return halted(ReasonRename, fmt.Sprintf("is renamed to %s, which takes over its state", u.Name))
+		}
+		if slices.Contains(upstreams(u), name) {
+			return halted(ReasonReferenced, fmt.Sprintf("was removed, but %s uses its outputs: remove that use first", u.Name))
+		}
+	}
+	for _, user := range sortedNames(d.record.Units) {
+		status := d.record.Units[user]
+		uses := slices.ContainsFunc(slices.Collect(maps.Values(status.References)), func(r Ref) bool { return r.Request == name })
+		if uses && status.Exists() && user != name {
+			return decision{verb: wait, reason: ReasonReferenced, message: fmt.Sprintf("is destroyed after %s, which uses its outputs", user)}
+		}
+	}
+	if last, failed := d.attempts[name]; failed && d.now.Before(last.next) {
+		return decision{verb: keep}
+	}
+	return decision{verb: destroy, reason: "Removed", message: "was removed from the platform"}
+}
+
+// guard holds deletions back that exceed what the settings allow. A request
+// that the settings release does not count.
+func (d *decider) guard() {
+	guards := d.checked.Platform.Settings.Guards
+	released := func(name string) bool {
+		for _, r := range guards.Release {
+			if r.Request == name {
+				return true
+			}
+		}
+		return false
+	}
+	var pending []string
+	for _, name := range sortedNames(d.made) {
+		if made := d.made[name]; made.verb == destroy && !made.recreate && !released(name) {
+			pending = append(pending, name)
+		}
+	}
+	revision, hour := len(pending), 0
+	for _, done := range d.record.Platform.Deletions {
+		if released(done.Request) {
+			continue
+		}
+		if done.Revision == d.checked.Revision.Commit {
+			revision++
+		}
+		if at, err := time.Parse(time.RFC3339, done.At); err == nil && d.now.Sub(at) < time.Hour {
+			hour++
+		}
+	}
+	for i, name := range pending {
+		made := d.made[name]
+		switch {
+		case revision > guards.MaxDeletes:
+			made = decision{verb: halt, condition: Stalled, reason: ReasonDeletionGuard,
+				message: fmt.Sprintf("this revision deletes %d requests and may delete %d: restore them, or release this one in platform.cue: guards: release: [{request: %q, reason: \"…\"}]",
+					revision, guards.MaxDeletes, name)}
+		case hour+i >= guards.MaxDeletesPerHour:
+			made = decision{verb: wait, reason: ReasonDeletionGuard,
+				message: fmt.Sprintf("%d requests were deleted within the last hour, which is the most allowed", hour+i)}
+		}
+		d.made[name] = made
+	}
+}

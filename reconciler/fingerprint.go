@@ -1,0 +1,65 @@
+package reconciler
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"strings"
+)
+
+// basis hashes what the engine will be given, the provider lock apart. A value
+// that comes from another unit counts by that unit's outputs version, never by
+// the value, which may be a secret.
+func basis(module string, r Rendering, engine Engine, upstreamVersion func(request string) string) string {
+	h := sha256.New()
+	part := func(parts ...string) {
+		for _, p := range parts {
+			fmt.Fprintf(h, "%d:%s", len(p), p)
+		}
+	}
+	part("pave-unit-v1", module, string(r.Generated), r.Address, engine.Name, majorMinor(engine.Version))
+	for _, name := range sortedNames(r.Variables) {
+		part("variable", name, string(canonical(r.Variables[name])))
+	}
+	for _, name := range sortedNames(r.References) {
+		ref := r.References[name]
+		part("reference", name, ref.Request, ref.Output, upstreamVersion(ref.Request))
+	}
+	return sum(h)
+}
+
+// fingerprint completes a basis by the provider lock.
+func fingerprint(basis string, lock []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s:%d:%s", basis, len(lock), lock)
+	return sum(h)
+}
+
+func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)[:20]) }
+
+func majorMinor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return version
+	}
+	return parts[0] + "." + parts[1]
+}
+
+// judgement is what a run needs to judge its plan by the rules of its revision.
+type judgement struct {
+	Bundle  json.RawMessage `json:"bundle"`
+	Subject Subject         `json:"subject"`
+}
+
+// PlanSubject returns the bundle of rules that a job carries and the subject
+// they judge, the plan included.
+func PlanSubject(job Job, plan json.RawMessage) (bundle json.RawMessage, subject Subject, err error) {
+	var j judgement
+	if err := json.Unmarshal(job.Policy, &j); err != nil {
+		return nil, Subject{}, fmt.Errorf("read the rules of the run: %w", err)
+	}
+	j.Subject.Plan = plan
+	return j.Bundle, j.Subject, nil
+}

@@ -1,0 +1,259 @@
+package reconciler
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// job assembles the run that a decision asks for.
+func (r *Reconciler) job(ctx context.Context, name string, made decision) (Job, error) {
+	if made.verb == destroy {
+		return r.destroyJob(ctx, name, made)
+	}
+	mode := Converge
+	if made.observe {
+		mode = Observe
+	}
+	return r.applyJob(r.checked.Units[name], made, mode)
+}
+
+// applyJob assembles the run of a unit at the revision in force.
+func (r *Reconciler) applyJob(u Unit, made decision, mode Walk) (Job, error) {
+	c, name := r.checked, u.Name()
+	files, err := moduleFiles(c.Tree, u.Blueprint.Folder, u.Module.Files)
+	if err != nil {
+		return Job{}, err
+	}
+	subject := c.requestSubject(name, r.record, c.teamCosts(r.record))
+	job := r.newJob(name, mode)
+	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
+	job.Environment, job.Folder = u.Environment.Name, u.Blueprint.Folder
+	job.Lock, _ = r.lockOf(u)
+	if recorded := r.record.Units[name]; recorded != nil {
+		job.Recorded = recorded.State
+	}
+	if job.Policy, err = r.judgement(subject); err != nil {
+		return Job{}, err
+	}
+	if job.Upstream, err = r.upstreamOf(made.rendering); err != nil {
+		return Job{}, err
+	}
+	job.Success = &UnitStatus{
+		Version: 1, Request: name, Service: u.Request.Service, Owner: u.Service.Owner, Blueprint: u.Blueprint.Name,
+		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
+		Expires: u.Request.Expires, Cost: u.Request.Cost.Monthly, References: made.rendering.References,
+		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON,
+	}
+	return job, nil
+}
+
+func (r *Reconciler) newJob(name string, mode Walk) Job {
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return Job{
+		ID:   r.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(id[:]),
+		Unit: name, Mode: mode, Revision: r.checked.Revision.Commit, Engine: r.engine,
+		Timeout: time.Duration(r.checked.Platform.Settings.Limits.RunTime),
+	}
+}
+
+func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
+	return (&decider{record: r.record, engine: r.engine}).lock(u)
+}
+
+func (r *Reconciler) judgement(subject Subject) (json.RawMessage, error) {
+	subject.Settings, subject.Now = r.checked.Platform.Settings.JSON, r.checked.Revision.Time
+	return json.Marshal(judgement{Bundle: r.checked.Judge.Bundle(), Subject: subject})
+}
+
+// upstreamOf tells a run how to read the outputs that it uses.
+func (r *Reconciler) upstreamOf(rendering Rendering) (map[string]Upstream, error) {
+	ups := map[string]Upstream{}
+	for _, ref := range rendering.References {
+		if _, done := ups[ref.Request]; done {
+			continue
+		}
+		up := r.record.Units[ref.Request]
+		if !up.Exists() {
+			return nil, fmt.Errorf("%s was never applied", ref.Request)
+		}
+		u := Upstream{Outputs: up.Outputs, State: up.State, Environment: up.Environment}
+		if unit, found := r.checked.Units[ref.Request]; found {
+			other, err := r.Runner.Render(unit)
+			if err != nil {
+				return nil, err
+			}
+			u.Generated = other.Generated
+		}
+		ups[ref.Request] = u
+	}
+	return ups, nil
+}
+
+// destroyJob assembles the end of a unit from what it was applied from: its
+// request and its blueprint may be gone.
+func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision) (Job, error) {
+	recorded := r.record.Units[name]
+	tree, err := r.Source.Tree(ctx, r.journal.base)
+	if err != nil {
+		return Job{}, err
+	}
+	folder := appliedFolder(name)
+	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
+	job := r.newJob(name, Converge)
+	job.Destroy, job.Environment, job.Recorded = true, recorded.Environment, recorded.State
+	if job.Module, err = moduleFiles(tree, folder+"/module", module.Files); err != nil {
+		return Job{}, err
+	}
+	if len(job.Module) == 0 {
+		return Job{}, fmt.Errorf("the status branch lacks %s, from which %s was applied", folder, name)
+	}
+	read := func(file string) ([]byte, error) {
+		f, found := tree.Find(folder + "/" + file)
+		if !found {
+			return nil, fmt.Errorf("the status branch lacks %s/%s", folder, file)
+		}
+		return tree.Read(f)
+	}
+	if job.Rendering.Generated, err = read("pave.tf.json"); err != nil {
+		return Job{}, err
+	}
+	variables, err := read("terraform.tfvars.json")
+	if err != nil {
+		return Job{}, err
+	}
+	if err := json.Unmarshal(variables, &job.Rendering.Variables); err != nil {
+		return Job{}, fmt.Errorf("read what %s was applied with: %w", name, err)
+	}
+	if job.Lock, err = read("terraform.lock.hcl"); err != nil {
+		return Job{}, err
+	}
+	job.Rendering.Address, job.Rendering.References = recorded.State.Address, recorded.References
+	if job.Upstream, err = r.upstreamOf(job.Rendering); err != nil {
+		return Job{}, err
+	}
+	if _, asked := r.checked.Platform.Requests[name]; asked {
+		job.Success = &UnitStatus{Service: recorded.Service, Owner: recorded.Owner}
+	}
+	job.Policy, err = r.judgement(r.deletionSubject(recorded))
+	return job, err
+}
+
+// deletionSubject is what the rules see of a request that is to be destroyed.
+func (r *Reconciler) deletionSubject(recorded *UnitStatus) Subject {
+	p := r.checked.Platform
+	subject := Subject{
+		Kind: "request", Name: recorded.Request, Document: recorded.Document,
+		Change:  Change{Action: "delete", Before: recorded.Document},
+		Service: p.Services[recorded.Service].JSON, Team: p.Teams[recorded.Owner].JSON,
+		Environment: p.Environments[recorded.Environment].JSON, Blueprint: p.Blueprints[recorded.Blueprint].JSON,
+		Cost: &Cost{Before: recorded.Cost, Team: r.checked.teamCosts(r.record)[recorded.Owner]},
+	}
+	// What the platform has forgotten is described by what was recorded.
+	if subject.Environment == nil {
+		subject.Environment, _ = json.Marshal(map[string]string{"name": recorded.Environment, "stage": recorded.Stage})
+	}
+	if subject.Blueprint == nil {
+		subject.Blueprint, _ = json.Marshal(map[string]string{"name": recorded.Blueprint})
+	}
+	if subject.Service == nil {
+		subject.Service, _ = json.Marshal(map[string]string{"name": recorded.Service, "owner": recorded.Owner})
+	}
+	return subject
+}
+
+// moduleFiles reads the files that the engine is given.
+func moduleFiles(tree *Tree, folder string, files []File) (map[string][]byte, error) {
+	contents := make(map[string][]byte, len(files))
+	for _, f := range files {
+		entry, found := tree.Find(folder + "/" + f.Path)
+		if !found {
+			return nil, fmt.Errorf("read %s/%s: not in the tree", folder, f.Path)
+		}
+		content, err := tree.Read(entry)
+		if err != nil {
+			return nil, fmt.Errorf("read %s/%s: %w", folder, f.Path, err)
+		}
+		contents[f.Path] = content
+	}
+	return contents, nil
+}
+
+// Summary is the state of the platform after a pass, in the order of names.
+type Summary struct {
+	Revision string        `json:"revision,omitempty"`
+	Refused  *Refusal      `json:"refused,omitempty"`
+	Units    []UnitSummary `json:"units"`
+}
+
+// UnitSummary is one unit in a few words.
+type UnitSummary struct {
+	Request     string  `json:"request"`
+	Owner       string  `json:"owner,omitempty"`
+	Environment string  `json:"environment,omitempty"`
+	Blueprint   string  `json:"blueprint,omitempty"`
+	Ready       bool    `json:"ready"`
+	Drifted     bool    `json:"drifted,omitempty"`
+	Reason      string  `json:"reason,omitempty"`
+	Message     string  `json:"message,omitempty"`
+	Applied     string  `json:"appliedRevision,omitempty"`
+	LastApplied string  `json:"lastApplied,omitempty"`
+	Cost        float64 `json:"cost"`
+}
+
+// Summary sums a record up.
+func (r *Record) Summary() *Summary {
+	s := &Summary{Revision: r.Platform.Revision, Refused: r.Platform.Refused, Units: []UnitSummary{}}
+	for _, name := range sortedNames(r.Units) {
+		u := r.Units[name]
+		c, _ := u.Conditions.Get(Ready)
+		s.Units = append(s.Units, UnitSummary{
+			Request: name, Owner: u.Owner, Environment: u.Environment, Blueprint: u.Blueprint, Ready: c.Status,
+			Drifted: u.Is(Drifted), Reason: c.Reason, Message: c.Message, Applied: u.AppliedRevision, LastApplied: u.LastApplied, Cost: u.Cost,
+		})
+	}
+	return s
+}
+
+func (r *Reconciler) summary() *Summary {
+	s := r.record.Summary()
+	if r.checked != nil {
+		s.Revision = r.checked.Revision.Commit
+	}
+	s.Refused = r.refusal
+	return s
+}
+
+// report tells the observer how things stand.
+func (r *Reconciler) report() {
+	if r.Progress == nil {
+		return
+	}
+	p := r.progress
+	p.Running, p.Refused = len(r.running), r.refusal != nil
+	p.Units, p.Ready, p.Waiting, p.Held, p.Drifted = 0, 0, 0, 0, 0
+	if r.checked != nil {
+		p.Revision = r.checked.Revision
+		p.Units = len(r.checked.Platform.Requests)
+	}
+	for _, name := range sortedNames(r.record.Units) {
+		u := r.record.Units[name]
+		if u.Is(Drifted) {
+			p.Drifted++
+		}
+		c, _ := u.Conditions.Get(Ready)
+		switch {
+		case c.Status:
+			p.Ready++
+		case c.Reason == ReasonUpstream || c.Reason == ReasonRollout || c.Reason == ReasonWaiting:
+			p.Waiting++
+		default:
+			p.Held++
+		}
+	}
+	r.Progress(p)
+}

@@ -1,0 +1,648 @@
+package reconciler
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// coalesce is the shortest time between two status commits, unless nothing else
+// is going on.
+const coalesce = 10 * time.Second
+
+// journal gathers what happened since the last status commit.
+type journal struct {
+	record *Record
+	trust  *Trust
+	base   string // the commit whose tree the record was read from or written to
+	remote string // the tip of the branch on the remote
+	// restore tells that the remote's tip is not what Pave wrote, and must be
+	// overlaid by what is.
+	restore bool
+
+	revision Revision
+	title    string
+	files    map[string][sha256.Size]byte // what is published, by path
+	dirty    map[string]bool              // paths that may differ from it
+	edits    map[string][]Edit            // the applied folders, by unit
+	events   map[string]event
+	order    []string
+	done     []Running // to be forgotten once recorded
+	last     time.Time
+}
+
+// newJournal starts at a record that is published as it is.
+func newJournal(record *Record, trust *Trust, base, remote string) (*journal, error) {
+	j := &journal{record: record, trust: trust, base: base, remote: remote, restore: base != remote,
+		files: map[string][sha256.Size]byte{}, dirty: map[string]bool{}, edits: map[string][]Edit{}, events: map[string]event{}}
+	for path, v := range record.documents() {
+		content, err := encode(v)
+		if err != nil {
+			return nil, err
+		}
+		j.files[path] = sha256.Sum256(content)
+	}
+	return j, nil
+}
+
+// documents returns every status document of the record by its path.
+func (r *Record) documents() map[string]any {
+	docs := map[string]any{}
+	for name, u := range r.Units {
+		docs[shard("requests", name)+".json"] = u
+	}
+	for name, s := range r.Services {
+		docs[shard("services", name)+".json"] = s
+	}
+	for name, l := range r.Locks {
+		docs["locks/"+name+".json"] = l
+	}
+	if r.Platform.Version != 0 {
+		docs["platform.json"] = r.Platform
+	}
+	return docs
+}
+
+// document returns one status document, nil where there is none.
+func (r *Record) document(path string) any {
+	return r.documents()[path]
+}
+
+// believe reads the record at a tip, as far as the tip can be believed, and
+// starts a journal on it.
+func (r *Reconciler) believe(ctx context.Context, tip string) error {
+	memory, err := r.Trust.load()
+	if err != nil {
+		return err
+	}
+	believed := tip == memory.Tip
+	if !believed && tip != "" {
+		if believed, err = r.Source.Authentic(ctx, tip); err != nil {
+			return err
+		}
+	}
+	from := tip
+	r.unverified = map[string]bool{}
+	if !believed && memory.Tip != "" {
+		// Somebody else wrote or removed the branch: the mirror may still hold
+		// what this Pave wrote last.
+		if _, err := r.Source.Tree(ctx, memory.Tip); err == nil {
+			r.Log.Warn("the status branch is not what Pave wrote; restoring it", "tip", shortHash(tip), "written", shortHash(memory.Tip))
+			from, believed = memory.Tip, true
+		}
+	}
+	record := NewRecord()
+	if from != "" {
+		tree, err := r.Source.Tree(ctx, from)
+		if err != nil {
+			return err
+		}
+		if record, err = ReadRecord(tree, from); err != nil {
+			if believed {
+				return err
+			}
+			r.Log.Warn("the status branch cannot be read and is not believed", "error", err)
+			record = NewRecord()
+		}
+	}
+	for _, name := range memory.Unverified {
+		r.unverified[name] = true
+	}
+	if !believed {
+		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
+		for name := range record.Units {
+			r.unverified[name] = true
+		}
+	}
+	r.record = record
+	if r.journal, err = newJournal(record, r.Trust, from, tip); err != nil {
+		return err
+	}
+	if r.checked != nil {
+		r.journal.inForce(r.checked)
+	}
+	return nil
+}
+
+// moved notices that somebody else wrote to the status branch. What this
+// host's key signed is taken over; anything else is overlaid by what was
+// recorded here.
+func (r *Reconciler) moved(ctx context.Context, tip string) error {
+	if tip == r.journal.remote {
+		return nil
+	}
+	if tip != "" {
+		ours, err := r.Source.Authentic(ctx, tip)
+		if err != nil {
+			return err
+		}
+		if ours {
+			r.Log.Info("took over the status branch", "tip", shortHash(tip))
+			return r.believe(ctx, tip)
+		}
+	}
+	r.Log.Warn("the status branch moved and was not moved by Pave: it is restored", "tip", shortHash(tip))
+	r.journal.remote, r.journal.restore = tip, true
+	return nil
+}
+
+// touch notes that a document may have changed.
+func (j *journal) touch(path string) { j.dirty[path] = true }
+
+func (j *journal) event(e event) {
+	if _, known := j.events[e.unit]; !known {
+		j.order = append(j.order, e.unit)
+	}
+	j.events[e.unit] = e
+}
+
+// inForce notes a revision that came into force.
+func (j *journal) inForce(c *Checked) {
+	j.revision, j.title = c.Revision, c.Platform.Settings.Title
+	if j.record.Platform.Refused != nil {
+		j.record.Platform.Refused = nil
+		j.touch("platform.json")
+	}
+	now := c.Revision.Time
+	for name, s := range c.Platform.Services {
+		status := j.record.Services[name]
+		if status == nil {
+			status = &ServiceStatus{Version: 1, Service: name}
+			j.record.Services[name] = status
+		}
+		status.Owner, status.Lifecycle, status.Tier = s.Owner, s.Lifecycle, s.Tier
+		status.Requests = nil
+		status.Conditions.Set(Valid, true, "Valid", "", now)
+		status.Conditions.Set(Allowed, true, "Allowed", "", now)
+		if h, held := c.holds["service/"+name]; held {
+			status.Conditions.Set(h.condition, false, h.reason, h.message, now)
+		}
+		j.touch(shard("services", name) + ".json")
+	}
+	for _, name := range sortedNames(c.Platform.Requests) {
+		if s := j.record.Services[c.Platform.Requests[name].Service]; s != nil {
+			s.Requests = append(s.Requests, name)
+		}
+	}
+	for name, status := range j.record.Services {
+		if _, found := c.Platform.Services[name]; found {
+			continue
+		}
+		if h, held := c.holds["service/"+name]; held {
+			status.Conditions.Set(h.condition, false, h.reason, h.message, now)
+		} else if c.Complete {
+			delete(j.record.Services, name)
+		}
+		j.touch(shard("services", name) + ".json")
+	}
+}
+
+// refuse notes a revision that did not come into force.
+func (j *journal) refuse(refusal *Refusal) {
+	j.record.Platform.Refused = refusal
+	j.touch("platform.json")
+	if j.revision.Commit == "" {
+		j.revision.Commit = refusal.Revision
+	}
+}
+
+// note takes the decisions of a pass into the record: what holds and what is
+// ready. Runs that start are noted by their results.
+func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time) {
+	for _, name := range sortedNames(decisions) {
+		made := decisions[name]
+		status, known := j.record.Units[name]
+		if made.verb == forget {
+			delete(j.record.Units, name)
+			j.touch(shard("requests", name) + ".json")
+			j.event(event{unit: name, verb: "forget", trailer: "forgotten"})
+			continue
+		}
+		if !known {
+			if made.verb == start || made.verb == busy || made.verb == destroy {
+				continue
+			}
+			status = &UnitStatus{Version: 1, Request: name}
+		}
+		before, _ := encode(status)
+		if u, runs := c.Units[name]; runs {
+			j.describe(status, u, made)
+		}
+		status.state(made, now)
+		after, _ := encode(status)
+		if bytes.Equal(before, after) && known {
+			continue
+		}
+		j.record.Units[name] = status
+		status.ObservedRevision = c.Revision.Commit
+		j.touch(shard("requests", name) + ".json")
+		switch made.verb {
+		case halt:
+			j.event(event{unit: name, verb: "hold", trailer: "held reason=" + made.reason, text: made.message})
+		case wait:
+			j.event(event{unit: name, verb: "queue", trailer: "waiting reason=" + made.reason, text: made.message})
+		default:
+			if _, said := j.events[name]; !said || j.events[name].text != "" {
+				j.event(event{unit: name, verb: "update", trailer: "recorded"})
+			}
+		}
+	}
+}
+
+// describe copies what the revision says of a unit and no run decides.
+func (j *journal) describe(status *UnitStatus, u Unit, made decision) {
+	status.Service, status.Owner = u.Request.Service, u.Service.Owner
+	if !status.Exists() {
+		status.Blueprint, status.Environment, status.Stage = u.Blueprint.Name, u.Environment.Name, u.Environment.Stage
+	}
+	status.Protect = u.Request.Protect
+	status.Expires = lastDay(u, status)
+	if made.verb == keep && made.reason == ReasonApplied {
+		status.Cost, status.Document = u.Request.Cost.Monthly, u.Request.JSON
+	}
+}
+
+// state sets the conditions that follow from a decision.
+func (s *UnitStatus) state(made decision, now time.Time) {
+	switch made.verb {
+	case halt:
+		if made.condition == Stalled {
+			s.Conditions.Set(Stalled, true, made.reason, made.message, now)
+		} else if made.condition != Ready {
+			s.Conditions.Drop(Stalled)
+			s.Conditions.Set(made.condition, false, made.reason, made.message, now)
+		}
+		s.Conditions.Set(Ready, false, made.reason, made.message, now)
+	case wait:
+		s.accepted(now)
+		s.Conditions.Set(Ready, false, made.reason, made.message, now)
+	case keep:
+		if made.reason == ReasonApplied {
+			s.accepted(now)
+			s.Conditions.Set(Done, true, ReasonApplied, "", now)
+			s.Conditions.Set(Ready, true, ReasonApplied, "", now)
+		}
+	}
+}
+
+// accepted states that nothing about the document itself holds the unit.
+func (s *UnitStatus) accepted(now time.Time) {
+	s.Conditions.Set(Valid, true, Valid, "", now)
+	s.Conditions.Set(Allowed, true, Allowed, "", now)
+	s.Conditions.Drop(Stalled)
+	s.Conditions.Drop(Approved)
+}
+
+// fault notes that a run could not even be started.
+func (j *journal) fault(name string, err error, now time.Time) {
+	status := j.unit(name)
+	status.Conditions.Set(Ready, false, ReasonPlanFailed, oneLine(err.Error(), 500), now)
+	j.event(event{unit: name, verb: "fail", trailer: "failed reason=" + ReasonPlanFailed, text: err.Error()})
+}
+
+// unit returns the status of a unit for a change.
+func (j *journal) unit(name string) *UnitStatus {
+	status := j.record.Units[name]
+	if status == nil {
+		status = &UnitStatus{Version: 1, Request: name}
+		j.record.Units[name] = status
+	}
+	j.touch(shard("requests", name) + ".json")
+	return status
+}
+
+// failures tells how each outcome that is no success is recorded.
+var failures = map[Outcome]struct {
+	condition string
+	reason    string
+	stalled   bool
+}{
+	PlanFailed:       {Planned, ReasonPlanFailed, false},
+	ApplyFailed:      {Done, ReasonApplyFailed, false},
+	Unknown:          {Done, ReasonUnknown, false},
+	DeniedByPolicy:   {Allowed, ReasonDenied, false},
+	AwaitingApproval: {Approved, ReasonApproval, false},
+	StateLost:        {Planned, ReasonStateLost, true},
+	NotOwned:         {Planned, ReasonNotOwned, true},
+	Interrupted:      {Planned, ReasonWaiting, false},
+}
+
+// result takes the result of a run into the record.
+func (j *journal) result(job Job, result Result, now time.Time) {
+	switch result.Outcome {
+	case Applied, Unchanged:
+		j.succeeded(job, result, now)
+	case Changed:
+		j.drifted(job, result, now)
+	case Destroyed:
+		j.destroyed(job, result, now)
+	default:
+		j.failed(job, result, now)
+	}
+}
+
+func (j *journal) succeeded(job Job, result Result, now time.Time) {
+	old := j.unit(job.Unit)
+	status := old
+	if job.Success != nil {
+		copied := *job.Success
+		status = &copied
+		status.Conditions = slices.Clone(old.Conditions)
+		status.FirstApplied, status.LastApplied, status.OutputsVersion = old.FirstApplied, old.LastApplied, old.OutputsVersion
+		if status.Engine == old.Engine || result.Outcome == Unchanged && old.Exists() {
+			status.Plan = old.Plan
+		}
+		j.record.Units[job.Unit] = status
+	}
+	at := result.Finished.UTC().Format(time.RFC3339)
+	status.ObservedRevision, status.AppliedRevision = job.Revision, job.Revision
+	status.Fingerprint = fingerprint(job.Basis, result.Lock)
+	status.State = result.State
+	if status.State.Address == "" {
+		status.State.Address = job.Rendering.Address
+	}
+	status.Outputs, status.Sensitive, status.Resources = result.Outputs, result.Sensitive, result.Resources
+	if status.OutputsVersion == "" || result.OutputsChanged {
+		status.OutputsVersion = fmt.Sprintf("%s:%d", result.State.Lineage, result.State.Serial)
+	}
+	if status.FirstApplied == "" {
+		status.FirstApplied = at
+	}
+	if result.Outcome == Applied || status.LastApplied == "" {
+		status.LastApplied = at
+		plan := result.Plan
+		status.Plan = &plan
+	}
+	status.accepted(now)
+	status.Conditions.Set(Planned, true, Planned, "", now)
+	status.Conditions.Set(Done, true, ReasonApplied, "", now)
+	status.Conditions.Set(Ready, true, ReasonApplied, "", now)
+	status.Conditions.Drop(Drifted)
+	j.keepLock(job, result)
+	j.keepApplied(job, result)
+	e := event{unit: job.Unit, verb: "apply", trailer: fmt.Sprintf("applied %s blueprint=%s", result.Plan, status.Blueprint)}
+	if result.Outcome == Unchanged {
+		e.verb, e.trailer = "confirm", "unchanged blueprint="+status.Blueprint
+	}
+	if digest := result.Plan.Digest; digest != "" {
+		e.trailer += " plan=" + digest[:min(12, len(digest))]
+	}
+	j.event(e)
+}
+
+// keepLock records the provider lock that a blueprint without one was first
+// initialised with.
+func (j *journal) keepLock(job Job, result Result) {
+	if job.Success == nil || len(result.Lock) == 0 || len(job.Lock) > 0 {
+		return
+	}
+	j.record.Locks[job.Success.Blueprint] = Lock{Module: job.Success.Module, Engine: engineSeries(job.Engine), Content: string(result.Lock)}
+	j.touch("locks/" + job.Success.Blueprint + ".json")
+}
+
+// keepApplied records what the unit was applied from, for the day when it is
+// destroyed and its blueprint is gone.
+func (j *journal) keepApplied(job Job, result Result) {
+	if job.Folder == "" || job.Destroy {
+		return
+	}
+	variables, err := encode(job.Rendering.Variables)
+	if err != nil {
+		return
+	}
+	folder := appliedFolder(job.Unit)
+	j.edits[job.Unit] = []Edit{
+		{Path: folder + "/module", TreeAt: job.Revision + ":" + job.Folder},
+		{Path: folder + "/pave.tf.json", Content: job.Rendering.Generated},
+		{Path: folder + "/terraform.tfvars.json", Content: variables},
+		{Path: folder + "/terraform.lock.hcl", Content: append([]byte{}, result.Lock...)},
+	}
+}
+
+// drifted records that what runs is not what was applied.
+func (j *journal) drifted(job Job, result Result, now time.Time) {
+	status := j.unit(job.Unit)
+	plan := result.Plan
+	status.Plan = &plan
+	status.ObservedRevision = job.Revision
+	message := fmt.Sprintf("what runs differs from what was applied: %s", plan)
+	for i, c := range plan.Changes {
+		if i == 3 {
+			message += ", …"
+			break
+		}
+		message += fmt.Sprintf(", %s %s", c.Action, c.Address)
+	}
+	status.Conditions.Set(Drifted, true, ReasonDrift, message, now)
+	j.event(event{unit: job.Unit, verb: "find drift in", trailer: "drifted " + plan.String(), text: message})
+}
+
+// destroyed removes a unit from the record, or resets it where the revision
+// still asks for the name.
+func (j *journal) destroyed(job Job, result Result, now time.Time) {
+	status := j.unit(job.Unit)
+	blueprint := status.Blueprint
+	reset := &UnitStatus{Version: 1, Request: job.Unit, ObservedRevision: job.Revision}
+	if job.Success != nil { // still asked for: expired, or to be created anew
+		reset.Service, reset.Owner = job.Success.Service, job.Success.Owner
+		reset.Conditions.Set(Ready, false, ReasonWaiting, "was destroyed", now)
+		j.record.Units[job.Unit] = reset
+	} else {
+		delete(j.record.Units, job.Unit)
+	}
+	j.edits[job.Unit] = []Edit{{Path: appliedFolder(job.Unit)}}
+	var recent []Deletion
+	for _, d := range j.record.Platform.Deletions {
+		if at, err := time.Parse(time.RFC3339, d.At); err == nil && now.Sub(at) < time.Hour {
+			recent = append(recent, d)
+		}
+	}
+	j.record.Platform.Deletions = append(recent, Deletion{Request: job.Unit, Revision: job.Revision, At: now.UTC().Format(time.RFC3339)})
+	j.touch("platform.json")
+	j.event(event{unit: job.Unit, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)})
+}
+
+// failed records a run that did not do what was asked.
+func (j *journal) failed(job Job, result Result, now time.Time) {
+	status := j.unit(job.Unit)
+	f, known := failures[result.Outcome]
+	if !known {
+		f = failures[Unknown]
+	}
+	message := result.Message
+	if len(result.Violations) > 0 {
+		message = result.Violations[0].String()
+		if more := len(result.Violations) - 1; more > 0 {
+			message += fmt.Sprintf(" (and %d more)", more)
+		}
+	}
+	message = oneLine(message, 1000)
+	if job.Success != nil && !status.Exists() {
+		conditions := status.Conditions
+		copied := *job.Success
+		*status = UnitStatus{Version: 1, Request: job.Unit, Service: copied.Service, Owner: copied.Owner, Blueprint: copied.Blueprint,
+			Environment: copied.Environment, Stage: copied.Stage, Protect: copied.Protect, Conditions: conditions, FirstApplied: status.FirstApplied}
+	}
+	status.ObservedRevision = job.Revision
+	plan := result.Plan
+	status.Plan = &plan
+	status.Conditions.Set(f.condition, false, f.reason, message, now)
+	status.Conditions.Set(Ready, false, f.reason, message, now)
+	if f.stalled {
+		status.Conditions.Set(Stalled, true, f.reason, message, now)
+	}
+	if result.Outcome == ApplyFailed || result.Outcome == Unknown {
+		// Something may exist by now, and what was applied last is not what runs.
+		status.Fingerprint = ""
+		if result.State.Lineage != "" {
+			status.State = result.State
+			if status.State.Address == "" {
+				status.State.Address = job.Rendering.Address
+			}
+			status.Resources = result.Resources
+			if status.FirstApplied == "" {
+				status.FirstApplied = now.UTC().Format(time.RFC3339)
+			}
+			if job.Success != nil {
+				status.References, status.Document, status.Cost = job.Success.References, job.Success.Document, job.Success.Cost
+			}
+			j.keepApplied(job, result)
+		}
+	}
+	j.event(event{unit: job.Unit, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message})
+}
+
+// forgetLater keeps a run's files until its result is recorded.
+func (j *journal) forgetLater(run Running) { j.done = append(j.done, run) }
+
+// pending tells whether there is anything to record.
+func (j *journal) pending() bool { return len(j.dirty)+len(j.edits) > 0 || j.restore }
+
+// due tells whether a commit should be made now.
+func (j *journal) due(now time.Time, idle bool) bool {
+	return j.pending() && (idle || now.Sub(j.last) >= coalesce)
+}
+
+// dueAt returns when the next commit is due.
+func (j *journal) dueAt() (time.Time, bool) { return j.last.Add(coalesce), j.pending() }
+
+// changes returns the edits that bring the published branch to the record.
+func (j *journal) changes() ([]Edit, map[string][sha256.Size]byte, error) {
+	docs := j.record.documents()
+	files := maps.Clone(j.files)
+	var edits []Edit
+	for path := range j.dirty {
+		doc, found := docs[path]
+		if !found {
+			if _, published := files[path]; published {
+				edits = append(edits, Edit{Path: path})
+				delete(files, path)
+			}
+			continue
+		}
+		content, err := encode(doc)
+		if err != nil {
+			return nil, nil, err
+		}
+		if digest := sha256.Sum256(content); files[path] != digest {
+			edits = append(edits, Edit{Path: path, Content: content})
+			files[path] = digest
+		}
+	}
+	for _, name := range sortedNames(j.edits) {
+		edits = append(edits, j.edits[name]...)
+	}
+	return edits, files, nil
+}
+
+// publish makes one status commit of everything since the last, or none.
+func (r *Reconciler) publish(ctx context.Context) error {
+	j := r.journal
+	if !j.pending() {
+		return r.forgetRuns()
+	}
+	for try := 0; ; try++ {
+		commit, files, err := r.commit(ctx, j)
+		if errors.Is(err, ErrConflict) && try < 8 {
+			if !sleep(ctx, time.Duration(try*try)*50*time.Millisecond) {
+				return context.Cause(ctx)
+			}
+			heads, err := r.Source.Fetch(ctx)
+			if err != nil {
+				return err
+			}
+			j.remote, j.restore = heads.Status, true
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if commit != "" {
+			if err := j.trust.save(trusted{Tip: commit, Unverified: slices.Sorted(maps.Keys(r.unverified))}); err != nil {
+				return fmt.Errorf("remember the status commit: %w", err)
+			}
+			j.base, j.remote, r.record.Tip = commit, commit, commit
+			r.progress.LastRecord = r.Now()
+			j.last = r.Now()
+		}
+		j.files, j.restore = files, false
+		clear(j.dirty)
+		clear(j.edits)
+		clear(j.events)
+		j.order = nil
+		return r.forgetRuns()
+	}
+}
+
+// commit publishes the changes; it returns "" where nothing changed.
+func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string][sha256.Size]byte, error) {
+	edits, files, err := j.changes()
+	if err != nil || len(edits) == 0 && !j.restore {
+		return "", files, err
+	}
+	if j.record.Platform.Revision != j.revision.Commit || j.record.Platform.Version == 0 {
+		j.record.Platform.Version = 1
+		if r.checked != nil {
+			j.record.Platform.Revision = r.checked.Revision.Commit
+		}
+		j.touch("platform.json")
+		if edits, files, err = j.changes(); err != nil {
+			return "", nil, err
+		}
+	}
+	edits = append(edits, Edit{Path: "README.md", Content: j.record.readme(j.title)})
+	slices.SortFunc(edits, func(a, b Edit) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
+	var parents []string
+	if j.remote != "" {
+		parents = []string{j.remote}
+	}
+	events := make([]event, 0, len(j.order))
+	for _, name := range j.order {
+		events = append(events, j.events[name])
+	}
+	text := message(j.revision, events)
+	switch {
+	case len(events) == 0 && j.restore && j.remote != j.base:
+		text = "Restore the status that Pave recorded\n\n" + text[len(subjectLine(nil))+2:]
+	case len(events) == 0 && j.record.Platform.Refused != nil:
+		text = fmt.Sprintf("Refuse the revision %s\n\n%s", shortHash(j.record.Platform.Refused.Revision), text[len(subjectLine(nil))+2:])
+	}
+	commit, err := r.Source.Publish(ctx, j.base, parents, edits, text)
+	return commit, files, err
+}
+
+// forgetRuns removes the files of runs whose results are recorded.
+func (r *Reconciler) forgetRuns() error {
+	for _, run := range r.journal.done {
+		if err := run.Forget(); err != nil {
+			r.Log.Warn("remove a finished run", "run", run.Job().ID, "error", err)
+		}
+	}
+	r.journal.done = nil
+	return nil
+}

@@ -1,0 +1,495 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"time"
+)
+
+// Options are what a Reconciler needs. Source, Parts, Runner and Trust are
+// required.
+type Options struct {
+	Parts
+	Source Source
+	Runner Runner
+	Trust  *Trust
+	Log    *slog.Logger // nil discards
+	// Engine overrides the engine that the settings name.
+	Engine string
+	// Progress, if set, is called whenever the counts change.
+	Progress func(Progress)
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Progress counts the units of the revision in force.
+type Progress struct {
+	Revision                              Revision
+	Units, Ready, Running, Waiting, Held  int
+	Drifted                               int
+	Refused                               bool
+	LastFetch, LastRecord                 time.Time
+	LastError                             string
+	Started, Succeeded, Failed, Destroyed int // runs since the process started
+}
+
+// Reconciler makes what runs match what the tracked branch says. Its methods
+// are for one goroutine, but for Poke.
+type Reconciler struct {
+	Options
+	pokes   chan struct{}
+	results chan finished
+
+	head    string   // the tracked tip that was read last
+	checked *Checked // the revision in force
+	refusal *Refusal // a later revision that is not
+	record  *Record
+	journal *journal
+	engine  Engine
+
+	running    map[string]Running
+	attempts   map[string]attempt
+	unverified map[string]bool
+	observed   map[string]time.Time // nil where drift is not looked for
+	progress   Progress
+}
+
+type finished struct {
+	run    Running
+	result Result
+	err    error
+}
+
+// New returns a reconciler that has read nothing yet.
+func New(o Options) *Reconciler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Reconciler{Options: o, pokes: make(chan struct{}, 1), results: make(chan finished),
+		running: map[string]Running{}, attempts: map[string]attempt{}}
+}
+
+// Poke asks for a look at the repository, soon. It never blocks; pokes that
+// come together are one.
+func (r *Reconciler) Poke() {
+	select {
+	case r.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// Converge makes one pass: it fetches once, runs what differs and what depends
+// on it, records what happened and returns the state of every unit. Each unit
+// is tried once.
+func (r *Reconciler) Converge(ctx context.Context) (*Summary, error) {
+	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	for r.checked != nil {
+		if err := r.step(ctx); err != nil {
+			return nil, err
+		}
+		if len(r.running) == 0 {
+			break
+		}
+		if err := r.collect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.publish(ctx); err != nil {
+		return nil, err
+	}
+	return r.summary(), nil
+}
+
+// Serve keeps converging until ctx ends: on every poke, at every poll, and
+// whenever a run ends. It waits for runs that are going on to end, or leaves
+// them to the next process when the patience is over.
+func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
+	for {
+		err := r.begin(ctx)
+		if err == nil {
+			break
+		}
+		r.failed("begin", err)
+		if !sleep(ctx, 5*time.Second) {
+			return nil
+		}
+	}
+	r.observed = map[string]time.Time{}
+	for ctx.Err() == nil {
+		if r.checked != nil {
+			if err := r.step(ctx); err != nil {
+				r.failed("converge", err)
+			}
+		}
+		if r.journal.due(r.Now(), len(r.running) == 0) {
+			if err := r.publish(ctx); err != nil {
+				r.failed("record", err)
+			}
+		}
+		r.report()
+		wake := time.NewTimer(r.nextWake())
+		select {
+		case <-ctx.Done():
+		case f := <-r.results:
+			r.finish(f)
+		case <-r.pokes:
+			r.look(ctx)
+		case <-wake.C:
+			if r.Now().Sub(r.progress.LastFetch) >= r.poll() {
+				r.look(ctx)
+			}
+		}
+		wake.Stop()
+	}
+	return r.drain(patience)
+}
+
+// look fetches and logs what goes wrong: the loop goes on with what it has.
+func (r *Reconciler) look(ctx context.Context) {
+	if err := r.fetch(ctx); err != nil {
+		r.failed("fetch", err)
+		return
+	}
+	r.progress.LastError = ""
+}
+
+func (r *Reconciler) failed(step string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	r.progress.LastError = fmt.Sprintf("%s: %v", step, err)
+	r.Log.Error(step, "error", err)
+}
+
+// poll is the interval between fetches that nothing asked for.
+func (r *Reconciler) poll() time.Duration {
+	if r.checked != nil {
+		return time.Duration(r.checked.Platform.Settings.Intervals.Poll)
+	}
+	return 30 * time.Second
+}
+
+// nextWake is how long the loop may sleep when nothing happens.
+func (r *Reconciler) nextWake() time.Duration {
+	wake := r.progress.LastFetch.Add(r.poll())
+	if at, pending := r.journal.dueAt(); pending && at.Before(wake) {
+		wake = at
+	}
+	for name, a := range r.attempts {
+		if _, running := r.running[name]; !running && a.next.After(r.Now()) && a.next.Before(wake) {
+			wake = a.next
+		}
+	}
+	return max(wake.Sub(r.Now()), 10*time.Millisecond)
+}
+
+// begin reads the record and the revision, and finds the runs that an earlier
+// process left.
+func (r *Reconciler) begin(ctx context.Context) error {
+	heads, err := r.Source.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.believe(ctx, heads.Status); err != nil {
+		return err
+	}
+	left, err := r.Runner.Unfinished()
+	if err != nil {
+		return fmt.Errorf("find earlier runs: %w", err)
+	}
+	for _, run := range left {
+		r.Log.Info("found a run of an earlier process", "unit", run.Job().Unit, "run", run.Job().ID)
+		r.await(ctx, run)
+	}
+	return r.advance(ctx, heads)
+}
+
+// fetch brings the branches up to date and, where the tracked one moved, reads
+// the revision.
+func (r *Reconciler) fetch(ctx context.Context) error {
+	heads, err := r.Source.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.moved(ctx, heads.Status); err != nil {
+		return err
+	}
+	return r.advance(ctx, heads)
+}
+
+// advance reads the tracked tip where it moved. A refused revision leaves the
+// last good one in force.
+func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
+	r.progress.LastFetch = r.Now()
+	if heads.Tracked == r.head {
+		return nil
+	}
+	checked, err := r.read(ctx, heads.Tracked)
+	if err != nil {
+		return err
+	}
+	if checked.Refused() {
+		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(checked.Violations))
+		if r.checked == nil {
+			if err := r.lastGood(ctx); err != nil {
+				return err
+			}
+		}
+		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: onlyDenied(checked.Violations)}
+		r.head = heads.Tracked
+		r.journal.refuse(r.refusal)
+		return nil
+	}
+	engine, err := r.Runner.Engine(ctx, r.engineName(checked))
+	if err != nil {
+		return err
+	}
+	r.Log.Info("read a revision", "revision", checked.Revision.Short(), "subject", checked.Revision.Subject,
+		"units", len(checked.Platform.Requests), "violations", len(checked.Violations))
+	r.head, r.checked, r.engine, r.refusal = heads.Tracked, checked, engine, nil
+	r.journal.inForce(checked)
+	return nil
+}
+
+func (r *Reconciler) engineName(c *Checked) string {
+	if r.Engine != "" {
+		return r.Engine
+	}
+	return c.Platform.Settings.Engine
+}
+
+// read checks one commit.
+func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) {
+	revision, err := r.Source.Revision(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := r.Source.Tree(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	return Check(ctx, r.Parts, tree, revision, r.record)
+}
+
+// lastGood brings the last recorded revision into force, where there is one.
+func (r *Reconciler) lastGood(ctx context.Context) error {
+	commit := r.record.Platform.Revision
+	if commit == "" {
+		return nil
+	}
+	checked, err := r.read(ctx, commit)
+	if err != nil {
+		return fmt.Errorf("return to the last good revision: %w", err)
+	}
+	if checked.Refused() {
+		return nil
+	}
+	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {
+		return err
+	}
+	r.checked = checked
+	r.journal.inForce(checked)
+	return nil
+}
+
+// step decides about every unit, notes what holds, and starts what may start.
+func (r *Reconciler) step(ctx context.Context) error {
+	decisions := r.decide()
+	r.journal.note(r.checked, decisions, r.Now())
+	limit := r.checked.Platform.Settings.Limits.Parallel
+	for _, observe := range []bool{false, true} { // changes overtake drift
+		for _, name := range sortedNames(decisions) {
+			made := decisions[name]
+			if len(r.running) >= limit {
+				return nil
+			}
+			if (made.verb != start && made.verb != destroy) || made.observe != observe {
+				continue
+			}
+			job, err := r.job(ctx, name, made)
+			if err == nil {
+				err = r.begins(ctx, job)
+			}
+			if err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				r.attempts[name] = r.retry(r.attempts[name], made.basis, "")
+				r.journal.fault(name, err, r.Now())
+				r.Log.Error("start a run", "unit", name, "error", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) decide() map[string]decision {
+	running := map[string]bool{}
+	for name := range r.running {
+		running[name] = true
+	}
+	if r.observed != nil {
+		for name := range r.checked.Units {
+			if _, known := r.observed[name]; !known {
+				r.observed[name] = r.Now().Add(-spread(name, time.Duration(r.checked.Platform.Settings.Intervals.Drift)))
+			}
+		}
+	}
+	d := decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
+		attempts: r.attempts, unverified: r.unverified, observed: r.observed, now: r.Now()}
+	return d.decide()
+}
+
+// spread gives each name its own part of an interval, so that not all units
+// are looked at together.
+func spread(name string, interval time.Duration) time.Duration {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return time.Duration(float64(interval) * float64(h.Sum32()) / float64(1<<32))
+}
+
+// begins starts a run and waits for it in the background.
+func (r *Reconciler) begins(ctx context.Context, job Job) error {
+	run, err := r.Runner.Start(ctx, job)
+	if err != nil {
+		return err
+	}
+	r.progress.Started++
+	r.Log.Info("started a run", "unit", job.Unit, "run", job.ID, "mode", string(job.Mode), "destroy", job.Destroy)
+	r.await(ctx, run)
+	return nil
+}
+
+func (r *Reconciler) await(ctx context.Context, run Running) {
+	r.running[run.Job().Unit] = run
+	go func() {
+		result, err := run.Wait(ctx)
+		select {
+		case r.results <- finished{run, result, err}:
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// collect waits for one run to end, and takes all others that have ended too.
+func (r *Reconciler) collect(ctx context.Context) error {
+	r.report()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case f := <-r.results:
+		r.finish(f)
+	}
+	for {
+		select {
+		case f := <-r.results:
+			r.finish(f)
+		default:
+			return nil
+		}
+	}
+}
+
+// finish takes the result of a run into the record.
+func (r *Reconciler) finish(f finished) {
+	job := f.run.Job()
+	delete(r.running, job.Unit)
+	result := f.result
+	if f.err != nil {
+		if errors.Is(f.err, context.Canceled) {
+			return
+		}
+		result = Result{Unit: job.Unit, ID: job.ID, Outcome: Unknown, Message: f.err.Error()}
+	}
+	level := slog.LevelInfo
+	switch result.Outcome {
+	case Unchanged, Applied, Changed:
+		delete(r.attempts, job.Unit)
+		delete(r.unverified, job.Unit)
+		r.progress.Succeeded++
+	case Destroyed:
+		delete(r.attempts, job.Unit)
+		r.progress.Destroyed++
+	default:
+		level = slog.LevelWarn
+		r.progress.Failed++
+		module := ""
+		if job.Success != nil {
+			module = job.Success.Module
+		}
+		r.attempts[job.Unit] = r.retry(r.attempts[job.Unit], job.Basis, module)
+	}
+	if r.observed != nil {
+		r.observed[job.Unit] = r.Now()
+	}
+	r.Log.Log(context.Background(), level, "a run ended", "unit", job.Unit, "run", job.ID, "outcome", string(result.Outcome),
+		"plan", result.Plan.String(), "message", result.Message)
+	r.journal.result(job, result, r.Now())
+	r.journal.forgetLater(f.run)
+}
+
+// retry doubles the wait with each failure of the same basis.
+func (r *Reconciler) retry(last attempt, basis, module string) attempt {
+	if last.basis != basis {
+		last = attempt{basis: basis}
+	}
+	last.module = module
+	last.failures++
+	if r.observed == nil { // one pass tries once
+		last.next = r.Now().Add(24 * 365 * time.Hour)
+		return last
+	}
+	wait := time.Duration(r.checked.Platform.Settings.Intervals.Retry)
+	for i := 1; i < last.failures && wait < time.Hour; i++ {
+		wait *= 2
+	}
+	last.next = r.Now().Add(min(wait, time.Hour))
+	return last
+}
+
+// drain waits for the runs to end and records them; what is still going on
+// when the patience is over goes on without this process.
+func (r *Reconciler) drain(patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for name, run := range r.running {
+		if result, err := run.Wait(ctx); err == nil {
+			r.finish(finished{run, result, nil})
+		} else {
+			r.Log.Warn("left a run going on", "unit", name, "run", run.Job().ID)
+		}
+	}
+	flush, done := context.WithTimeout(context.Background(), 30*time.Second)
+	defer done()
+	if r.journal == nil {
+		return nil
+	}
+	return r.publish(flush)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func onlyDenied(vs []Violation) []Violation {
+	var denied []Violation
+	for _, v := range vs {
+		if v.Level == Deny {
+			denied = append(denied, v)
+		}
+	}
+	return denied
+}

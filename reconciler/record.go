@@ -1,0 +1,228 @@
+package reconciler
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Record is what happened: the content of the status branch.
+type Record struct {
+	Tip      string // the commit it was read from; empty where there is no branch yet
+	Units    map[string]*UnitStatus
+	Services map[string]*ServiceStatus
+	Locks    map[string]Lock // by blueprint
+	Platform PlatformStatus
+}
+
+// NewRecord returns the record of a platform where nothing has happened.
+func NewRecord() *Record {
+	return &Record{Units: map[string]*UnitStatus{}, Services: map[string]*ServiceStatus{}, Locks: map[string]Lock{}}
+}
+
+// ReadRecord reads the status branch at a commit. A file that cannot be read
+// is an error: a damaged record must not look like an empty one.
+func ReadRecord(tree *Tree, tip string) (*Record, error) {
+	r := NewRecord()
+	r.Tip = tip
+	for _, f := range tree.Files {
+		folder, _, _ := strings.Cut(f.Path, "/")
+		if !strings.HasSuffix(f.Path, ".json") || f.Mode != Regular {
+			continue
+		}
+		var into any
+		var keep func() string // returns the path that the content belongs to
+		switch {
+		case folder == "requests":
+			u := &UnitStatus{}
+			into, keep = u, func() string { r.Units[u.Request] = u; return shard(folder, u.Request) + ".json" }
+		case folder == "services":
+			s := &ServiceStatus{}
+			into, keep = s, func() string { r.Services[s.Service] = s; return shard(folder, s.Service) + ".json" }
+		case folder == "locks":
+			name := strings.TrimSuffix(strings.TrimPrefix(f.Path, "locks/"), ".json")
+			l := &Lock{}
+			into, keep = l, func() string { r.Locks[name] = *l; return f.Path }
+		case f.Path == "platform.json":
+			into, keep = &r.Platform, func() string { return f.Path }
+		default:
+			continue
+		}
+		content, err := tree.Read(f)
+		if err != nil {
+			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
+		}
+		dec := json.NewDecoder(bytes.NewReader(content))
+		if err := dec.Decode(into); err != nil {
+			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
+		}
+		if belongs := keep(); belongs != f.Path {
+			return nil, fmt.Errorf("read the status branch: %s holds what belongs to %s", f.Path, belongs)
+		}
+	}
+	return r, nil
+}
+
+// appliedFolder is where the branch keeps what a unit was applied from.
+func appliedFolder(name string) string { return shard("applied", name) }
+
+// message renders a status commit: a subject that a person reads, what holds,
+// and trailers that `git log --grep` finds.
+func message(revision Revision, events []event) string {
+	var b strings.Builder
+	b.WriteString(subjectLine(events) + "\n")
+	held := 0
+	for _, e := range events {
+		if e.text == "" {
+			continue
+		}
+		if held == 0 {
+			b.WriteString("\n")
+		}
+		if held++; held <= 20 {
+			fmt.Fprintf(&b, "%s: %s\n", e.unit, oneLine(e.text, 300))
+		}
+	}
+	if held > 20 {
+		fmt.Fprintf(&b, "and %d more\n", held-20)
+	}
+	b.WriteString("\n")
+	if revision.Commit != "" {
+		fmt.Fprintf(&b, "Revision: %s\n", revision.Commit)
+	}
+	const most = 200
+	for i, e := range events {
+		if i == most {
+			fmt.Fprintf(&b, "Units-Omitted: %d\n", len(events)-most)
+			break
+		}
+		fmt.Fprintf(&b, "Unit: %s %s\n", e.unit, e.trailer)
+	}
+	b.WriteString("Pave-Record: v1\n")
+	return b.String()
+}
+
+// event is what a status commit says of one unit.
+type event struct {
+	unit    string
+	verb    string // for the subject: applied, destroyed, holds, fails, waits …
+	trailer string // what follows the name in the Unit trailer
+	text    string // for the body: why it does not run; empty where all is well
+}
+
+// subjectLine sums the events up: "Apply checkout-db and 2 more, hold ledger-db".
+func subjectLine(events []event) string {
+	if len(events) == 0 {
+		return "Record the platform's state"
+	}
+	var verbs []string
+	names := map[string][]string{}
+	for _, e := range events {
+		if names[e.verb] == nil {
+			verbs = append(verbs, e.verb)
+		}
+		names[e.verb] = append(names[e.verb], e.unit)
+	}
+	var parts []string
+	for _, verb := range verbs {
+		part := verb + " " + names[verb][0]
+		if more := len(names[verb]) - 1; more > 0 {
+			part += fmt.Sprintf(" and %d more", more)
+		}
+		parts = append(parts, part)
+		if len(parts) == 3 && len(verbs) > 3 {
+			parts = append(parts, "…")
+			break
+		}
+	}
+	line := strings.Join(parts, ", ")
+	return strings.ToUpper(line[:1]) + line[1:]
+}
+
+// oneLine makes text safe for one line of a commit message or a log.
+func oneLine(text string, most int) string {
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return ' '
+		}
+		return r
+	}, text)
+	clean = strings.Join(strings.Fields(clean), " ")
+	if runes := []rune(clean); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return clean
+}
+
+// readme renders the page that the forge shows for the status branch.
+func (r *Record) readme(title string) []byte {
+	var b strings.Builder
+	ready := 0
+	cost := 0.0
+	var rest []*UnitStatus
+	for _, name := range sortedNames(r.Units) {
+		u := r.Units[name]
+		if u.Exists() {
+			cost += u.Cost
+		}
+		if u.Is(Ready) {
+			ready++
+		} else {
+			rest = append(rest, u)
+		}
+	}
+	fmt.Fprintf(&b, "# %s: status\n\nPave writes this branch; nothing reads it but people and Pave.\n\n", escapeMarkdown(title))
+	fmt.Fprintf(&b, "%d of %d requests are ready. What runs costs %.2f a month.\n", ready, len(r.Units), cost)
+	if refused := r.Platform.Refused; refused != nil {
+		fmt.Fprintf(&b, "\nThe revision %s is refused; the last good one stays in force:\n\n", shortHash(refused.Revision))
+		for i, v := range refused.Violations {
+			if i == 20 {
+				fmt.Fprintf(&b, "- and %d more\n", len(refused.Violations)-i)
+				break
+			}
+			fmt.Fprintf(&b, "- %s\n", escapeMarkdown(v.String()))
+		}
+	}
+	if len(rest) > 0 {
+		b.WriteString("\n| request | owner | environment | reason | what it says |\n|---|---|---|---|---|\n")
+		for i, u := range rest {
+			if i == 200 {
+				fmt.Fprintf(&b, "\nand %d more\n", len(rest)-i)
+				break
+			}
+			c, _ := u.Conditions.Get(Ready)
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, c.Reason, escapeMarkdown(c.Message))
+		}
+	}
+	b.WriteString("\n`git log --grep '^Unit: NAME '` shows the history of one request.\n")
+	return []byte(b.String())
+}
+
+// escapeMarkdown makes text inert on a forge: no markup, link, image, mention or
+// reference to an issue.
+func escapeMarkdown(text string) string {
+	var b strings.Builder
+	for _, r := range oneLine(text, 300) {
+		switch r {
+		case '<':
+			b.WriteString("&lt;")
+		case '>':
+			b.WriteString("&gt;")
+		case '&':
+			b.WriteString("&amp;")
+		case '@':
+			b.WriteString("&#64;")
+		case ':':
+			b.WriteString("&#58;")
+		case '\\', '`', '*', '_', '{', '}', '[', ']', '(', ')', '#', '!', '|', '~':
+			b.WriteRune('\\')
+			b.WriteRune(r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func shortHash(commit string) string { return commit[:min(8, len(commit))] }

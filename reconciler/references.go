@@ -1,0 +1,273 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// checkReferences finds what no folder can see by itself: references to
+// services, requests, outputs and teams, and cycles. broken holds the documents
+// ("request/x") that exist but were refused already.
+func checkReferences(p *Platform, modules map[string]Module, broken map[string]bool) []Violation {
+	c := referenceChecker{platform: p, modules: modules, broken: broken}
+	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
+		c.blueprint(p.Blueprints[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		c.service(p.Services[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Requests)) {
+		c.request(p.Requests[name])
+	}
+	c.requestCycles()
+	c.serviceCycles()
+	return c.violations
+}
+
+type referenceChecker struct {
+	platform   *Platform
+	modules    map[string]Module
+	broken     map[string]bool
+	violations []Violation
+}
+
+func (c *referenceChecker) deny(kind, name string, at Position, path []string, message, hint string) {
+	c.violations = append(c.violations, Violation{Level: Deny, Scope: ScopeDocument, Kind: kind, Name: name,
+		Position: at, Path: path, Message: message, Hint: hint})
+}
+
+// unknown reports a name that nothing has, with the nearest that something has.
+func (c *referenceChecker) unknown(kind, name string, at Position, path []string, what, wanted string, known []string, hint string) {
+	if near := Nearest(wanted, known, 1); len(near) == 1 && Similar(wanted, near[0]) {
+		hint = fmt.Sprintf("did you mean %s?", near[0])
+	}
+	c.deny(kind, name, at, path, fmt.Sprintf("there is no %s %q", what, wanted), hint)
+}
+
+func (c *referenceChecker) blueprint(b Blueprint) {
+	for i, env := range b.Environments {
+		if _, found := c.platform.Environments[env]; !found {
+			c.violations = append(c.violations, Violation{Level: Deny, Scope: ScopeBlueprint, Kind: "blueprint", Name: b.Name,
+				Position: b.Position, Path: []string{"environments", fmt.Sprint(i)},
+				Message: fmt.Sprintf("there is no environment %q", env),
+				Hint:    "expected one of: " + strings.Join(Nearest(env, sortedNames(c.platform.Environments), 8), ", ")})
+		}
+	}
+}
+
+func (c *referenceChecker) service(s Service) {
+	known := sortedNames(c.platform.Services)
+	for i, name := range s.DependsOn {
+		if _, found := c.platform.Services[name]; !found && !c.broken["service/"+name] && !c.isAlias(name) {
+			c.unknown("service", s.Name, s.Position, []string{"dependsOn", fmt.Sprint(i)}, "service", name, known,
+				"remove it, or add the service")
+		}
+	}
+	for i, alias := range s.Aliases {
+		if other, found := c.platform.Services[alias]; found {
+			c.deny("service", s.Name, s.Position, []string{"aliases", fmt.Sprint(i)},
+				fmt.Sprintf("the alias %q is the name of another service (%s)", alias, other.Position), "remove the alias")
+		}
+	}
+}
+
+func (c *referenceChecker) isAlias(name string) bool {
+	for _, s := range c.platform.Services {
+		if slices.Contains(s.Aliases, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *referenceChecker) request(r Request) {
+	if _, found := c.platform.Services[r.Service]; !found {
+		if c.broken["service/"+r.Service] {
+			c.deny("request", r.Name, r.Position, []string{"service"},
+				fmt.Sprintf("the service %q has errors of its own", r.Service), "mend the service first")
+		} else {
+			c.unknown("request", r.Name, r.Position, []string{"service"}, "service", r.Service, sortedNames(c.platform.Services),
+				"add the service, or name one that exists")
+		}
+	}
+	for i, team := range r.ShareWith {
+		if _, found := c.platform.Teams[team]; !found {
+			c.unknown("request", r.Name, r.Position, []string{"shareWith", fmt.Sprint(i)}, "team", team, sortedNames(c.platform.Teams), "name a team that exists")
+		}
+	}
+	if r.RenamedFrom != "" {
+		if _, found := c.platform.Requests[r.RenamedFrom]; found {
+			c.deny("request", r.Name, r.Position, []string{"renamedFrom"},
+				fmt.Sprintf("the request %q still exists", r.RenamedFrom), "remove the old request in the same commit")
+		}
+	}
+	for _, input := range slices.Sorted(maps.Keys(r.Inputs)) {
+		path := []string{"inputs", input}
+		if ref, ok := Reference(r.Inputs[input]); ok {
+			c.reference(r, path, input, ref)
+		} else if nestedReference(r.Inputs[input]) {
+			c.deny("request", r.Name, r.Position, path, "a reference stands within a list or struct",
+				"only a whole input can be another request's output: let the blueprint take it as an input of its own")
+		}
+	}
+}
+
+// reference checks one use of another request's output.
+func (c *referenceChecker) reference(r Request, path []string, input string, ref Ref) {
+	from := append(slices.Clone(path), "from")
+	deny := func(path []string, message, hint string) {
+		c.deny("request", r.Name, r.Position, path, message, hint)
+	}
+	if ref.Request == r.Name {
+		deny(append(from, "request"), "a request cannot use its own output", "name another request")
+		return
+	}
+	up, found := c.platform.Requests[ref.Request]
+	if !found {
+		if c.broken["request/"+ref.Request] {
+			deny(append(from, "request"), fmt.Sprintf("the request %q, whose output it uses, has errors of its own", ref.Request), "mend that request first")
+			return
+		}
+		c.unknown("request", r.Name, r.Position, append(from, "request"), "request", ref.Request, sortedNames(c.platform.Requests),
+			"a request whose outputs are used cannot be removed: remove the use first")
+		return
+	}
+	outputs := c.platform.Blueprints[up.Blueprint].Outputs
+	out, found := outputs[ref.Output]
+	if !found {
+		c.unknown("request", r.Name, r.Position, append(from, "output"),
+			fmt.Sprintf("output of the blueprint %s named", up.Blueprint), ref.Output, sortedNames(outputs),
+			"expected one of: "+strings.Join(Nearest(ref.Output, sortedNames(outputs), 8), ", "))
+		return
+	}
+	if out.Sensitive {
+		c.secret(r, up, path, input, ref)
+	}
+}
+
+// secret checks that a sensitive output goes only where it may.
+func (c *referenceChecker) secret(r, up Request, path []string, input string, ref Ref) {
+	deny := func(message, hint string) { c.deny("request", r.Name, r.Position, path, message, hint) }
+	if !c.modules[r.Blueprint].Sensitive[input] {
+		deny(fmt.Sprintf("the output %s of %s is a secret, but the input %s is not declared as one", ref.Output, ref.Request, input),
+			fmt.Sprintf("the blueprint %s must declare:  variable %q { sensitive = true }", r.Blueprint, input))
+	}
+	owner, upOwner := c.platform.Services[r.Service].Owner, c.platform.Services[up.Service].Owner
+	if owner != upOwner && !slices.Contains(up.ShareWith, owner) {
+		deny(fmt.Sprintf("the output %s of %s is a secret of the team %s", ref.Output, ref.Request, upOwner),
+			fmt.Sprintf("that team may write in %s:  shareWith: [%q]", ref.Request, owner))
+	}
+	stages := c.platform.Settings.Rollout.Stages
+	stage, upStage := c.platform.Environments[r.Environment].Stage, c.platform.Environments[up.Environment].Stage
+	if slices.Index(stages, stage) < slices.Index(stages, upStage) {
+		deny(fmt.Sprintf("a secret of %s may not reach %s", upStage, stage), "use a request of the same stage")
+	}
+}
+
+// nestedReference tells whether a value holds a reference below its top.
+func nestedReference(value json.RawMessage) bool {
+	if !strings.Contains(string(value), `"from"`) {
+		return false
+	}
+	var parsed any
+	if json.Unmarshal(value, &parsed) != nil {
+		return false
+	}
+	var holds func(v any) bool
+	holds = func(v any) bool {
+		switch v := v.(type) {
+		case []any:
+			return slices.ContainsFunc(v, holds)
+		case map[string]any:
+			if from, ok := v["from"].(map[string]any); ok && len(v) == 1 && from["request"] != nil && from["output"] != nil {
+				return true
+			}
+			for _, field := range v {
+				if holds(field) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return holds(parsed)
+}
+
+// requestCycles refuses every request that, through references, uses itself.
+func (c *referenceChecker) requestCycles() {
+	edges := map[string][]string{}
+	for name, r := range c.platform.Requests {
+		edges[name] = upstreams(r)
+	}
+	for _, cycle := range cycles(edges) {
+		r := c.platform.Requests[cycle[0]]
+		c.deny("request", r.Name, r.Position, []string{"inputs"},
+			"uses its own outputs in a circle: "+strings.Join(append(cycle, cycle[0]), " → "),
+			"give one of them a plain value in place of a reference")
+	}
+}
+
+// serviceCycles warns of services that depend on each other.
+func (c *referenceChecker) serviceCycles() {
+	edges := map[string][]string{}
+	for name, s := range c.platform.Services {
+		edges[name] = s.DependsOn
+	}
+	for _, cycle := range cycles(edges) {
+		s := c.platform.Services[cycle[0]]
+		c.violations = append(c.violations, Violation{Level: Warn, Scope: ScopeDocument, Kind: "service", Name: s.Name,
+			Position: s.Position, Path: []string{"dependsOn"},
+			Message: "depends on itself in a circle: " + strings.Join(append(cycle, cycle[0]), " → ")})
+	}
+}
+
+// upstreams returns the requests whose outputs a request uses, sorted.
+func upstreams(r Request) []string {
+	var names []string
+	for _, value := range r.Inputs {
+		if ref, ok := Reference(value); ok && !slices.Contains(names, ref.Request) {
+			names = append(names, ref.Request)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// cycles returns, for every node on a cycle, one shortest way back to it,
+// beginning with the node itself.
+func cycles(edges map[string][]string) [][]string {
+	var found [][]string
+	for _, start := range slices.Sorted(maps.Keys(edges)) {
+		before := map[string]string{}
+		queue := []string{start}
+	search:
+		for len(queue) > 0 {
+			at := queue[0]
+			queue = queue[1:]
+			for _, next := range edges[at] {
+				if next == start {
+					way := []string{at}
+					for at != start {
+						at = before[at]
+						way = append(way, at)
+					}
+					slices.Reverse(way)
+					found = append(found, way)
+					break search
+				}
+				if _, seen := before[next]; !seen && next != start {
+					if _, known := edges[next]; known {
+						before[next] = at
+						queue = append(queue, next)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

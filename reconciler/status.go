@@ -1,0 +1,206 @@
+package reconciler
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// The conditions of a unit. Each is true, false or, where nothing is known
+// yet, absent.
+const (
+	Valid    = "Valid"    // the document keeps the schema and its references exist
+	Allowed  = "Allowed"  // no rule denies it
+	Planned  = "Planned"  // the engine made a plan
+	Approved = "Approved" // nobody needs to approve the plan, or somebody did
+	Done     = "Applied"  // what the revision asks for is what was applied last
+	Ready    = "Ready"    // all of the above: what is in Git is what runs
+	Drifted  = "Drifted"  // what runs differs from what was applied
+	Stalled  = "Stalled"  // a person must act
+)
+
+// Reasons say in one word why a condition is as it is.
+const (
+	ReasonApplied          = "Applied"
+	ReasonInvalid          = "Invalid"
+	ReasonDenied           = "DeniedByPolicy"
+	ReasonWaiting          = "Waiting"
+	ReasonUpstream         = "WaitingForUpstream"
+	ReasonRollout          = "Rollout"
+	ReasonPlanFailed       = "PlanFailed"
+	ReasonApplyFailed      = "ApplyFailed"
+	ReasonUnknown          = "OutcomeUnknown"
+	ReasonApproval         = "AwaitingApproval"
+	ReasonSuspended        = "Suspended"
+	ReasonStateLost        = "StateLost"
+	ReasonStateMoved       = "StateMoved"
+	ReasonNotOwned         = "NotOwned"
+	ReasonIdentity         = "IdentityChanged"
+	ReasonProtected        = "Protected"
+	ReasonDeletionGuard    = "DeletionGuard"
+	ReasonReferenced       = "Referenced"
+	ReasonExpired          = "Expired"
+	ReasonRename           = "RenamePending"
+	ReasonDrift            = "Drift"
+	ReasonBlueprintInvalid = "BlueprintInvalid"
+)
+
+// Condition is one statement about a unit or a service.
+type Condition struct {
+	Type    string `json:"type"`
+	Status  bool   `json:"status"`
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+	Since   string `json:"since"` // RFC 3339, when status or reason changed last
+}
+
+// Conditions are ordered as they were first stated.
+type Conditions []Condition
+
+// Get returns the condition of the type.
+func (cs Conditions) Get(kind string) (Condition, bool) {
+	for _, c := range cs {
+		if c.Type == kind {
+			return c, true
+		}
+	}
+	return Condition{}, false
+}
+
+// Set states a condition. It keeps the time where neither status nor reason change.
+func (cs *Conditions) Set(kind string, status bool, reason, message string, now time.Time) {
+	c := Condition{Type: kind, Status: status, Reason: reason, Message: message, Since: now.UTC().Format(time.RFC3339)}
+	for i, old := range *cs {
+		if old.Type == kind {
+			if old.Status == status && old.Reason == reason {
+				c.Since = old.Since
+			}
+			(*cs)[i] = c
+			return
+		}
+	}
+	*cs = append(*cs, c)
+}
+
+// Drop withdraws a condition.
+func (cs *Conditions) Drop(kind string) {
+	for i, c := range *cs {
+		if c.Type == kind {
+			*cs = append((*cs)[:i:i], (*cs)[i+1:]...)
+			return
+		}
+	}
+}
+
+// UnitStatus is what is known of one request: the file
+// requests/<first two letters>/<name>.json of the status branch.
+type UnitStatus struct {
+	Version     int    `json:"version"`
+	Request     string `json:"request"`
+	Service     string `json:"service,omitempty"`
+	Owner       string `json:"owner,omitempty"`
+	Blueprint   string `json:"blueprint,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	Stage       string `json:"stage,omitempty"`
+
+	Conditions Conditions `json:"conditions"`
+	// ObservedRevision is the last revision at which anything in here changed.
+	ObservedRevision string `json:"observedRevision,omitempty"`
+	AppliedRevision  string `json:"appliedRevision,omitempty"`
+	// Fingerprint identifies what the engine was given at the last apply.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Module is the digest of the blueprint's code at the last apply.
+	Module string `json:"module,omitempty"`
+
+	Protect bool    `json:"protect"`
+	Expires string  `json:"expires,omitempty"`
+	Cost    float64 `json:"cost"`
+
+	Plan      *PlanSummary `json:"plan,omitempty"` // of the last run
+	Resources []string     `json:"resources,omitempty"`
+
+	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
+	Sensitive []string                   `json:"sensitiveOutputs,omitempty"`
+	// OutputsVersion is the state's lineage and serial at the last change of an output.
+	OutputsVersion string `json:"outputsVersion,omitempty"`
+	// References are the inputs that came from other units at the last apply.
+	References map[string]Ref `json:"references,omitempty"`
+
+	Engine       string `json:"engine,omitempty"` // such as "terraform 1.11.4"
+	State        State  `json:"state"`
+	FirstApplied string `json:"firstApplied,omitempty"` // RFC 3339
+	LastApplied  string `json:"lastApplied,omitempty"`
+	// Document is the request as it was applied last.
+	Document json.RawMessage `json:"document,omitempty"`
+}
+
+// Exists tells whether anything was ever applied, or may have been.
+func (s *UnitStatus) Exists() bool { return s != nil && s.State.Lineage != "" }
+
+// Is tells whether the condition is stated and true.
+func (s *UnitStatus) Is(kind string) bool {
+	c, found := s.Conditions.Get(kind)
+	return found && c.Status
+}
+
+// ServiceStatus is the file services/<first two letters>/<name>.json.
+type ServiceStatus struct {
+	Version    int        `json:"version"`
+	Service    string     `json:"service"`
+	Owner      string     `json:"owner"`
+	Lifecycle  string     `json:"lifecycle"`
+	Tier       int        `json:"tier,omitempty"`
+	Conditions Conditions `json:"conditions"`
+	Requests   []string   `json:"requests,omitempty"`
+}
+
+// PlatformStatus is the file platform.json.
+type PlatformStatus struct {
+	Version int `json:"version"`
+	// Revision is the last revision in force when anything was recorded.
+	Revision string `json:"revision"`
+	// Refused is a later revision that was refused whole, and why.
+	Refused *Refusal `json:"refused,omitempty"`
+	// Deletions are the units destroyed within the last hour before the last
+	// record, for the hourly guard.
+	Deletions []Deletion `json:"deletions,omitempty"`
+}
+
+// Refusal says why a revision is not in force.
+type Refusal struct {
+	Revision   string      `json:"revision"`
+	Violations []Violation `json:"violations"`
+}
+
+// Deletion is one destroyed unit.
+type Deletion struct {
+	Request  string `json:"request"`
+	Revision string `json:"revision"` // the one that asked for it no longer
+	At       string `json:"at"`       // RFC 3339
+}
+
+// Lock is a provider lock that the first initialisation of a blueprint chose:
+// the file locks/<blueprint>.json. It holds until the blueprint or the engine changes.
+type Lock struct {
+	Module  string `json:"module"`
+	Engine  string `json:"engine"`
+	Content string `json:"content"`
+}
+
+// encode renders a status file: indented, so that a diff reads well.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode status: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// shard spreads files over folders by the first two letters of their name.
+func shard(folder, name string) string {
+	return folder + "/" + name[:min(2, len(name))] + "/" + name
+}

@@ -1,0 +1,74 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Trust remembers, on this host, which status commit Pave wrote last. The
+// status branch is a cache and an audit, never an authority: a tip that this
+// Pave did not write counts for nothing until an operator adopts it, or the
+// host's key signed it.
+type Trust struct{ path string }
+
+// NewTrust returns the memory kept in the file, which need not exist.
+func NewTrust(path string) *Trust { return &Trust{path: path} }
+
+// trusted is the content of the file.
+type trusted struct {
+	Tip string `json:"tip"`
+	// Unverified are the units whose record came from a tip that is not
+	// believed and that no run has confirmed since.
+	Unverified []string `json:"unverified,omitempty"`
+}
+
+func (t *Trust) load() (trusted, error) {
+	content, err := os.ReadFile(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return trusted{}, nil
+	}
+	if err != nil {
+		return trusted{}, err
+	}
+	var v trusted
+	if err := json.Unmarshal(content, &v); err != nil {
+		return trusted{}, fmt.Errorf("read %s: %w", t.path, err)
+	}
+	return v, nil
+}
+
+// save replaces the file at once: a reader sees the old or the new content.
+func (t *Trust) save(v trusted) error {
+	content, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(t.path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(t.path), ".trust-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err = f.Write(content); err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), t.path)
+}
+
+// Adopt believes a status commit that this Pave did not write, on the
+// operator's word.
+func (t *Trust) Adopt(commit string) error {
+	return t.save(trusted{Tip: commit})
+}
