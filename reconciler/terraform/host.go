@@ -1,0 +1,144 @@
+package terraform
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Host is what this machine offers to runs. Every path is absolute; folders
+// are made with mode 0700 where they are missing.
+type Host struct {
+	// Cache holds what can be made again: engine versions and work templates.
+	// It may be deleted at any time.
+	Cache string `json:"cache"`
+	// State holds the states of units with the local backend, as
+	// State/<unit>/terraform.tfstate. Losing it loses what runs.
+	State string `json:"state"`
+	// Runs holds a folder for each run, until it is forgotten.
+	Runs string `json:"runs"`
+	// CLIConfig is the engine's CLI configuration; empty means a generated one
+	// that only switches off the check for new versions.
+	CLIConfig string `json:"cliConfig"`
+	// EnginePath lists the folders in which the engine is looked up, separated
+	// as in PATH; empty means PATH itself.
+	EnginePath string `json:"enginePath,omitempty"`
+	// Credentials is a folder of <environment>.env files with lines KEY=VALUE,
+	// readable by their owner alone; empty means that runs get none.
+	Credentials string `json:"credentials,omitempty"`
+	// Self is the program that carries out a run, started as `Self __run DIR`;
+	// empty means the running one.
+	Self string `json:"self,omitempty"`
+	// Grace is how long an engine that was interrupted may take to end before
+	// it is killed; zero means five minutes.
+	Grace time.Duration `json:"grace"`
+}
+
+const defaultGrace = 5 * time.Minute
+
+// defaultCLIConfig is the content of the generated CLI configuration.
+const defaultCLIConfig = "disable_checkpoint = true\n"
+
+// Runner carries out runs on this host. It implements [reconciler.Runner].
+type Runner struct {
+	host Host
+}
+
+var _ reconciler.Runner = (*Runner)(nil)
+
+// NewRunner prepares the folders of the host and returns its runner. It starts
+// nothing.
+func NewRunner(host Host) (*Runner, error) {
+	if host.Grace == 0 {
+		host.Grace = defaultGrace
+	}
+	if host.Self == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find own program: %w", err)
+		}
+		host.Self = self
+	}
+	generated := host.CLIConfig == ""
+	if generated {
+		host.CLIConfig = filepath.Join(host.Cache, "cli.tfrc")
+	}
+	if err := host.validate(); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{host.Cache, host.State, host.Runs} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("prepare host: %w", err)
+		}
+	}
+	if generated {
+		if err := writeFile(host.CLIConfig, []byte(defaultCLIConfig)); err != nil {
+			return nil, fmt.Errorf("write CLI configuration: %w", err)
+		}
+	}
+	if !exists(host.CLIConfig) {
+		return nil, fmt.Errorf("read CLI configuration: %s does not exist", host.CLIConfig)
+	}
+	return &Runner{host: host}, nil
+}
+
+// validate names the field that cannot be used.
+func (h Host) validate() error {
+	paths := []struct{ field, path string }{
+		{"cache", h.Cache}, {"state", h.State}, {"runs", h.Runs}, {"self", h.Self}, {"CLI configuration", h.CLIConfig},
+	}
+	if h.Credentials != "" {
+		paths = append(paths, struct{ field, path string }{"credentials", h.Credentials})
+	}
+	for _, dir := range filepath.SplitList(h.EnginePath) {
+		paths = append(paths, struct{ field, path string }{"engine path", dir})
+	}
+	for _, p := range paths {
+		if !filepath.IsAbs(p.path) {
+			return fmt.Errorf("host %s: expected an absolute path, got %q", p.field, p.path)
+		}
+	}
+	if h.Grace < 0 {
+		return errors.New("host grace: expected a positive duration")
+	}
+	return nil
+}
+
+// Render returns what Pave adds to the blueprint for this unit.
+func (r *Runner) Render(unit reconciler.Unit) (reconciler.Rendering, error) {
+	return Render(unit, "pave")
+}
+
+var (
+	namePattern = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	idPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+)
+
+// checkJob refuses a job whose names could lead out of the host's folders or
+// into an argument vector.
+func checkJob(job reconciler.Job) error {
+	if !idPattern.MatchString(job.ID) || job.ID == unitLock {
+		return fmt.Errorf("job id: expected letters, digits, dots, dashes and underscores, got %q", job.ID)
+	}
+	names := []string{job.Unit, job.Environment}
+	for request, up := range job.Upstream {
+		names = append(names, request)
+		if up.Environment != "" {
+			names = append(names, up.Environment)
+		}
+	}
+	for _, name := range names {
+		if !namePattern.MatchString(name) {
+			return fmt.Errorf("job %s: expected a name of lower-case letters, digits and dashes, got %q", job.ID, name)
+		}
+	}
+	if !knownEngine(job.Engine.Name) || !filepath.IsAbs(job.Engine.Path) {
+		return fmt.Errorf("job %s: expected terraform or tofu by an absolute path, got %q", job.ID, job.Engine.Path)
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+package terraform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// pidOf returns the process whose command line ends in the given arguments.
+func (b *bench) pidOf(args ...string) int {
+	b.Helper()
+	want := strings.Join(args, "\x00") + "\x00"
+	found := 0
+	b.await("a process with arguments "+strings.Join(args, " "), func() bool {
+		entries, err := os.ReadDir("/proc")
+		must(b.T, err)
+		for _, entry := range entries {
+			pid, err := strconv.Atoi(entry.Name())
+			if err != nil {
+				continue
+			}
+			line, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+			if strings.HasSuffix(string(line), want) {
+				found = pid
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func (b *bench) awaitProvisioner(job reconciler.Job) {
+	b.Helper()
+	b.await("the provisioner", func() bool { return exists(filepath.Join(b.dir(job), workName, "started")) })
+}
+
+func TestKilledRunIsUnknownAndItsApplyEnds(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", slowModule(2), nil)
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
+	if err := run.Forget(); err == nil {
+		t.Error("a run was forgotten while its apply was alive")
+	}
+	result := b.wait(run, reconciler.Unknown)
+	contains(t, result.Message, "the run ended without a result: signal: killed")
+	state, err := readLocalState(b.host, "checkout-db")
+	must(t, err)
+	if got := state.addresses(); len(got) != 1 {
+		t.Errorf("the apply did not write its state: %v", got)
+	}
+	for _, name := range []string{workName, privateName} {
+		if exists(filepath.Join(b.dir(job), name)) {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
+func TestKilledEngineIsAFailedApply(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", slowModule(20), nil)
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	must(t, syscall.Kill(b.pidOf("-lock-timeout="+lockTimeout, filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
+	result := b.wait(run, reconciler.ApplyFailed)
+	contains(t, result.Message, "apply: signal: killed")
+}
+
+func TestAnotherProcessAdoptsARun(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", slowModule(1), nil)
+	job.Recorded.Address = "recorded"
+	b.start(job)
+	b.restart()
+	runs, err := b.runner.Unfinished()
+	must(t, err)
+	if len(runs) != 1 || runs[0].Job().ID != job.ID || runs[0].Job().Recorded.Address != "recorded" {
+		t.Fatalf("got %v", runs)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := runs[0].Wait(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("expected the end of the wait, got %v", err)
+	}
+	b.wait(runs[0], reconciler.Applied)
+	b.wait(runs[0], reconciler.Applied) // a result can be read again
+
+	must(t, runs[0].Forget())
+	runs, err = b.runner.Unfinished()
+	must(t, err)
+	if len(runs) != 0 || exists(b.dir(job)) {
+		t.Errorf("the run was not forgotten: %v", runs)
+	}
+}
+
+// A run must go on when the process that started it is killed with its whole
+// process group.
+func TestRunOutlivesItsStarter(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", slowModule(1), nil)
+	data, err := json.Marshal(intent{Host: b.host, Job: job})
+	must(t, err)
+	cmd := exec.Command(b.host.Self, "__start")
+	cmd.Stdin = strings.NewReader(string(data))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(t, cmd.Start())
+	b.awaitProvisioner(job)
+	must(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL))
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("the starter was not killed")
+	}
+	runs, err := b.runner.Unfinished()
+	must(t, err)
+	if len(runs) != 1 {
+		t.Fatalf("got %v", runs)
+	}
+	b.wait(runs[0], reconciler.Applied)
+}
+
+func TestStopBeforeTheApply(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", simple, inputs("size", `"small"`))
+	job.Policy = json.RawMessage(`{"until":"` + filepath.Join(t.TempDir(), "never") + `"}`)
+	run := b.start(job)
+	b.awaitStart("show")
+	must(t, run.Stop())
+	must(t, run.Stop()) // again is the same
+	b.wait(run, reconciler.Interrupted)
+	b.expectStarts("init", "plan", "show")
+	if exists(localState(b.host, "checkout-db")) {
+		t.Error("something was applied")
+	}
+}
+
+func TestSignalIsAStop(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", simple, inputs("size", `"small"`))
+	job.Policy = json.RawMessage(`{"until":"` + filepath.Join(t.TempDir(), "never") + `"}`)
+	run := b.start(job)
+	b.awaitStart("show")
+	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGTERM))
+	b.wait(run, reconciler.Interrupted)
+}
+
+func TestStopDuringTheApply(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", slowModule(30), nil)
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	must(t, run.Stop())
+	result := b.wait(run, reconciler.ApplyFailed)
+	contains(t, result.Message, "apply: stopped on request")
+	if result.State.Lineage == "" {
+		t.Errorf("the state was not read: %+v", result)
+	}
+}
+
+func TestStepTakesTooLong(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", slowModule(30), nil)
+	job.Timeout = 2 * time.Second
+	result := b.run(job, reconciler.ApplyFailed)
+	contains(t, result.Message, "apply: took longer than 2s")
+}
+
+func TestStartRefusesNames(t *testing.T) {
+	b := newBench(t)
+	for _, change := range []func(*reconciler.Job){
+		func(j *reconciler.Job) { j.Unit = "../escape" },
+		func(j *reconciler.Job) { j.ID = ".." },
+		func(j *reconciler.Job) { j.ID = unitLock },
+		func(j *reconciler.Job) { j.ID = "-rf" },
+		func(j *reconciler.Job) { j.Environment = "a/b" },
+		func(j *reconciler.Job) { j.Upstream = map[string]reconciler.Upstream{"../other": {}} },
+		func(j *reconciler.Job) { j.Engine.Path = "terraform" },
+		func(j *reconciler.Job) { j.Engine.Name = "sh" },
+	} {
+		job := b.job("checkout-db", simple, nil)
+		change(&job)
+		if _, err := b.runner.Start(t.Context(), job); err == nil {
+			t.Errorf("started %+v", job)
+		}
+	}
+	job := b.job("checkout-db", simple, inputs("size", `"small"`))
+	b.run(job, reconciler.Applied)
+	if _, err := b.runner.Start(t.Context(), job); err == nil {
+		t.Error("the same run was started twice")
+	}
+}
+
+func TestModuleStaysInItsDirectory(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"../escape.tf", "/escape.tf", ".terraform/x", "state/x", "pave.tf.json", "x.auto.tfvars", "terraform.tfvars.json", "./terraform.tfvars"} {
+		job := b.job("checkout-db", simple, inputs("size", `"small"`))
+		job.Module[name] = []byte("size = 1")
+		result := b.run(job, reconciler.PlanFailed)
+		contains(t, result.Message, "write module")
+	}
+}

@@ -1,0 +1,213 @@
+package terraform
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// stateServer keeps states as Terraform's backend "http" wants them.
+type stateServer struct {
+	mu     sync.Mutex
+	states map[string][]byte
+	locks  map[string][]byte
+	full   bool // nothing can be written
+}
+
+func (s *stateServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
+	held, locked := s.locks[r.URL.Path]
+	switch r.Method {
+	case "LOCK":
+		if locked {
+			w.WriteHeader(http.StatusLocked)
+			_, _ = w.Write(held)
+			return
+		}
+		s.locks[r.URL.Path] = body
+	case "UNLOCK":
+		delete(s.locks, r.URL.Path)
+	case http.MethodGet:
+		if state, ok := s.states[r.URL.Path]; ok {
+			_, _ = w.Write(state)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	case http.MethodPost:
+		if s.full {
+			w.WriteHeader(http.StatusInsufficientStorage)
+			return
+		}
+		s.states[r.URL.Path] = body
+	}
+}
+
+func (s *stateServer) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// remote makes a job keep its state on a server.
+func (b *bench) remote(job reconciler.Job) (reconciler.Job, *stateServer) {
+	b.Helper()
+	server := &stateServer{states: map[string][]byte{}, locks: map[string][]byte{}}
+	listener := httptest.NewServer(server)
+	b.Cleanup(listener.Close)
+	return b.at(job, listener.URL), server
+}
+
+func (b *bench) at(job reconciler.Job, url string) reconciler.Job {
+	b.Helper()
+	var file map[string]json.RawMessage
+	must(b.T, json.Unmarshal(job.Rendering.Generated, &file))
+	address := url + "/" + job.Unit
+	settings, err := json.Marshal(map[string]any{"backend": map[string]any{"http": map[string]any{
+		"address": address, "lock_address": address, "unlock_address": address, "retry_max": 0,
+	}}})
+	must(b.T, err)
+	file["terraform"] = settings
+	job.Rendering.Generated, err = json.Marshal(file)
+	must(b.T, err)
+	job.Rendering.Address = "http:" + address
+	return job
+}
+
+func TestRemoteState(t *testing.T) {
+	b := newBench(t)
+	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
+	first := b.run(job, reconciler.Applied)
+	b.expectStarts("init", "init", "plan", "show", "apply", "state") // the first init is every unit's
+	if first.State.Lineage == "" || string(first.Outputs["size"]) != `"small"` {
+		t.Errorf("got %+v", first)
+	}
+	second := b.run(b.again(job, first), reconciler.Unchanged)
+	b.expectStarts("state", "plan")
+	if second.State != first.State {
+		t.Errorf("got %+v", second.State)
+	}
+	// An observation that knows no lineage learns it.
+	unknown := b.again(job, reconciler.Result{})
+	unknown.Mode = reconciler.Observe
+	if result := b.run(unknown, reconciler.Unchanged); result.State != first.State {
+		t.Errorf("got %+v", result.State)
+	}
+
+	server.set(func() { clear(server.states) })
+	lost := b.again(job, first)
+	result := b.run(lost, reconciler.StateLost)
+	contains(t, result.Message, "expected state lineage "+first.State.Lineage+" at http:", "found none")
+}
+
+func TestRemoteUnitsShareProvidersAndModules(t *testing.T) {
+	b := newBench(t)
+	one, _ := b.remote(b.withModule(b.job("one", simple, inputs("size", `"small"`))))
+	two, _ := b.remote(b.withModule(b.job("two", simple, inputs("size", `"small"`))))
+	b.run(one, reconciler.Applied)
+	b.expectStarts("init", "init", "plan", "show", "apply", "state")
+	result := b.run(two, reconciler.Applied)
+	b.expectStarts("init", "plan", "show", "apply", "state")
+	if !slices.Contains(result.Resources, "module.inner.terraform_data.inner") {
+		t.Errorf("got %v", result.Resources)
+	}
+}
+
+// withModule adds a local module to a job.
+func (b *bench) withModule(job reconciler.Job) reconciler.Job {
+	job.Module["inner.tf"] = []byte(`module "inner" { source = "./modules/inner" }`)
+	job.Module["modules/inner/main.tf"] = []byte(`resource "terraform_data" "inner" {}`)
+	return job
+}
+
+func TestRemoteSensitiveOutput(t *testing.T) {
+	b := newBench(t)
+	ledger, _ := b.remote(b.job("ledger-db", upstreamModule, nil))
+	up := b.run(ledger, reconciler.Applied)
+	b.forgetStarts()
+	job := b.job("checkout-db", usesPassword+`output "length" { value = nonsensitive(length(var.password)) }`, inputs(
+		"host", `{"from":{"request":"ledger-db","output":"host"}}`,
+		"password", `{"from":{"request":"ledger-db","output":"password"}}`))
+	job.Upstream = map[string]reconciler.Upstream{"ledger-db": {
+		Outputs: up.Outputs, Generated: ledger.Rendering.Generated, State: up.State, Environment: "staging",
+	}}
+	run := b.start(job)
+	result := b.wait(run, reconciler.Applied)
+	if string(result.Outputs["length"]) != "22" {
+		t.Errorf("got %s", result.Outputs)
+	}
+	lacks(t, b.leftBy(run), "canary")
+}
+
+func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
+	b := newBench(t)
+	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
+	server.set(func() { server.full = true })
+	run := b.start(job)
+	result := b.wait(run, reconciler.ApplyFailed)
+	contains(t, result.Message, "checkout-db/"+job.ID+"/errored.tfstate", "Failed to save state")
+	must(t, run.Forget())
+	data, err := os.ReadFile(filepath.Join(b.dir(job), erroredName))
+	must(t, err)
+	state, err := parseState(data)
+	must(t, err)
+	if len(state.addresses()) != 1 {
+		t.Errorf("got %s", data)
+	}
+	runs, err := b.runner.Unfinished()
+	must(t, err)
+	if len(runs) != 0 {
+		t.Errorf("the run was not forgotten: %v", runs)
+	}
+}
+
+// init hashes a provider and never starts it, so any file serves as one, up to
+// the plan.
+func TestChosenProvidersAreReturned(t *testing.T) {
+	b := newBench(t)
+	mirror := filepath.Join(t.TempDir(), "mirror")
+	folder := filepath.Join(mirror, "registry.terraform.io/pave/fake/1.2.3", platform)
+	must(t, os.MkdirAll(folder, 0o700))
+	must(t, os.WriteFile(filepath.Join(folder, "terraform-provider-fake_v1.2.3"), []byte("no program"), 0o700))
+	b.host.CLIConfig = filepath.Join(t.TempDir(), "config.tfrc")
+	must(t, os.WriteFile(b.host.CLIConfig, []byte(`provider_installation { filesystem_mirror { path = "`+mirror+`" } }`), 0o600))
+	b.restart()
+
+	job := b.job("one", `terraform {
+  required_providers { fake = { source = "pave/fake" } }
+}
+resource "terraform_data" "main" {}`, nil)
+	first := b.run(job, reconciler.PlanFailed)
+	b.expectStarts("init", "plan")
+	contains(t, first.Message, "plan: Failed to load plugin schemas")
+	contains(t, string(first.Lock), "registry.terraform.io/pave/fake", "1.2.3")
+
+	again := b.run(b.again(job, first), reconciler.PlanFailed)
+	b.expectStarts("plan") // the lock names the template that it came from
+	if string(again.Lock) != string(first.Lock) {
+		t.Errorf("got lock %s", again.Lock)
+	}
+	remote := b.again(job, first)
+	remote.Unit = "two"
+	remote, _ = b.remote(remote)
+	b.run(remote, reconciler.PlanFailed)
+	b.expectStarts("init", "plan") // its own backend with the shared providers
+
+	other := b.again(job, first)
+	other.Lock = []byte(`provider "registry.terraform.io/pave/fake" { version = "9.9.9" }` + "\n")
+	result := b.run(other, reconciler.PlanFailed)
+	contains(t, result.Message, "prepare template: init: ", "9.9.9")
+	other = b.again(job, first)
+	other.Lock = []byte("# no provider\n")
+	result = b.run(other, reconciler.PlanFailed)
+	contains(t, result.Message, "read-only")
+}

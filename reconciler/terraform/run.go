@@ -1,0 +1,602 @@
+package terraform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/terraform-exec/tfexec"
+	"golang.org/x/sys/unix"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// The files of a run directory.
+const (
+	intentName  = "intent.json" // what to do; written once, by Start
+	resultName  = "result.json" // what came of it; written once, by the run
+	stopName    = "stop"        // its existence asks the run to end
+	runLock     = "lock"        // locked as long as anything of the run lives
+	stdoutName  = "stdout"
+	stderrName  = "stderr"
+	workName    = "work"    // the root module; removed with the run's end
+	privateName = "private" // plan, home and temporary files; removed as well
+	unitLock    = "lock"    // beside the run directories: locked by the unit's one run
+)
+
+const (
+	// lockTimeout is how long an engine waits for the lock of a state. Only
+	// something other than Pave can hold it: Pave runs a unit once at a time.
+	lockTimeout    = "60s"
+	defaultTimeout = time.Hour
+	stopPoll       = 100 * time.Millisecond
+	maxIntent      = 256 << 20
+)
+
+var errStopped = errors.New("stopped on request")
+
+// intent is a job together with the host that it runs on: all that a run reads.
+type intent struct {
+	Host Host           `json:"host"`
+	Job  reconciler.Job `json:"job"`
+}
+
+// judge decides on a plan, given as the engine's own JSON.
+type judge = func(ctx context.Context, job reconciler.Job, plan json.RawMessage) ([]reconciler.Violation, error)
+
+// execution is one run while its process carries it out.
+type execution struct {
+	host    Host
+	job     reconciler.Job
+	dir     string
+	judge   judge
+	locks   []*os.File // what an apply keeps locked beyond the run's own end
+	secrets secrets
+	tmp     string
+	backend string
+	env     map[string]string
+
+	before *stateFile // the state as the run found it, where it was read
+	after  *stateFile // the state as the run left it, where it differs
+	result reconciler.Result
+}
+
+// Execute carries out the run whose directory Start made, and leaves its result
+// there. It is the whole of the run's process, which must have been started by
+// Start: it inherits the run's lock as file descriptor 3 and it changes the
+// process's umask. The judge is asked once, about a plan that changes
+// something; its error denies the plan. The error tells that no result was left.
+func Execute(ctx context.Context, dir string, judge func(context.Context, reconciler.Job, json.RawMessage) ([]reconciler.Violation, error)) error {
+	syscall.Umask(0o077)
+	lock, err := inheritedLock(dir)
+	if err != nil {
+		return fmt.Errorf("start run: %w", err)
+	}
+	defer unlock(lock)
+	var in intent
+	if err := readJSON(filepath.Join(dir, intentName), maxIntent, &in); err != nil {
+		return fmt.Errorf("read intent: %w", err)
+	}
+	if err := checkJob(in.Job); err != nil {
+		return fmt.Errorf("read intent: %w", err)
+	}
+	e := &execution{host: in.Host, job: in.Job, dir: dir, judge: judge, locks: []*os.File{lock}}
+	defer scrub(dir)
+	ctx, release := e.watchStop(ctx)
+	defer release()
+	e.run(ctx)
+	return writeJSON(filepath.Join(dir, resultName), e.result)
+}
+
+// inheritedLock returns the lock that Start took before there was an intent, so
+// that a run never looks dead while it starts. It is closed in the engines that
+// this process starts, but for an apply, which is given it.
+func inheritedLock(dir string) (*os.File, error) {
+	file := os.NewFile(3, runLock)
+	have, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("no lock was inherited: %w", err)
+	}
+	want, err := os.Stat(filepath.Join(dir, runLock))
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(have, want) {
+		return nil, errors.New("another lock was inherited")
+	}
+	unix.CloseOnExec(int(file.Fd()))
+	return file, nil
+}
+
+// watchStop ends the context when somebody asks the run to stop, by file or by
+// signal.
+func (e *execution) watchStop(ctx context.Context) (context.Context, func()) {
+	ctx, unregister := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, stopPoll) == nil {
+			if e.stopAsked() {
+				cancel(errStopped)
+			}
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
+		unregister()
+	}
+}
+
+func (e *execution) stopAsked() bool { return exists(filepath.Join(e.dir, stopName)) }
+
+func (e *execution) work() string    { return filepath.Join(e.dir, workName) }
+func (e *execution) private() string { return filepath.Join(e.dir, privateName) }
+
+// run does the steps and makes the result of how they ended.
+func (e *execution) run(ctx context.Context) {
+	e.result = reconciler.Result{ID: e.job.ID, Unit: e.job.Unit, Started: time.Now().UTC()}
+	outcome, err := e.steps(ctx)
+	if outcome == reconciler.Unchanged && e.before == nil {
+		if err = e.readBefore(ctx); err != nil {
+			outcome = reconciler.PlanFailed
+		}
+	}
+	unjudged := outcome == reconciler.DeniedByPolicy && err != nil
+	if ctx.Err() != nil && (outcome == reconciler.PlanFailed || unjudged) {
+		outcome, err = reconciler.Interrupted, nil
+	}
+	e.report(outcome, err)
+}
+
+// steps is the run, in order. Until apply it changes nothing.
+func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
+	if err := e.prepare(ctx); err != nil {
+		return reconciler.PlanFailed, err
+	}
+	if outcome, err := e.checkState(ctx); outcome != "" {
+		return outcome, err
+	}
+	changes, err := e.plan(ctx)
+	if err != nil {
+		return reconciler.PlanFailed, err
+	}
+	if !changes {
+		return e.nothingToDo(), nil
+	}
+	shown, err := e.show(ctx)
+	if err != nil {
+		return reconciler.PlanFailed, err
+	}
+	if outcome, err := e.judged(ctx, shown); outcome != "" {
+		return outcome, err
+	}
+	if e.job.Mode != reconciler.Converge {
+		return reconciler.Changed, nil
+	}
+	if ctx.Err() != nil || e.stopAsked() {
+		return reconciler.Interrupted, nil
+	}
+	return e.apply(ctx)
+}
+
+// prepare makes the work directory: the code, its values, the initialised
+// providers, and the way to the state.
+func (e *execution) prepare(ctx context.Context) error {
+	unit, err := tryLock(filepath.Join(filepath.Dir(e.dir), unitLock))
+	if errors.Is(err, errHeld) {
+		return fmt.Errorf("another run of %s has not ended", e.job.Unit)
+	}
+	if err != nil {
+		return fmt.Errorf("lock unit: %w", err)
+	}
+	e.locks = append(e.locks, unit)
+	if err := e.makePrivate(); err != nil {
+		return fmt.Errorf("prepare run: %w", err)
+	}
+	if e.env, err = e.environ(e.job.Environment); err != nil {
+		return err
+	}
+	c := code{files: e.job.Module, generated: e.job.Rendering.Generated, lock: e.job.Lock}
+	if e.backend, err = c.backend(); err != nil {
+		return err
+	}
+	template, err := e.template(ctx, c, e.env)
+	if err != nil {
+		return fmt.Errorf("prepare template: %w", err)
+	}
+	if c.lock, err = readLock(template); err != nil {
+		return fmt.Errorf("prepare template: %w", err)
+	}
+	e.result.Lock = c.lock
+	values, err := e.variables(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.workDir(template, e.work()); err != nil {
+		return fmt.Errorf("prepare work directory: %w", err)
+	}
+	if err := writeJSON(filepath.Join(e.work(), variablesName), values); err != nil {
+		return fmt.Errorf("write variables: %w", err)
+	}
+	return e.linkState()
+}
+
+// makePrivate makes the folders of the engines. Temporary files are elsewhere,
+// behind a link: providers listen on sockets there, whose whole path must not
+// exceed about a hundred bytes.
+func (e *execution) makePrivate() error {
+	if err := os.MkdirAll(filepath.Join(e.private(), "home"), 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp("", tmpPrefix)
+	if err != nil {
+		return err
+	}
+	e.tmp = tmp
+	return os.Symlink(tmp, filepath.Join(e.private(), tmpLink))
+}
+
+// linkState leads the constant path of the local backend to the unit's state.
+func (e *execution) linkState() error {
+	if e.backend != "local" {
+		return nil
+	}
+	dir := filepath.Dir(localState(e.host, e.job.Unit))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("prepare state: %w", err)
+	}
+	return os.Symlink(dir, filepath.Join(e.work(), stateName))
+}
+
+// environ returns an engine's whole environment: Pave's own variables and the
+// credentials of one environment. Nothing of the host's is passed on.
+func (e *execution) environ(environment string) (map[string]string, error) {
+	env := baseEnviron(e.host, filepath.Join(e.private(), "home"), e.tmp)
+	credentials, err := readCredentials(e.host, environment)
+	if err != nil {
+		return nil, err
+	}
+	for key, value := range credentials {
+		env[key] = value
+		e.secrets.add(value)
+	}
+	return env, nil
+}
+
+// checkState refuses a state that is not the recorded one, and to destroy what
+// is not the unit's own. The outcome is empty where the run may go on.
+func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) {
+	recorded := e.job.Recorded.Lineage
+	if e.backend != "local" && recorded == "" && !e.job.Destroy {
+		return "", nil // a remote state costs a process to read, and there is nothing to compare
+	}
+	if err := e.readBefore(ctx); err != nil {
+		if recorded != "" && e.backend == "local" {
+			return reconciler.StateLost, e.lost(err.Error())
+		}
+		return reconciler.PlanFailed, err
+	}
+	if recorded != "" && e.before.Lineage != recorded {
+		return reconciler.StateLost, e.lost("found " + orNone(e.before.Lineage))
+	}
+	switch {
+	case !e.job.Destroy:
+		return "", nil
+	case e.before.empty():
+		return reconciler.Destroyed, nil
+	case e.before.owner() != e.job.Unit:
+		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
+			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
+	}
+	return "", nil
+}
+
+// lost tells what was expected where, and what to do.
+func (e *execution) lost(found string) error {
+	return fmt.Errorf("expected state lineage %s at %s, %s: restore the state from a backup, or say where it went with pave state move %s",
+		e.job.Recorded.Lineage, e.job.Rendering.Address, found, e.job.Unit)
+}
+
+// readBefore reads the unit's state as the run finds it.
+func (e *execution) readBefore(ctx context.Context) error {
+	state, err := e.readState(ctx)
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	e.before = &state
+	return nil
+}
+
+// readState reads the unit's state: a local one as a file, for no process is
+// cheaper.
+func (e *execution) readState(ctx context.Context) (stateFile, error) {
+	state, err := readLocalState(e.host, e.job.Unit)
+	if e.backend != "local" {
+		state, err = e.pull(ctx, e.work(), e.env)
+	}
+	if err == nil {
+		e.secrets.addState(state)
+	}
+	return state, err
+}
+
+// pull reads the state of an initialised folder from its backend.
+func (e *execution) pull(ctx context.Context, dir string, env map[string]string) (stateFile, error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	tf, stderr, err := e.tfexec(dir, env)
+	if err != nil {
+		return stateFile{}, err
+	}
+	text, err := tf.StatePull(ctx)
+	if err != nil {
+		return stateFile{}, e.explain(ctx, "state pull", err, stderr.String(), textErrors(stderr.String()))
+	}
+	return parseState([]byte(text))
+}
+
+// tfexec returns terraform-exec for one command in a folder, and what that
+// command writes to its standard error.
+func (e *execution) tfexec(dir string, env map[string]string) (*tfexec.Terraform, *limited, error) {
+	tf, err := tfexec.NewTerraform(dir, e.job.Engine.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(tf.SetEnv(env), tf.SetWaitDelay(e.host.Grace)); err != nil {
+		return nil, nil, err
+	}
+	stderr := &limited{limit: maxStderr}
+	tf.SetStderr(stderr)
+	return tf, stderr, nil
+}
+
+// timed bounds one step.
+func (e *execution) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := e.job.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("took longer than %s", timeout))
+}
+
+// explain makes an error of a step that failed: why it was ended, or what the
+// engine said. It keeps the engine's own words, masked, in the run's stderr.
+func (e *execution) explain(ctx context.Context, step string, err error, stderr string, ds []diagnostic) error {
+	if stderr == "" {
+		stderr = err.Error()
+	}
+	fmt.Fprintf(os.Stderr, "%s:\n%s\n", step, e.secrets.mask(stderr))
+	said := joinDiagnostics(ds)
+	switch {
+	case ctx.Err() != nil && said != "":
+		return fmt.Errorf("%s: %w: %s", step, context.Cause(ctx), said)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", step, context.Cause(ctx))
+	case said != "":
+		return fmt.Errorf("%s: %s", step, said)
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}
+
+func (e *execution) planFile() string { return filepath.Join(e.private(), "plan") }
+
+// plan makes the plan and tells whether it changes anything.
+func (e *execution) plan(ctx context.Context) (bool, error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	tf, stderr, err := e.tfexec(e.work(), e.env)
+	if err != nil {
+		return false, err
+	}
+	changes, err := tf.Plan(ctx, tfexec.Out(e.planFile()), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
+	if err != nil {
+		return false, e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
+	}
+	return changes, nil
+}
+
+// nothingToDo is the outcome of an empty plan.
+func (e *execution) nothingToDo() reconciler.Outcome {
+	if e.job.Destroy && len(e.before.addresses()) == 0 {
+		return reconciler.Destroyed
+	}
+	return reconciler.Unchanged
+}
+
+// show returns the plan as JSON, learns its secrets and summarises it.
+func (e *execution) show(ctx context.Context) (json.RawMessage, error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	stdout, stderr := &limited{limit: maxPlanJSON}, &limited{limit: maxStderr}
+	err := command{
+		path: e.job.Engine.Path, dir: e.work(), env: e.env,
+		stdout: stdout, stderr: stderr, grace: e.host.Grace,
+	}.run(ctx, "show", "-json", "-no-color", e.planFile())
+	if err != nil {
+		return nil, e.explain(ctx, "show plan", err, stderr.String(), textErrors(stderr.String()))
+	}
+	if stdout.dropped {
+		return nil, fmt.Errorf("show plan: the plan is larger than %d bytes: split the request", maxPlanJSON)
+	}
+	plan, err := parsePlan(stdout.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	e.secrets.addPlan(plan)
+	e.result.Plan, err = summarise(plan)
+	return stdout.Bytes(), err
+}
+
+// judged asks the judge. The outcome is empty where the plan may be applied.
+func (e *execution) judged(ctx context.Context, plan json.RawMessage) (reconciler.Outcome, error) {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	violations, err := e.judge(ctx, e.job, plan)
+	if err != nil {
+		return reconciler.DeniedByPolicy, fmt.Errorf("judge plan: %w", err)
+	}
+	e.result.Violations = violations
+	switch {
+	case reconciler.Denied(violations):
+		return reconciler.DeniedByPolicy, nil
+	case slices.ContainsFunc(violations, func(v reconciler.Violation) bool { return v.Level != reconciler.Warn }):
+		return reconciler.AwaitingApproval, nil
+	}
+	return "", nil
+}
+
+// apply does what was planned and reads what became of it.
+func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
+	applyErr := e.runApply(ctx)
+	// A run that was asked to stop has still changed things: it reads them.
+	state, err := e.readState(context.WithoutCancel(ctx))
+	if err == nil {
+		e.after = &state
+	}
+	switch {
+	case applyErr != nil:
+		return reconciler.ApplyFailed, applyErr
+	case err != nil:
+		return reconciler.Unknown, fmt.Errorf("read state after apply: %w", err)
+	case !e.job.Destroy:
+		return reconciler.Applied, nil
+	case len(state.addresses()) > 0:
+		return reconciler.ApplyFailed, errors.New("resources are left after the destroy")
+	}
+	return reconciler.Destroyed, nil
+}
+
+// runApply starts the engine's apply. Its output goes to files, and it keeps
+// the run's locks, so that it ends well if this process does not.
+func (e *execution) runApply(ctx context.Context) error {
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	stdout, err := os.Create(filepath.Join(e.private(), "apply.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer stdout.Close()
+	stderr, err := os.Create(filepath.Join(e.private(), "apply.stderr"))
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	err = command{
+		path: e.job.Engine.Path, dir: e.work(), env: e.env,
+		stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
+	}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+lockTimeout, e.planFile())
+	if err == nil {
+		return nil
+	}
+	said, ds := applyErrors(stdout, stderr)
+	return e.explain(ctx, "apply", err, said, ds)
+}
+
+// applyErrors reads what a failed apply said, in its stream and beside it.
+func applyErrors(stdout, stderr *os.File) (string, []diagnostic) {
+	var ds []diagnostic
+	if _, err := stdout.Seek(0, 0); err == nil {
+		ds = streamErrors(stdout)
+	}
+	text := &limited{limit: maxStderr}
+	if _, err := stderr.Seek(0, 0); err == nil {
+		_, _ = stderr.WriteTo(text)
+	}
+	return joinDiagnostics(ds) + "\n" + text.String(), append(ds, textErrors(text.String())...)
+}
+
+// report fills the result, and lets no secret into it.
+func (e *execution) report(outcome reconciler.Outcome, err error) {
+	r := &e.result
+	r.Outcome = outcome
+	message := ""
+	if err != nil {
+		message = err.Error()
+	}
+	if keepErrored(e.dir) {
+		message += fmt.Sprintf("; the engine could not write the state: it is kept on the host as %s/%s/%s in the folder of runs", e.job.Unit, e.job.ID, erroredName)
+	}
+	r.Message = e.secrets.line(message)
+	for i := range r.Violations {
+		v := &r.Violations[i]
+		v.Message, v.Hint = e.secrets.line(v.Message), e.secrets.line(v.Hint)
+	}
+	for i := range r.Plan.Changes {
+		r.Plan.Changes[i].Address = e.secrets.mask(r.Plan.Changes[i].Address)
+	}
+	e.reportState()
+	r.Finished = time.Now().UTC()
+}
+
+// reportState tells the state after the run. Where it was not read, or is not
+// the unit's, what was recorded before stays true.
+func (e *execution) reportState() {
+	r := &e.result
+	r.State = e.job.Recorded
+	if e.before == nil && e.after == nil || r.Outcome == reconciler.StateLost || r.Outcome == reconciler.NotOwned {
+		return
+	}
+	state := e.before
+	if e.after != nil {
+		state = e.after
+		r.OutputsChanged = e.before == nil || !sameOutputs(*e.before, *e.after)
+	}
+	r.State = state.identity(e.job.Rendering.Address)
+	plain, sensitive := state.outputs()
+	for name, value := range plain {
+		// An output that holds a secret without saying so becomes a sensitive
+		// one: masked it would be a wrong value for the units that use it.
+		if decoded, err := decode(value); err != nil || e.secrets.within(decoded) {
+			delete(plain, name)
+			sensitive = append(sensitive, name)
+		}
+	}
+	slices.Sort(sensitive)
+	r.Outputs, r.Sensitive = plain, sensitive
+	r.Resources = state.addresses()
+	for i := range r.Resources {
+		r.Resources[i] = e.secrets.mask(r.Resources[i])
+	}
+}
+
+const (
+	tmpPrefix = "pave-run-"
+	tmpLink   = "tmp"
+)
+
+// keepErrored saves the state that an engine could not write from the end of
+// the work directory, and tells whether there is one.
+func keepErrored(dir string) bool {
+	from, to := filepath.Join(dir, workName, erroredName), filepath.Join(dir, erroredName)
+	if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(os.Stderr, "keep %s: %v\n", erroredName, err)
+	}
+	return exists(to)
+}
+
+// scrub removes everything of a run that may hold a secret. It is done again
+// for a run that died.
+func scrub(dir string) {
+	keepErrored(dir)
+	private := filepath.Join(dir, privateName)
+	if tmp, err := os.Readlink(filepath.Join(private, tmpLink)); err == nil &&
+		strings.HasPrefix(filepath.Base(tmp), tmpPrefix) {
+		_ = os.RemoveAll(tmp)
+	}
+	for _, path := range []string{private, filepath.Join(dir, workName)} {
+		if err := os.RemoveAll(path); err != nil {
+			fmt.Fprintf(os.Stderr, "remove %s: %v\n", path, err)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package terraform
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+const canary = `s3cret "canary" & more`
+
+const upstreamModule = `
+resource "terraform_data" "main" {}
+output "host"     { value = "db.example" }
+output "password" {
+  value     = ` + "\"s3cret \\\"canary\\\" & more\"" + `
+  sensitive = true
+}`
+
+// upstream applies a unit with a sensitive output and returns how others use it.
+func (b *bench) upstream() reconciler.Upstream {
+	b.Helper()
+	job := b.job("ledger-db", upstreamModule, nil)
+	result := b.run(job, reconciler.Applied)
+	if !slices.Equal(result.Sensitive, []string{"password"}) || len(result.Outputs) != 1 {
+		b.Fatalf("got outputs %v and sensitive %v", result.Outputs, result.Sensitive)
+	}
+	return reconciler.Upstream{
+		Outputs: result.Outputs, Generated: job.Rendering.Generated, State: result.State, Environment: "staging",
+	}
+}
+
+func (b *bench) downstream(module string) reconciler.Job {
+	b.Helper()
+	job := b.job("checkout-db", module, inputs(
+		"host", `{"from":{"request":"ledger-db","output":"host"}}`,
+		"password", `{"from":{"request":"ledger-db","output":"password"}}`))
+	job.Upstream = map[string]reconciler.Upstream{"ledger-db": b.upstream()}
+	return job
+}
+
+const usesPassword = `
+variable "host" { type = string }
+variable "password" {
+  type      = string
+  sensitive = true
+}
+`
+
+func TestSensitiveOutputReachesOnlyTheRun(t *testing.T) {
+	b := newBench(t)
+	job := b.downstream(usesPassword + `
+resource "terraform_data" "main" { input = { host = var.host, password = var.password } }
+output "length" { value = nonsensitive(length(var.password)) }
+output "host"   { value = var.host }
+output "leak"   { value = nonsensitive("user:${var.password}") }`)
+	run := b.start(job)
+	result := b.wait(run, reconciler.Applied)
+	if string(result.Outputs["length"]) != "22" || string(result.Outputs["host"]) != `"db.example"` {
+		t.Errorf("got outputs %s", result.Outputs)
+	}
+	if _, leaked := result.Outputs["leak"]; leaked || !slices.Contains(result.Sensitive, "leak") {
+		t.Errorf("an output that holds a secret was reported: %s", result.Outputs)
+	}
+	lacks(t, b.leftBy(run), "s3cret", "canary")
+	if exists(filepath.Join(b.dir(job), workName, variablesName)) {
+		t.Error("the variables are left")
+	}
+	state, err := os.ReadFile(localState(b.host, "checkout-db"))
+	must(t, err)
+	contains(t, string(state), "canary") // it did arrive
+}
+
+func TestSecretsAreMasked(t *testing.T) {
+	b := newBench(t)
+	resource := `resource "terraform_data" "main" { input = var.password }`
+	modules := map[string]struct {
+		text    string
+		policy  string
+		outcome reconciler.Outcome
+	}{
+		"plan": {usesPassword + `resource "terraform_data" "main" {
+  lifecycle {
+    precondition {
+      condition     = var.host == "other"
+      error_message = "No: ${nonsensitive(var.password)}."
+    }
+  }
+}`, "", reconciler.PlanFailed},
+		"apply": {usesPassword + `resource "terraform_data" "main" {
+  provisioner "local-exec" {
+    command = "echo \"$P\" >&2; exit 1"
+    environment = { P = nonsensitive(var.password) }
+  }
+}`, "", reconciler.ApplyFailed},
+		"judge":         {usesPassword + resource, `{"level":"deny","quote":true}`, reconciler.DeniedByPolicy},
+		"judge's error": {usesPassword + resource, `{"error":"cannot compare s3cret \"canary\" & more"}`, reconciler.DeniedByPolicy},
+	}
+	for name, m := range modules {
+		job := b.downstream(m.text)
+		job.Unit = strings.NewReplacer(" ", "-", "'", "").Replace("masked-" + name)
+		job.Policy = json.RawMessage(m.policy)
+		run := b.start(job)
+		result := b.wait(run, m.outcome)
+		text, err := json.Marshal(result)
+		must(t, err)
+		lacks(t, string(text), "canary")
+		contains(t, string(text), masked)
+		if name != "judge's error" { // there the test's own policy holds it
+			lacks(t, b.leftBy(run), "canary")
+		}
+		must(t, run.Forget())
+		must(t, os.RemoveAll(filepath.Join(b.host.State, "ledger-db")))
+	}
+}
+
+func TestUpstreamThatHasNotGotTheOutput(t *testing.T) {
+	b := newBench(t)
+	up := b.upstream()
+	moved := up
+	moved.State.Lineage = "other"
+	for message, upstream := range map[string]map[string]reconciler.Upstream{
+		"input token: request ledger-db has no output token":                              {"ledger-db": up},
+		"input token: read state of ledger-db: expected lineage other at local:ledger-db": {"ledger-db": moved},
+		"input token: request ledger-db was never applied":                                nil,
+	} {
+		job := b.job("checkout-db", simple, inputs("size", `"small"`, "token", `{"from":{"request":"ledger-db","output":"token"}}`))
+		job.Upstream = upstream
+		contains(t, b.run(job, reconciler.PlanFailed).Message, message)
+	}
+}
+
+func TestCredentialsReachTheirEnvironmentOnly(t *testing.T) {
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "of the host")
+	t.Setenv("TF_VAR_size", "of the host")
+	t.Setenv("TF_LOG", "trace")
+	b := newBenchAlone(t)
+	b.host.Credentials = t.TempDir()
+	write := func(name, text string, mode os.FileMode) {
+		path := filepath.Join(b.host.Credentials, name)
+		must(t, os.WriteFile(path, []byte(text), mode))
+		must(t, os.Chmod(path, mode))
+	}
+	write("staging.env", "# a comment\n\nAWS_SECRET_ACCESS_KEY=staging \"key\" = $1\n", 0o600)
+	write("production.env", "AWS_SECRET_ACCESS_KEY=production key\n", 0o600)
+	write("open.env", "AWS_SECRET_ACCESS_KEY=open key\n", 0o644)
+	write("broken.env", "AWS_SECRET_ACCESS_KEY\n", 0o600)
+	write("clever.env", "TF_CLI_ARGS=-var x=y\n", 0o600)
+	write("path.env", "PATH=/tmp\n", 0o600)
+	b.restart()
+
+	for environment, want := range map[string]string{"staging": `staging "key" = $1`, "production": "production key", "other": ""} {
+		b.forgetStarts()
+		job := b.job("unit-"+environment, simple, inputs("size", `"small"`))
+		job.Environment = environment
+		run := b.start(job)
+		b.wait(run, reconciler.Applied)
+		lacks(t, b.leftBy(run), "staging \"key", "production key")
+		for _, s := range b.starts() {
+			expectEnviron(t, s, want)
+		}
+	}
+	for environment, want := range map[string]string{
+		"open": "chmod 600", "broken": "broken.env:1: expected KEY=VALUE", "clever": "TF_CLI_ARGS is set by Pave", "path": "PATH is set by Pave",
+	} {
+		job := b.job("unit-"+environment, simple, inputs("size", `"small"`))
+		job.Environment = environment
+		result := b.run(job, reconciler.PlanFailed)
+		contains(t, result.Message, want)
+		lacks(t, result.Message, "open key")
+	}
+}
+
+// expectEnviron checks that an engine got its few variables, the credential,
+// and nothing else.
+func expectEnviron(t *testing.T, s start, credential string) {
+	t.Helper()
+	allowed := []string{"PATH", "HOME", "TMPDIR", "LANG", "CHECKPOINT_DISABLE", "TF_CLI_CONFIG_FILE", "TF_IN_AUTOMATION", "TF_INPUT",
+		"TF_APPEND_USER_AGENT", "TF_LOG", "TF_LOG_CORE", "TF_LOG_PATH", "TF_LOG_PROVIDER"} // the last five are terraform-exec's
+	got := ""
+	for _, variable := range s.Env {
+		key, value, _ := strings.Cut(variable, "=")
+		switch {
+		case key == "AWS_SECRET_ACCESS_KEY":
+			got = value
+		case strings.HasPrefix(key, "TF_LOG") && value != "":
+			t.Errorf("%v: %s is set", s.Args, key)
+		case !slices.Contains(allowed, key):
+			t.Errorf("%v: unexpected variable %s", s.Args, key)
+		}
+	}
+	if got != credential {
+		t.Errorf("%v: expected the credential %q, got %q", s.Args, credential, got)
+	}
+}
