@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -82,15 +82,18 @@ func (c *Clone) Tip(branch string) (commit string, ok bool, err error) {
 	return found.String(), true, nil
 }
 
-func tip(s storer.ReferenceStorer, branch string) (plumbing.Hash, error) {
-	others, err := ofRemotes(s, branch)
+func tip(s *filesystem.Storage, branch string) (plumbing.Hash, error) {
+	config, err := s.Config()
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	names := append([]plumbing.ReferenceName{
+	names := []plumbing.ReferenceName{
 		plumbing.NewBranchReferenceName(branch),
 		plumbing.NewRemoteReferenceName("origin", branch),
-	}, others...)
+	}
+	for _, remote := range slices.Sorted(maps.Keys(config.Remotes)) {
+		names = append(names, plumbing.NewRemoteReferenceName(remote, branch))
+	}
 	for _, name := range names {
 		ref, err := storer.ResolveReference(s, name)
 		if errors.Is(err, plumbing.ErrReferenceNotFound) {
@@ -102,24 +105,6 @@ func tip(s storer.ReferenceStorer, branch string) (plumbing.Hash, error) {
 		return ref.Hash(), nil
 	}
 	return plumbing.ZeroHash, nil
-}
-
-// ofRemotes returns the remote-tracking references for the branch, sorted.
-func ofRemotes(s storer.ReferenceStorer, branch string) ([]plumbing.ReferenceName, error) {
-	refs, err := s.IterReferences()
-	if err != nil {
-		return nil, err
-	}
-	var names []plumbing.ReferenceName
-	err = refs.ForEach(func(ref *plumbing.Reference) error {
-		remote, ok := strings.CutPrefix(ref.Name().String(), "refs/remotes/")
-		if ok && strings.HasSuffix(remote, "/"+branch) {
-			names = append(names, ref.Name())
-		}
-		return nil
-	})
-	slices.Sort(names)
-	return names, err
 }
 
 // resolveHead returns what HEAD leads to; nil before the first commit.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -99,16 +100,17 @@ const token = "s3cret-token"
 
 // serveHTTP serves the repositories below root as a forge does, and counts
 // the requests. Without the token nobody gets in.
-func serveHTTP(t testing.TB, root string) (url string, requests *int) {
+func serveHTTP(t testing.TB, root string) (url string, requests *atomic.Int32) {
 	t.Helper()
 	execPath := run(t, root, "--exec-path")
 	backend := &cgi.Handler{
-		Path: filepath.Join(execPath, "git-http-backend"),
-		Env:  []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=pave"},
+		Path:   filepath.Join(execPath, "git-http-backend"),
+		Env:    []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=pave"},
+		Stderr: t.Output(),
 	}
-	requests = new(int)
+	requests = new(atomic.Int32)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		*requests++
+		requests.Add(1)
 		if _, password, _ := r.BasicAuth(); password != token {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,14 +84,14 @@ func TestFetchOfNothingIsOneRoundTrip(t *testing.T) {
 	url, requests := serveHTTP(t, filepath.Dir(bare))
 	m := open(t, Options{URL: url + "/platform.git", Token: token})
 	fetch(t, m)
-	*requests = 0
+	requests.Store(0)
 	fetch(t, m)
-	equal(t, "requests without news", *requests, 1)
+	equal(t, "requests without news", requests.Load(), 1)
 	commit(t, work, nil, "news")
 	run(t, work, "push", "-q", "origin", "main")
-	*requests = 0
+	requests.Store(0)
 	fetch(t, m)
-	equal(t, "requests with news", *requests, 2)
+	equal(t, "requests with news", requests.Load(), 2)
 }
 
 func TestHeadIsAskedOnce(t *testing.T) {
@@ -394,6 +395,7 @@ func TestShallowRemote(t *testing.T) {
 }
 
 func TestCrowdedMirrorIsCompacted(t *testing.T) {
+	t.Parallel()
 	bare, work := bareRemote(t)
 	m := open(t, Options{URL: bare})
 	fetch(t, m)
@@ -428,4 +430,49 @@ func TestCancelledFetch(t *testing.T) {
 	if _, err := m.Tree(ctx, strings.Repeat("1", 40)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestReadersDoNotWaitForFetches(t *testing.T) {
+	t.Parallel()
+	bare, work := bareRemote(t)
+	m := open(t, Options{URL: bare})
+	tip := fetch(t, m).Tracked
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				tree, err := m.Tree(background, tip)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := tree.Read(tree.Files[0]); err != nil {
+					t.Error(err)
+				}
+				if _, err := m.Log(background, tip, 0, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	status := ""
+	for range 5 {
+		commit(t, work, map[string]string{"n.cue": time.Now().String()}, "news")
+		run(t, work, "push", "-q", "origin", "main")
+		fetch(t, m)
+		var parents []string
+		if status != "" {
+			parents = []string{status}
+		}
+		status = publish(t, m, status, parents, put("n", time.Now().String()))
+		m.forget()
+	}
+	close(done)
+	readers.Wait()
 }
