@@ -151,5 +151,14 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (l *limited) Bytes() []byte  { return l.buf.Bytes() }
-func (l *limited) String() string { return l.buf.String() }
+func (l *limited) Bytes() []byte { return l.buf.Bytes() }
+
+// String returns what was kept as text, without a line that was cut: half a
+// line could be half a secret, which nothing masks.
+func (l *limited) String() string {
+	text := l.buf.String()
+	if l.dropped {
+		text = text[:strings.LastIndex(text, "\n")+1]
+	}
+	return text
+}

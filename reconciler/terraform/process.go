@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -170,10 +171,15 @@ func (p *running) tail() string {
 		return ""
 	}
 	defer file.Close()
+	cut := false
 	if info, err := file.Stat(); err == nil && info.Size() > maxMessage/2 {
-		_, _ = file.Seek(-maxMessage/2, io.SeekEnd)
+		_, err = file.Seek(-maxMessage/2, io.SeekEnd)
+		cut = err == nil
 	}
 	data, _ := io.ReadAll(io.LimitReader(file, maxMessage/2))
+	if cut { // half a line could be half a secret, which nothing masks
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+	}
 	return printable(string(data))
 }
 

@@ -167,6 +167,22 @@ func TestStopDuringTheApply(t *testing.T) {
 	}
 }
 
+// A provisioner may leave a process behind, which inherits all that the apply
+// holds open. Neither the run nor the unit's next one waits for it.
+func TestLeftProcessHoldsNothing(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", `
+resource "terraform_data" "main" {
+  provisioner "local-exec" { command = "sleep 20 >/dev/null 2>&1 </dev/null &" }
+}`, nil)
+	began := time.Now()
+	first := b.run(job, reconciler.Applied)
+	b.run(b.again(job, first), reconciler.Unchanged)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
 func TestStepTakesTooLong(t *testing.T) {
 	b := newBench(t)
 	job := b.job("checkout-db", slowModule(30), nil)

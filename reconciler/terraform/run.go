@@ -61,6 +61,7 @@ type execution struct {
 	judge   judge
 	locks   []*os.File // what an apply keeps locked beyond the run's own end
 	secrets secrets
+	said    []string // what engines said when they failed, not yet masked
 	tmp     string
 	backend string
 	env     map[string]string
@@ -90,11 +91,20 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 		return fmt.Errorf("read intent: %w", err)
 	}
 	e := &execution{host: in.Host, job: in.Job, dir: dir, judge: judge, locks: []*os.File{lock}}
+	defer e.unlockUnit()
 	defer scrub(dir)
 	ctx, release := e.watchStop(ctx)
 	defer release()
 	e.run(ctx)
 	return writeJSON(filepath.Join(dir, resultName), e.result)
+}
+
+// unlockUnit lets the unit's next run begin, whatever a provisioner left running
+// with the locks that it inherited.
+func (e *execution) unlockUnit() {
+	for _, lock := range e.locks[1:] {
+		unlock(lock)
+	}
 }
 
 // inheritedLock returns the lock that Start took before there was an intent, so
@@ -294,7 +304,7 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 	case !e.job.Destroy:
 		return "", nil
 	case e.before.empty():
-		return reconciler.Destroyed, nil
+		return e.nothingToDo(), nil
 	case e.before.owner() != e.job.Unit:
 		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
@@ -371,12 +381,12 @@ func (e *execution) timed(ctx context.Context) (context.Context, context.CancelF
 }
 
 // explain makes an error of a step that failed: why it was ended, or what the
-// engine said. It keeps the engine's own words, masked, in the run's stderr.
+// engine said. The engine's own words are kept for the run's stderr.
 func (e *execution) explain(ctx context.Context, step string, err error, stderr string, ds []diagnostic) error {
 	if stderr == "" {
 		stderr = err.Error()
 	}
-	fmt.Fprintf(os.Stderr, "%s:\n%s\n", step, e.secrets.mask(stderr))
+	e.said = append(e.said, step+":\n"+stderr)
 	said := joinDiagnostics(ds)
 	switch {
 	case ctx.Err() != nil && said != "":
@@ -406,9 +416,9 @@ func (e *execution) plan(ctx context.Context) (bool, error) {
 	return changes, nil
 }
 
-// nothingToDo is the outcome of an empty plan.
+// nothingToDo is the outcome where there is nothing to change.
 func (e *execution) nothingToDo() reconciler.Outcome {
-	if e.job.Destroy && len(e.before.addresses()) == 0 {
+	if e.job.Destroy && e.job.Mode == reconciler.Converge {
 		return reconciler.Destroyed
 	}
 	return reconciler.Unchanged
@@ -516,7 +526,8 @@ func applyErrors(stdout, stderr *os.File) (string, []diagnostic) {
 	return joinDiagnostics(ds) + "\n" + text.String(), append(ds, textErrors(text.String())...)
 }
 
-// report fills the result, and lets no secret into it.
+// report fills the result, and lets no secret into it. It comes last, when all
+// secrets are known that the run could learn.
 func (e *execution) report(outcome reconciler.Outcome, err error) {
 	r := &e.result
 	r.Outcome = outcome
@@ -528,6 +539,9 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		message += fmt.Sprintf("; the engine could not write the state: it is kept on the host as %s/%s/%s in the folder of runs", e.job.Unit, e.job.ID, erroredName)
 	}
 	r.Message = e.secrets.line(message)
+	for _, text := range e.said {
+		fmt.Fprintln(os.Stderr, e.secrets.mask(text))
+	}
 	for i := range r.Violations {
 		v := &r.Violations[i]
 		v.Message, v.Hint = e.secrets.line(v.Message), e.secrets.line(v.Hint)

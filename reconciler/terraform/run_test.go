@@ -96,8 +96,11 @@ func TestDestroy(t *testing.T) {
 	b := newBench(t)
 	job := b.job("checkout-db", simple, inputs("size", `"small"`))
 	gone := job
-	gone.Destroy = true
-	b.run(gone, reconciler.Destroyed) // never applied
+	gone.Destroy, gone.Mode = true, reconciler.Preview
+	b.run(gone, reconciler.Unchanged) // never applied
+	gone = b.again(gone, reconciler.Result{})
+	gone.Mode = reconciler.Converge
+	b.run(gone, reconciler.Destroyed)
 	b.forgetStarts()
 
 	applied := b.run(b.again(job, reconciler.Result{}), reconciler.Applied)
