@@ -183,12 +183,12 @@ func TestChosenProvidersAreReturned(t *testing.T) {
 	b.restart()
 
 	job := b.job("one", `terraform {
-  required_providers { fake = { source = "pave/fake" } }
+  required_providers { fake = { source = "registry.terraform.io/pave/fake" } }
 }
 resource "terraform_data" "main" {}`, nil)
 	first := b.run(job, reconciler.PlanFailed)
 	b.expectStarts("init", "plan")
-	contains(t, first.Message, "plan: Failed to load plugin schemas")
+	contains(t, first.Message, "plan: ", "failed to instantiate provider", "exec format error")
 	contains(t, string(first.Lock), "registry.terraform.io/pave/fake", "1.2.3")
 
 	again := b.run(b.again(job, first), reconciler.PlanFailed)
