@@ -249,6 +249,9 @@ func (b *bench) starts() []start {
 	must(b.T, err)
 	var list []start
 	for line := range strings.Lines(string(data)) {
+		if !strings.HasSuffix(line, "\n") {
+			break // being written
+		}
 		var s start
 		must(b.T, json.Unmarshal([]byte(line), &s))
 		list = append(list, s)

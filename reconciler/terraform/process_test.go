@@ -47,7 +47,7 @@ func (b *bench) awaitProvisioner(job reconciler.Job) {
 
 func TestKilledRunIsUnknownAndItsApplyEnds(t *testing.T) {
 	b := newBench(t)
-	job := b.job("checkout-db", slowModule(2), nil)
+	job := b.job("checkout-db", slowModule(5), nil)
 	run := b.start(job)
 	b.awaitProvisioner(job)
 	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
@@ -186,9 +186,9 @@ resource "terraform_data" "main" {
 func TestStepTakesTooLong(t *testing.T) {
 	b := newBench(t)
 	job := b.job("checkout-db", slowModule(30), nil)
-	job.Timeout = 2 * time.Second
+	job.Timeout = 5 * time.Second
 	result := b.run(job, reconciler.ApplyFailed)
-	contains(t, result.Message, "apply: took longer than 2s")
+	contains(t, result.Message, "apply: took longer than 5s")
 }
 
 func TestStartRefusesNames(t *testing.T) {

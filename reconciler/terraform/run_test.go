@@ -248,7 +248,7 @@ func TestTemplateServesAllUnits(t *testing.T) {
 
 func TestOneRunOfAUnitAtATime(t *testing.T) {
 	b := newBench(t)
-	slow := b.start(b.job("busy", slowModule(2), nil))
+	slow := b.start(b.job("busy", slowModule(5), nil))
 	b.awaitStart("apply")
 	result := b.run(b.job("busy", simple, inputs("size", `"small"`)), reconciler.PlanFailed)
 	contains(t, result.Message, "another run of busy has not ended")
