@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -26,7 +24,8 @@ type demo struct {
 
 	daemon *exec.Cmd  // pave serve, once it was started
 	ended  chan error // receives the daemon's end
-	seen   map[string]unit
+	units  map[string]unit
+	pulse  pulse
 }
 
 func open() (*demo, error) {
@@ -38,7 +37,7 @@ func open() (*demo, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	return &demo{start: time.Now(), dir: dir, repo: filepath.Join(dir, "platform"), seen: map[string]unit{}}, nil
+	return &demo{start: time.Now(), dir: dir, repo: filepath.Join(dir, "platform"), units: map[string]unit{}}, nil
 }
 
 // say prints a line of the story.
@@ -53,7 +52,7 @@ func (d *demo) note(format string, args ...any) {
 
 // prepare builds Pave and makes what it drives.
 func (d *demo) prepare(ctx context.Context) error {
-	d.say("Building Pave.")
+	d.say("Building Pave; the first time that takes a minute or two.")
 	bin, err := filepath.Abs("bin/pave")
 	if err != nil {
 		return err
@@ -95,7 +94,7 @@ func (d *demo) platform(ctx context.Context) error {
 		if len(folderLine.FindAllString(text, -1)) != 1 {
 			return "", errors.New("expected one line that starts with: let folder =")
 		}
-		return folderLine.ReplaceAllLiteralString(d.withEngine(text), line), nil
+		return folderLine.ReplaceAllLiteralString(text, line), nil
 	}); err != nil {
 		return err
 	}
@@ -103,14 +102,6 @@ func (d *demo) platform(ctx context.Context) error {
 		return err
 	}
 	return d.commit(ctx, "Bring Acme's platform under Pave")
-}
-
-// withEngine names the engine in the settings where it is not the usual one.
-func (d *demo) withEngine(settings string) string {
-	if name := filepath.Base(d.engine); name != "terraform" {
-		return strings.Replace(settings, "platform: {\n", fmt.Sprintf("platform: {\n\tengine: %q\n", name), 1)
-	}
-	return settings
 }
 
 // infrastructure is where the example's blueprints keep buckets and zone files.
@@ -165,7 +156,7 @@ func (d *demo) merge(ctx context.Context, branch, message string) error {
 	if err := d.git(ctx, "merge", "--quiet", "--no-ff", "--message", "Merge branch '"+branch+"'", branch); err != nil {
 		return err
 	}
-	d.note("merged branch %s", branch)
+	d.say("Merged branch %s.", branch)
 	return nil
 }
 
@@ -175,7 +166,7 @@ func (d *demo) command(ctx context.Context, name string, args ...string) *exec.C
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = d.repo
 	cmd.Env = []string{
-		"PATH=" + filepath.Dir(d.engine) + string(filepath.ListSeparator) + os.Getenv("PATH"),
+		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + d.dir, "TMPDIR=" + d.dir,
 		"LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"),
 		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_PAGER=cat",
@@ -194,17 +185,27 @@ func (d *demo) git(ctx context.Context, args ...string) error {
 
 // show runs a command for its output and prints the command as one would type it.
 func (d *demo) show(ctx context.Context, name string, args ...string) error {
-	fmt.Printf("\n    $ %s %s\n", filepath.Base(name), strings.Join(args, " "))
+	fmt.Printf("\n    $ %s\n", typed(append([]string{filepath.Base(name)}, args...)))
 	out, err := d.command(ctx, name, args...).CombinedOutput()
-	for line := range strings.Lines(string(bytes.TrimSpace(out))) {
+	for line := range strings.Lines(strings.TrimSpace(string(out)) + "\n") {
 		fmt.Print("    ", line)
 	}
-	fmt.Print("\n\n")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && name == d.pave {
-		return nil // the exit code is part of what pave says
+		return ctx.Err() // the exit code is part of what pave says
 	}
 	return err
+}
+
+// typed quotes the arguments that a shell would split.
+func typed(args []string) string {
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		if quoted[i] = arg; strings.ContainsAny(arg, " ^%") {
+			quoted[i] = "'" + arg + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 // close stops the daemon and what it started, then removes the folder.
@@ -214,19 +215,9 @@ func (d *demo) close(keep bool) error {
 		d.stop()
 	}
 	if keep {
-		d.say("Left for you: %s", d.dir)
+		d.say("Left for you to look around: %s", d.dir)
 		return nil
 	}
+	d.say("Removing %s.", d.dir)
 	return os.RemoveAll(d.dir)
-}
-
-// stop ends the daemon as a service manager does.
-func (d *demo) stop() {
-	d.daemon.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-d.ended:
-	case <-time.After(30 * time.Second):
-		d.daemon.Process.Kill()
-		<-d.ended
-	}
 }
