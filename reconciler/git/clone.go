@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
@@ -37,15 +36,13 @@ func OpenClone(path string) (*Clone, error) {
 	return c, nil
 }
 
-// foreignStorage opens a repository that Git itself works in. Files are not
-// kept open, because Git replaces them.
+// foreignStorage opens a repository that Git itself works in.
 func foreignStorage(dir, common string) (*filesystem.Storage, error) {
 	fs := osfs.New(dir)
 	if dir != common {
 		fs = dotgit.NewRepositoryFilesystem(fs, osfs.New(common))
 	}
-	s := filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(32*cache.MiByte),
-		filesystem.Options{AlternatesFS: osfs.New("/")})
+	s := openStorage(fs)
 	config, err := s.Config()
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -96,10 +97,11 @@ func damaged(err error) bool {
 	return err != nil && !refused && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// openStorage opens a folder in which Git keeps a repository.
-func openStorage(dir string, keep bool) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(32*cache.MiByte),
-		filesystem.Options{KeepDescriptors: keep, AlternatesFS: osfs.New("/")})
+// openStorage opens a repository. Packs stay open: one that a repack removed
+// still answers, and what is not found is looked for afresh.
+func openStorage(fs billy.Filesystem) *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(32*cache.MiByte),
+		filesystem.Options{KeepDescriptors: true, AlternatesFS: osfs.New("/")})
 }
 
 // parseHash reads a full hash: nothing else may stand for a commit.
