@@ -274,13 +274,10 @@ func (m *Mirror) choices(refs advertised) []string {
 			names = append(names, name)
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		head := refs.head()
-		if (a == head) != (b == head) {
-			return map[bool]int{true: -1, false: 1}[a == head]
-		}
-		return strings.Compare(a, b)
-	})
+	slices.Sort(names)
+	if i := slices.Index(names, refs.head()); i > 0 {
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, refs.head())
+	}
 	return names
 }
 
