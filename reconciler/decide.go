@@ -36,8 +36,9 @@ type decision struct {
 	observe bool
 }
 
-// attempt remembers the last run of a unit that did not succeed, in memory
-// only: a daemon that starts again tries again.
+// attempt remembers the last run of a unit, in memory only: a daemon that
+// starts again tries again. No unit is run twice with the same basis before
+// next, whatever came of it.
 type attempt struct {
 	basis    string
 	module   string
@@ -235,7 +236,7 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 		made.verb, made.reason = keep, ReasonApplied
 		return made
 	}
-	if last, failed := d.attempts[name]; failed && last.basis == b && d.now.Before(last.next) {
+	if last, tried := d.attempts[name]; tried && last.basis == b && d.now.Before(last.next) {
 		made.verb = keep // its conditions say what went wrong
 		return made
 	}
@@ -266,7 +267,7 @@ func (d *decider) rollout() {
 		if !recorded.Exists() || recorded.Module == u.Module.Digest {
 			continue
 		}
-		if last, found := d.attempts[name]; found && last.module == u.Module.Digest {
+		if last := d.attempts[name]; last.failures > 0 && last.module == u.Module.Digest {
 			failed[u.Blueprint.Name] = append(failed[u.Blueprint.Name], name)
 			continue
 		}
@@ -362,7 +363,7 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 			return decision{verb: wait, reason: ReasonReferenced, message: fmt.Sprintf("is destroyed after %s, which uses its outputs", user)}
 		}
 	}
-	if last, failed := d.attempts[name]; failed && d.now.Before(last.next) {
+	if last := d.attempts[name]; last.failures > 0 && d.now.Before(last.next) {
 		return decision{verb: keep}
 	}
 	return decision{verb: destroy, reason: "Removed", message: "was removed from the platform"}

@@ -396,9 +396,9 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 }
 
 // keepLock records the provider lock that a blueprint without one was first
-// initialised with.
+// initialised with; it is empty where the blueprint needs no provider.
 func (j *journal) keepLock(job Job, result Result) {
-	if job.Success == nil || len(result.Lock) == 0 || len(job.Lock) > 0 {
+	if job.Success == nil || len(job.Lock) > 0 || job.Destroy {
 		return
 	}
 	j.record.Locks[job.Success.Blueprint] = Lock{Module: job.Success.Module, Engine: engineSeries(job.Engine), Content: string(result.Lock)}

@@ -412,7 +412,7 @@ func (r *Reconciler) finish(f finished) {
 	level := slog.LevelInfo
 	switch result.Outcome {
 	case Unchanged, Applied, Changed:
-		delete(r.attempts, job.Unit)
+		r.attempts[job.Unit] = attempt{basis: job.Basis, next: r.Now().Add(time.Minute)}
 		delete(r.unverified, job.Unit)
 		r.progress.Succeeded++
 	case Destroyed:

@@ -122,8 +122,11 @@ func structType(v cue.Value, depth int) string {
 		}
 	}
 	if len(fields) == 0 {
-		if elem := v.LookupPath(cue.MakePath(cue.AnyString)); elem.Exists() {
-			return "map(" + terraformType(elem, depth+1) + ")"
+		it, err := v.Fields(cue.Patterns(true))
+		for err == nil && it.Next() {
+			if sel := it.Selector(); sel.LabelType() == cue.StringLabel && sel.ConstraintType() == cue.PatternConstraint {
+				return "map(" + terraformType(it.Value(), depth+1) + ")"
+			}
 		}
 		return "map(any)"
 	}

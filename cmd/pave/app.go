@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
+	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/policy"
+	"github.com/pave-dev/pave/reconciler/terraform"
+)
+
+// app holds what the flags say; its methods make the parts from it.
+type app struct {
+	stdout, stderr io.Writer
+
+	repo, branch, statusBranch string
+	cacheDir, stateDir         string
+	output                     string
+
+	engine, engineFolder, terraformConfig, credentials string
+	signingKey, tokenFile                              string
+	quiet                                              bool
+}
+
+const help = `Pave keeps a whole internal developer platform in one Git repository.
+
+It validates the repository with CUE and OPA, makes the infrastructure match
+with Terraform or OpenTofu, and commits what happened to a branch of its own.
+
+Exit codes: 0 converged or valid, 1 failure, 2 usage, 3 changes, drift or an
+approval pending, 4 denied by policy, 130 interrupted.`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use: "pave", Short: "Reconcile a platform repository", Long: help,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.repo, "repo", ".", "the platform repository: a path or an https or ssh address")
+	flags.StringVar(&a.branch, "branch", "", "the branch that holds the desired state (default: the repository's HEAD)")
+	flags.StringVar(&a.statusBranch, "status-branch", "pave/status", "the branch that Pave records on")
+	flags.StringVar(&a.cacheDir, "cache-dir", "", "what can be made again (default $XDG_CACHE_HOME/pave)")
+	flags.StringVar(&a.stateDir, "state-dir", "", "runs and local states: yours to back up (default $XDG_STATE_HOME/pave)")
+	flags.StringVar(&a.tokenFile, "token-file", "", "a file with the token for https (default: $PAVE_TOKEN)")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	for _, cmd := range []*cobra.Command{
+		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.serveCommand(),
+		a.statusCommand(), a.logCommand(), a.upgradeCommand(), a.versionCommand(),
+	} {
+		root.AddCommand(cmd)
+	}
+	return root
+}
+
+func usage(err error) error { return codeError{exitUsage, err} }
+
+// arguments checks the number of arguments as a matter of usage.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage(fmt.Errorf("%w: see `pave %s --help`", err, cmd.Name()))
+		}
+		return nil
+	}
+}
+
+// outputFlag adds -o with the formats that the command knows, the first the default.
+func (a *app) outputFlag(cmd *cobra.Command, formats ...string) {
+	cmd.Flags().StringVarP(&a.output, "output", "o", formats[0], "one of: "+strings.Join(formats, ", "))
+	pre := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		for _, f := range formats {
+			if a.output == f {
+				if pre != nil {
+					return pre(cmd, args)
+				}
+				return nil
+			}
+		}
+		return usage(fmt.Errorf("--output: expected one of: %s; got %q", strings.Join(formats, ", "), a.output))
+	}
+}
+
+// engineFlags adds what a command that runs the engine needs to know of the host.
+func (a *app) engineFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&a.engine, "engine", "", "terraform or tofu, in place of what the settings say")
+	flags.StringVar(&a.engineFolder, "engine-path", "", "folders to look the engine up in (default $PATH)")
+	flags.StringVar(&a.terraformConfig, "terraform-config", "", "a CLI configuration file for the engine")
+	flags.StringVar(&a.credentials, "credentials", "", "a folder of ENVIRONMENT.env files with KEY=VALUE lines, mode 0600")
+	flags.StringVar(&a.signingKey, "signing-key", "", "an SSH private key that signs status commits")
+}
+
+// home returns one of the two base directories.
+func home(flag, variable, fallback string) (string, error) {
+	if flag != "" {
+		return filepath.Abs(flag)
+	}
+	if base := os.Getenv(variable); filepath.IsAbs(base) {
+		return filepath.Join(base, "pave"), nil
+	}
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for files: %w: set $%s", err, variable)
+	}
+	return filepath.Join(user, fallback, "pave"), nil
+}
+
+// folders returns where the cache and the state of the repository are.
+func (a *app) folders() (cache, state string, err error) {
+	id := git.RepositoryID(a.repo)
+	if cache, err = home(a.cacheDir, "XDG_CACHE_HOME", ".cache"); err != nil {
+		return "", "", err
+	}
+	if state, err = home(a.stateDir, "XDG_STATE_HOME", ".local/state"); err != nil {
+		return "", "", err
+	}
+	return filepath.Join(cache, id), filepath.Join(state, id), nil
+}
+
+func (a *app) token() (string, error) {
+	if a.tokenFile == "" {
+		return os.Getenv("PAVE_TOKEN"), nil
+	}
+	content, err := os.ReadFile(a.tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("read the token: %w", err)
+	}
+	return strings.TrimSpace(string(content)), nil
+}
+
+// mirror opens the mirror of the repository.
+func (a *app) mirror(ctx context.Context) (*git.Mirror, error) {
+	cache, _, err := a.folders()
+	if err != nil {
+		return nil, err
+	}
+	options := git.Options{URL: a.repo, Cache: filepath.Join(cache, "mirror"), Tracked: a.branch, Status: a.statusBranch}
+	if options.Token, err = a.token(); err != nil {
+		return nil, err
+	}
+	if a.signingKey != "" {
+		if options.Signer, err = git.LoadSigner(a.signingKey); err != nil {
+			return nil, err
+		}
+	}
+	return git.Open(ctx, options)
+}
+
+// parts returns the adapters that read and judge a revision.
+func (a *app) parts() (reconciler.Parts, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return reconciler.Parts{}, err
+	}
+	return reconciler.Parts{
+		Evaluator: catalog.New([]string{self, evalVerb}, 0),
+		Inspector: inspector{},
+		Rules:     policy.Compiler{},
+	}, nil
+}
+
+// inspector makes terraform.Inspect the domain's Inspector.
+type inspector struct{}
+
+func (inspector) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconciler.Module, []reconciler.Violation) {
+	return terraform.Inspect(tree, b)
+}
+
+// reconciler assembles the loop. The returned function releases what it holds.
+func (a *app) reconciler(ctx context.Context, log *slog.Logger) (*reconciler.Reconciler, func(), error) {
+	cache, state, err := a.folders()
+	if err != nil {
+		return nil, nil, err
+	}
+	if a.engine != "" && a.engine != "terraform" && a.engine != "tofu" {
+		return nil, nil, usage(fmt.Errorf("--engine: expected terraform or tofu; got %q", a.engine))
+	}
+	mirror, err := a.mirror(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	parts, err := a.parts()
+	if err != nil {
+		return nil, nil, err
+	}
+	runner, err := terraform.NewRunner(terraform.Host{
+		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: filepath.Join(state, "runs"),
+		CLIConfig: absolute(a.terraformConfig), EnginePath: a.engineFolder, Credentials: absolute(a.credentials),
+	})
+	if err != nil {
+		mirror.Close()
+		return nil, nil, err
+	}
+	return reconciler.New(reconciler.Options{
+		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Log: log,
+		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
+	}), mirror.Close, nil
+}
+
+// absolute returns the path that a flag means; the daemon's runs have another
+// working directory.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// tree returns what a command that reads looks at: the checkout as it is, else
+// the tracked branch.
+func (a *app) tree(ctx context.Context) (*reconciler.Tree, error) {
+	if path, local := git.Local(a.repo); local && a.branch == "" {
+		if root, found := git.Root(path); found {
+			return git.WorkTree(root)
+		}
+		if _, err := os.Stat(filepath.Join(path, "platform.cue")); err == nil {
+			return git.WorkTree(path)
+		}
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("there is no folder %s", path)
+		}
+	}
+	mirror, err := a.mirror(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer mirror.Close()
+	heads, err := mirror.Fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return mirror.Tree(ctx, heads.Tracked)
+}
+
+// ignored tells how many files of the checkout a command that reads commits
+// does not see.
+func (a *app) ignored() {
+	path, local := git.Local(a.repo)
+	if !local {
+		return
+	}
+	root, found := git.Root(path)
+	if !found {
+		return
+	}
+	if n, err := git.Uncommitted(root); err == nil && n > 0 {
+		files := "files are"
+		if n == 1 {
+			files = "file is"
+		}
+		fmt.Fprintf(a.stderr, "%d uncommitted %s ignored\n", n, files)
+	}
+}
+
+// terminal tells whether the writer is one.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
+	"github.com/pave-dev/pave/reconciler/policy"
+	"github.com/pave-dev/pave/reconciler/terraform"
+)
+
+// The verbs by which Pave starts itself. They are not for people.
+const (
+	evalVerb = "__eval" // evaluates CUE, limited in memory and time
+	runVerb  = "__run"  // carries out one run
+)
+
+var children = map[string]func(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error{
+	evalVerb: func(_ context.Context, _ []string, stdin io.Reader, stdout io.Writer) error {
+		return catalog.Serve(stdin, stdout)
+	},
+	runVerb: func(_ context.Context, args []string, _ io.Reader, _ io.Writer) error {
+		if len(args) != 1 {
+			return errors.New("expected the folder of a run")
+		}
+		// A run listens to signals by itself: it must not stop half-way.
+		return terraform.Execute(context.Background(), args[0], judgePlan)
+	},
+}
+
+// judgePlan applies the rules that a job carries to its plan.
+func judgePlan(ctx context.Context, job reconciler.Job, plan json.RawMessage) ([]reconciler.Violation, error) {
+	bundle, subject, err := reconciler.PlanSubject(job, plan)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := policy.Load(ctx, bundle)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Judge(ctx, subject)
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/git"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [NAME]",
+		Short: "Show what is ready and what is not, from the status branch of any clone",
+		Args:  arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withHistory(cmd.Context(), func(h history, tip string) error { return a.status(cmd.Context(), h, tip, args) })
+		},
+	}
+	a.outputFlag(cmd, "text", "json")
+	cmd.AddCommand(&cobra.Command{
+		Use:   "adopt",
+		Short: "Believe the status branch as it is, though this host did not write it",
+		Long: `Believe the status branch as it is.
+
+A host believes only what it wrote or signed itself. After a move to another
+host, look at the branch (git log, pave status), then adopt it.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.adopt(cmd.Context()) },
+	})
+	return cmd
+}
+
+// history is a repository whose branches can be read.
+type history interface {
+	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	Log(ctx context.Context, tip string, max int, keep func(message string) bool) ([]git.Entry, error)
+}
+
+// withHistory opens the clone at --repo, or the mirror of an address, and finds
+// the tip of the status branch.
+func (a *app) withHistory(ctx context.Context, do func(h history, tip string) error) error {
+	if path, local := git.Local(a.repo); local {
+		clone, err := git.OpenClone(path)
+		if err != nil {
+			return err
+		}
+		defer clone.Close()
+		tip, found, err := clone.Tip(a.statusBranch)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fmt.Errorf("there is no branch %s yet: `pave apply` or `pave serve` makes it; in a clone, `git fetch` brings it", a.statusBranch)
+		}
+		return do(clone, tip)
+	}
+	mirror, err := a.mirror(ctx)
+	if err != nil {
+		return err
+	}
+	defer mirror.Close()
+	heads, err := mirror.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	if heads.Status == "" {
+		return fmt.Errorf("there is no branch %s yet: `pave apply` or `pave serve` makes it", a.statusBranch)
+	}
+	return do(mirror, heads.Status)
+}
+
+func (a *app) status(ctx context.Context, h history, tip string, args []string) error {
+	tree, err := h.Tree(ctx, tip)
+	if err != nil {
+		return err
+	}
+	record, err := reconciler.ReadRecord(tree, tip)
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		return a.statusOf(record, args[0])
+	}
+	summary := record.Summary()
+	if a.output == "json" {
+		if err := printJSON(a.stdout, summary); err != nil {
+			return err
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "REQUEST\tOWNER\tENVIRONMENT\tBLUEPRINT\tREADY\tREASON\tAPPLIED")
+	for _, u := range summary.Units {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%v\t%s\t%.8s\n", u.Request, u.Owner, u.Environment, u.Blueprint, u.Ready, u.Reason, u.Applied)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	printSummary(a, summary)
+	return nil
+}
+
+// statusOf shows one request or service.
+func (a *app) statusOf(record *reconciler.Record, name string) error {
+	unit, service := record.Units[name], record.Services[name]
+	var conditions reconciler.Conditions
+	switch {
+	case unit != nil && a.output == "json":
+		return printJSON(a.stdout, unit)
+	case service != nil && a.output == "json":
+		return printJSON(a.stdout, service)
+	case unit != nil:
+		conditions = unit.Conditions
+		fmt.Fprintf(a.stdout, "request %s: %s for %s (%s) in %s\n", name, unit.Blueprint, unit.Service, unit.Owner, unit.Environment)
+		fmt.Fprintf(a.stdout, "cost %.2f a month, %s, applied at %.8s\n", unit.Cost, plural(len(unit.Resources), "resource"), unit.AppliedRevision)
+	case service != nil:
+		conditions = service.Conditions
+		fmt.Fprintf(a.stdout, "service %s: owned by %s, %s\n", name, service.Owner, service.Lifecycle)
+		fmt.Fprintf(a.stdout, "requests: %s\n", strings.Join(service.Requests, ", "))
+	default:
+		known := []string{}
+		for n := range record.Units {
+			known = append(known, n)
+		}
+		for n := range record.Services {
+			known = append(known, n)
+		}
+		return fmt.Errorf("the status branch knows no %q; nearest: %s", name, strings.Join(reconciler.Nearest(name, known, 3), ", "))
+	}
+	for _, c := range conditions {
+		fmt.Fprintf(a.stdout, "  %-9s %-5v %s since %s\n", c.Type, c.Status, c.Reason, c.Since)
+		if c.Message != "" {
+			fmt.Fprintf(a.stdout, "            %s\n", printable(c.Message))
+		}
+	}
+	if unit != nil {
+		for _, name := range reconciler.Nearest("", keys(unit.Outputs), len(unit.Outputs)) {
+			fmt.Fprintf(a.stdout, "  output %s = %s\n", name, printable(string(unit.Outputs[name])))
+		}
+		for _, name := range unit.Sensitive {
+			fmt.Fprintf(a.stdout, "  output %s is a secret\n", name)
+		}
+	}
+	return nil
+}
+
+func (a *app) adopt(ctx context.Context) error {
+	mirror, err := a.mirror(ctx)
+	if err != nil {
+		return err
+	}
+	defer mirror.Close()
+	heads, err := mirror.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	if heads.Status == "" {
+		return fmt.Errorf("there is no branch %s to adopt", a.statusBranch)
+	}
+	tree, err := mirror.Tree(ctx, heads.Status)
+	if err != nil {
+		return err
+	}
+	record, err := reconciler.ReadRecord(tree, heads.Status)
+	if err != nil {
+		return err
+	}
+	_, state, err := a.folders()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	if err := reconciler.NewTrust(filepath.Join(state, "status.json")).Adopt(heads.Status); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "adopted %.8s with %s\n", heads.Status, plural(len(record.Units), "request"))
+	return nil
+}
+
+func (a *app) logCommand() *cobra.Command {
+	var most int
+	cmd := &cobra.Command{
+		Use:   "log [NAME]",
+		Short: "Show what happened, or the history of one request",
+		Args:  arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withHistory(cmd.Context(), func(h history, tip string) error { return a.log(cmd.Context(), h, tip, most, args) })
+		},
+	}
+	cmd.Flags().IntVarP(&most, "max", "n", 50, "the number of commits")
+	a.outputFlag(cmd, "text", "json")
+	return cmd
+}
+
+func (a *app) log(ctx context.Context, h history, tip string, most int, args []string) error {
+	keep := func(string) bool { return true }
+	line := ""
+	if len(args) == 1 {
+		line = "Unit: " + args[0] + " "
+		keep = func(message string) bool { return strings.Contains("\n"+message, "\n"+line) }
+	}
+	entries, err := h.Log(ctx, tip, most, keep)
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 && len(args) == 1 {
+		return errors.New("nothing was recorded of " + args[0])
+	}
+	if a.output == "json" {
+		return printJSON(a.stdout, entries)
+	}
+	for _, e := range entries {
+		text := e.Subject
+		for _, l := range strings.Split(e.Message, "\n") {
+			if rest, found := strings.CutPrefix(l, line); found && line != "" {
+				text = rest
+			}
+		}
+		fmt.Fprintf(a.stdout, "%.8s  %s  %s\n", e.Commit, e.Time.UTC().Format("2006-01-02 15:04:05"), printable(text))
+	}
+	return nil
+}
+
+func keys[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	return names
+}

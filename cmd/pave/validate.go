@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/policy"
+)
+
+func (a *app) validateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "validate",
+		Short: "Check schema, references, policies, blueprints and the policies' tests",
+		Long: `Check the platform repository: the schema, references, policies, blueprints and
+the tests of the organisation's policies.
+
+In a checkout it looks at the files as they are, committed or not.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.validate(cmd.Context()) },
+	}
+	a.outputFlag(cmd, "text", "json", "github", "sarif")
+	return cmd
+}
+
+func (a *app) validate(ctx context.Context) error {
+	tree, err := a.tree(ctx)
+	if err != nil {
+		return err
+	}
+	parts, err := a.parts()
+	if err != nil {
+		return err
+	}
+	checked, err := reconciler.Check(ctx, parts, tree, reconciler.Revision{Time: time.Now().UTC()}, a.knownRecord(ctx))
+	if err != nil {
+		return err
+	}
+	violations := checked.Violations
+	engine, _ := checked.Judge.(*policy.Engine)
+	tests := 0
+	if engine != nil {
+		for _, t := range engine.Test(ctx) {
+			tests++
+			if !t.Passed {
+				violations = append(violations, reconciler.Violation{
+					Level: reconciler.Deny, Scope: reconciler.ScopeRevision, Kind: "policy test", Name: t.Package + "." + t.Name,
+					Position: reconciler.Position{File: t.File, Line: t.Line}, Message: "failed: " + t.Message,
+				})
+			}
+		}
+	}
+	violations = reconciler.SortViolations(violations)
+	if err := a.printValidation(violations, checked, engine, tests); err != nil {
+		return err
+	}
+	return verdict(violations)
+}
+
+// knownRecord returns what the status branch of a local clone says. It only
+// tells what is not new; nothing is decided by it.
+func (a *app) knownRecord(ctx context.Context) *reconciler.Record {
+	if path, local := git.Local(a.repo); local {
+		if clone, err := git.OpenClone(path); err == nil {
+			defer clone.Close()
+			if tip, found, err := clone.Tip(a.statusBranch); err == nil && found {
+				if tree, err := clone.Tree(ctx, tip); err == nil {
+					if record, err := reconciler.ReadRecord(tree, tip); err == nil {
+						return record
+					}
+				}
+			}
+		}
+	}
+	return reconciler.NewRecord()
+}
+
+// verdict turns violations into the exit code.
+func verdict(violations []reconciler.Violation) error {
+	code := 0
+	for _, v := range violations {
+		switch {
+		case v.Level == reconciler.Warn:
+		case v.Rule != "" && code != exitFailure:
+			code = exitDenied
+		case v.Rule == "":
+			code = exitFailure
+		}
+	}
+	if code == 0 {
+		return nil
+	}
+	return codeError{code: code}
+}
+
+func (a *app) printValidation(violations []reconciler.Violation, checked *reconciler.Checked, engine *policy.Engine, tests int) error {
+	switch a.output {
+	case "json":
+		if violations == nil {
+			violations = []reconciler.Violation{}
+		}
+		return printJSON(a.stdout, map[string]any{"valid": !reconciler.Denied(violations), "violations": violations})
+	case "github":
+		printGitHub(a.stdout, violations)
+		return nil
+	case "sarif":
+		return printJSON(a.stdout, sarif(violations))
+	}
+	printViolations(a.stdout, violations)
+	if engine != nil {
+		for _, r := range engine.Rules() {
+			if r.Reason != "" {
+				fmt.Fprintf(a.stdout, "the rule %s is %s: %s\n", r.ID, r.Level, printable(r.Reason))
+			}
+		}
+		for _, w := range checked.Platform.Settings.Policy.Waivers {
+			fmt.Fprintf(a.stdout, "the blueprint %s may break %s: %s\n", w.Blueprint, w.Rule, printable(w.Reason))
+		}
+	}
+	errors, warnings := 0, 0
+	for _, v := range violations {
+		if v.Level == reconciler.Warn {
+			warnings++
+		} else {
+			errors++
+		}
+	}
+	var parts []string
+	if checked.Platform != nil {
+		parts = append(parts, plural(len(checked.Platform.Services), "service"), plural(len(checked.Platform.Requests), "request"),
+			plural(len(checked.Platform.Blueprints), "blueprint"), plural(tests, "policy test"))
+	}
+	parts = append(parts, plural(errors, "error"), plural(warnings, "warning"))
+	fmt.Fprintln(a.stdout, strings.Join(parts, ", "))
+	return nil
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
