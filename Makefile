@@ -43,7 +43,7 @@ test: ## get what the tests need, then run all of them
 		sh -c 'env | grep ^PAVE_TEST_ | sort; echo "test: running every test"; exec go test -timeout 40m $(ALL)'
 
 test-fast: ## run the tests that need only Go, git and terraform or tofu
-	@$(GET) engine -- sh -c 'echo "test-fast: running the tests that need no built tool"; exec go test -short $(ALL)'
+	@$(GET) engine -- sh -c 'echo "test-fast: running the tests that need no built tool"; exec go test -timeout 5m -short $(ALL)'
 
 check: format vet staticcheck policies examples modules imports ## everything that can be said without running Pave
 
