@@ -45,10 +45,19 @@ func (r *Reconciler) applyJob(u Unit, made decision, mode Walk) (Job, error) {
 	job.Success = &UnitStatus{
 		Version: 1, Request: name, Service: u.Request.Service, Owner: u.Service.Owner, Blueprint: u.Blueprint.Name,
 		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
-		Expires: u.Request.Expires, Cost: u.Request.Cost.Monthly, References: made.rendering.References,
+		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: made.rendering.References,
 		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON,
 	}
 	return job, nil
+}
+
+// lastDayAfter returns the unit's last day as it will be once this run applied it.
+func (r *Reconciler) lastDayAfter(u Unit) string {
+	recorded := r.record.Units[u.Name()]
+	if !recorded.Exists() {
+		recorded = &UnitStatus{State: State{Lineage: "to be"}, FirstApplied: r.Now().UTC().Format(time.RFC3339)}
+	}
+	return lastDay(u, recorded)
 }
 
 func (r *Reconciler) newJob(name string, mode Walk) Job {

@@ -155,9 +155,8 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 func (j *journal) touch(path string) { j.dirty[path] = true }
 
 func (j *journal) event(e event) {
-	if _, known := j.events[e.unit]; !known {
-		j.order = append(j.order, e.unit)
-	}
+	// The last word on a unit counts, where it was said.
+	j.order = append(slices.DeleteFunc(j.order, func(unit string) bool { return unit == e.unit }), e.unit)
 	j.events[e.unit] = e
 }
 
@@ -169,6 +168,11 @@ func (j *journal) inForce(c *Checked) {
 		j.touch("platform.json")
 	}
 	now := c.Revision.Time
+	requests := map[string][]string{}
+	for _, name := range sortedNames(c.Platform.Requests) {
+		service := c.Platform.Requests[name].Service
+		requests[service] = append(requests[service], name)
+	}
 	for name, s := range c.Platform.Services {
 		status := j.record.Services[name]
 		if status == nil {
@@ -176,7 +180,6 @@ func (j *journal) inForce(c *Checked) {
 			j.record.Services[name] = status
 		}
 		status.Owner, status.Lifecycle, status.Tier = s.Owner, s.Lifecycle, s.Tier
-		status.Requests = nil
 		status.Conditions.Set(Valid, true, "Valid", "", now)
 		status.Conditions.Set(Allowed, true, "Allowed", "", now)
 		if h, held := c.holds["service/"+name]; held {
@@ -184,12 +187,8 @@ func (j *journal) inForce(c *Checked) {
 		}
 		j.touch(shard("services", name) + ".json")
 	}
-	for _, name := range sortedNames(c.Platform.Requests) {
-		if s := j.record.Services[c.Platform.Requests[name].Service]; s != nil {
-			s.Requests = append(s.Requests, name)
-		}
-	}
 	for name, status := range j.record.Services {
+		status.Requests = requests[name]
 		if _, found := c.Platform.Services[name]; found {
 			continue
 		}

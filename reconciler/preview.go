@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // PlannedUnit is what a revision would do to one unit.
@@ -44,7 +45,7 @@ func (r *Reconciler) PreviewRevision(ctx context.Context, commit, base string, w
 	}
 	for _, name := range wanted {
 		if _, found := checked.Platform.Requests[name]; !found && r.record.Units[name] == nil && checked.holds["request/"+name].reason == "" {
-			return nil, nil, fmt.Errorf("there is no request %q: expected one of: %v", name, Nearest(name, sortedNames(checked.Platform.Requests), 8))
+			return nil, nil, fmt.Errorf("there is no request %q; nearest: %s", name, strings.Join(Nearest(name, sortedNames(checked.Platform.Requests), 3), ", "))
 		}
 	}
 	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {

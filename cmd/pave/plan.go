@@ -69,8 +69,11 @@ func (a *app) printPlan(planned []reconciler.PlannedUnit) {
 	changing := 0
 	for _, p := range planned {
 		switch {
-		case p.Action == "hold" || p.Action == "wait":
-			fmt.Fprintf(a.stdout, "%s: %ss: %s: %s\n", p.Request, p.Action, p.Reason, printable(p.Message))
+		case p.Action == "wait":
+			fmt.Fprintf(a.stdout, "%s: %s\n", p.Request, printable(p.Message))
+			continue
+		case p.Action == "hold":
+			fmt.Fprintf(a.stdout, "%s: held: %s: %s\n", p.Request, p.Reason, printable(p.Message))
 			continue
 		case p.Outcome == reconciler.Unchanged:
 			fmt.Fprintf(a.stdout, "%s: no change\n", p.Request)

@@ -181,7 +181,7 @@ func (x *explainer) conflict(p problem, ps []problem) {
 	if x.schema.Exists() {
 		expected = describe(constraint, strings.Trim(got, `"`))
 	}
-	if named := x.expectedByMessages(ps, got); expected == "" || allQuoted(ps) && strings.HasPrefix(named, "one of:") {
+	if named := x.expectedByMessages(ps, got); expected == "" || allQuoted(ps) && named != "" {
 		expected = named
 	}
 	switch {
