@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/tools/txtar"
+
+	"github.com/pave-dev/pave/schema"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
+
+// The test binary is Pave too: as `pave` in a script, and where a test that
+// calls run makes Pave start itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && children[os.Args[1]] != nil {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	testscript.Main(m, map[string]func(){"pave": main})
+}
+
+// TestScripts runs what people type. Beside testscript's own commands the
+// scripts have
+//
+//	platform DIR            lay out testdata/platform.txtar, the schema and a
+//	                        first commit in DIR; files that are there stay
+//	commit MESSAGE          commit all files of the folder
+//	replace FILE OLD NEW    replace the one OLD in the file
+//	exits CODE COMMAND...   run a command that ends with the exit code
+//	engines N               there were N starts of the engine since the last time
+//
+// and $ENGINES, a file with a line for each start of the engine.
+func TestScripts(t *testing.T) {
+	engines := findEngines(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                filepath.Join("..", "..", "testdata", "scripts"),
+		UpdateScripts:      *update,
+		RequireUniqueNames: true,
+		Setup:              func(env *testscript.Env) error { return setupScript(env, engines) },
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"platform": layOutPlatform, "commit": commitAll, "replace": replaceText, "exits": exitsWith, "engines": countEngines,
+		},
+	})
+}
+
+// findEngines returns the engines that scripts may run, by name.
+func findEngines(t *testing.T) map[string]string {
+	t.Helper()
+	engines := map[string]string{}
+	for name, variable := range map[string]string{"terraform": "PAVE_TEST_TERRAFORM", "tofu": "PAVE_TEST_TOFU"} {
+		path := os.Getenv(variable)
+		if path == "" {
+			path, _ = exec.LookPath(name)
+		}
+		if path != "" {
+			engines[name] = path
+		}
+	}
+	if engines["terraform"] == "" {
+		t.Fatal("the scripts need terraform: `go run ./testdata/tools/get engine` finds or builds one")
+	}
+	return engines
+}
+
+// setupScript gives a script a home of its own and engines that are counted.
+func setupScript(env *testscript.Env, engines map[string]string) error {
+	home := filepath.Join(env.WorkDir, ".home")
+	bin := filepath.Join(env.WorkDir, ".engines")
+	for _, dir := range []string{home, bin} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	starts := filepath.Join(bin, "starts")
+	for name, path := range engines {
+		// The engine's environment is closed, so the paths stand in the script.
+		counting := fmt.Sprintf("#!/bin/sh\necho %s \"$@\" >>'%s'\nexec '%s' \"$@\"\n", name, starts, path)
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(counting), 0o700); err != nil {
+			return err
+		}
+	}
+	for key, value := range map[string]string{
+		"HOME": home, "XDG_CACHE_HOME": filepath.Join(home, "cache"), "XDG_STATE_HOME": filepath.Join(home, "state"),
+		"XDG_CONFIG_HOME": filepath.Join(home, "config"), "PATH": bin + string(filepath.ListSeparator) + env.Getenv("PATH"),
+		"ENGINES": starts, "PROVIDERS": os.Getenv("PAVE_TEST_PROVIDERS"),
+		"GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Maria", "GIT_AUTHOR_EMAIL": "maria@acme.example",
+		"GIT_COMMITTER_NAME": "Maria", "GIT_COMMITTER_EMAIL": "maria@acme.example",
+		"GIT_AUTHOR_DATE": "2026-03-01T12:00:00Z", "GIT_COMMITTER_DATE": "2026-03-01T12:00:00Z",
+	} {
+		env.Setenv(key, value)
+	}
+	return nil
+}
+
+func layOutPlatform(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: platform DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	archive, err := txtar.ParseFile(filepath.Join("..", "..", "testdata", "platform.txtar"))
+	ts.Check(err)
+	files := append(archive.Files, txtar.File{Name: schema.Folder + "/schema.cue", Data: schema.Source})
+	for _, f := range files {
+		target := filepath.Join(dir, f.Name)
+		if _, err := os.Lstat(target); err == nil {
+			continue
+		}
+		ts.Check(os.MkdirAll(filepath.Dir(target), 0o755))
+		ts.Check(os.WriteFile(target, f.Data, 0o644))
+	}
+	ts.Check(ts.Exec("git", "init", "-q", "-b", "main", dir))
+	ts.Check(ts.Exec("git", "-C", dir, "add", "-A"))
+	ts.Check(ts.Exec("git", "-C", dir, "commit", "-q", "-m", "Start the platform"))
+}
+
+func commitAll(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: commit MESSAGE")
+	}
+	ts.Check(ts.Exec("git", "add", "-A"))
+	ts.Check(ts.Exec("git", "commit", "-q", "-m", args[0]))
+}
+
+func replaceText(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace FILE OLD NEW")
+	}
+	text := ts.ReadFile(args[0])
+	if n := strings.Count(text, args[1]); n != 1 {
+		ts.Fatalf("%s holds %q %d times; expected once", args[0], args[1], n)
+	}
+	text = strings.Replace(text, args[1], strings.ReplaceAll(args[2], `\n`, "\n"), 1)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+func exitsWith(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("expected exit code %d; got %d", want, got)
+	}
+}
+
+// countEngines compares the starts of engines with what the script expects,
+// then forgets them. A start counts whatever it was for.
+func countEngines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: engines N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	content, err := os.ReadFile(ts.Getenv("ENGINES"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		ts.Fatalf("%v", err)
+	}
+	if got := bytes.Count(content, []byte("\n")); got != want {
+		ts.Fatalf("expected %d starts of the engine; got %d:\n%s", want, got, content)
+	}
+	ts.Check(os.WriteFile(ts.Getenv("ENGINES"), nil, 0o600))
+}
