@@ -194,9 +194,11 @@ func moduleFiles(tree *Tree, folder string, files []File) (map[string][]byte, er
 
 // Summary is the state of the platform after a pass, in the order of names.
 type Summary struct {
-	Revision string        `json:"revision,omitempty"`
-	Refused  *Refusal      `json:"refused,omitempty"`
-	Units    []UnitSummary `json:"units"`
+	Revision string   `json:"revision,omitempty"`
+	Refused  *Refusal `json:"refused,omitempty"`
+	// Violations are those of the revision in force, where it was read.
+	Violations []Violation   `json:"violations,omitempty"`
+	Units      []UnitSummary `json:"units"`
 }
 
 // UnitSummary is one unit in a few words.
@@ -231,7 +233,7 @@ func (r *Record) Summary() *Summary {
 func (r *Reconciler) summary() *Summary {
 	s := r.record.Summary()
 	if r.checked != nil {
-		s.Revision = r.checked.Revision.Commit
+		s.Revision, s.Violations = r.checked.Revision.Commit, r.checked.Violations
 	}
 	s.Refused = r.refusal
 	return s

@@ -85,6 +85,7 @@ func printSummary(a *app, s *reconciler.Summary) {
 		fmt.Fprintf(a.stdout, "the revision %.8s is refused; the last good one stays in force\n", s.Refused.Revision)
 		printViolations(a.stdout, s.Refused.Violations)
 	}
+	printViolations(a.stdout, s.Violations)
 	ready := 0
 	for _, u := range s.Units {
 		if u.Ready {

@@ -10,6 +10,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -204,7 +205,11 @@ type document struct {
 }
 
 func (d document) add(p *reconciler.Platform) error {
-	meta := reconciler.Document{JSON: d.JSON, Position: d.Position}
+	sorted, err := sortFields(d.JSON)
+	if err != nil {
+		return fmt.Errorf("read %s %s: %w", d.Kind, d.Name, err)
+	}
+	meta := reconciler.Document{JSON: sorted, Position: d.Position}
 	if d.Kind == "service" {
 		var s reconciler.Service
 		if err := json.Unmarshal(d.JSON, &s); err != nil {
@@ -221,6 +226,24 @@ func (d document) add(p *reconciler.Platform) error {
 	r.Document = meta
 	p.Requests[d.Name] = r
 	return nil
+}
+
+// sortFields renders a document with its fields sorted: CUE orders them by
+// where they were found first, which is no change of the document.
+func sortFields(doc json.RawMessage) (json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
 }
 
 // governance is the evaluated root of a platform repository.
