@@ -1,0 +1,145 @@
+package reconciler
+
+import (
+	"context"
+	"time"
+)
+
+// Forge is where people propose and review changes. Everything is read from
+// it when it is needed; nothing that arrives by itself is believed. Methods wait
+// out rate limits and pass other faults on; a call may be repeated.
+type Forge interface {
+	// Open returns the open pull requests whose base is the tracked branch,
+	// oldest first.
+	Open(ctx context.Context) ([]PullRequest, error)
+	// PullRequest returns one, open or not.
+	PullRequest(ctx context.Context, number int) (PullRequest, error)
+	// Merged returns the pull request whose merge made the commit, and whether
+	// there is one.
+	Merged(ctx context.Context, commit string) (PullRequest, bool, error)
+	// Participants returns who may not approve the pull request: who opened it,
+	// authored, committed or co-authored a commit of it, or pushed to it.
+	// Complete is false where somebody could not be identified; nobody's
+	// approval counts then.
+	Participants(ctx context.Context, number int) (people []Person, complete bool, err error)
+	// Reviews returns the reviews of a pull request, oldest first.
+	Reviews(ctx context.Context, number int) ([]Review, error)
+	// Person returns the account with the handle.
+	Person(ctx context.Context, handle string) (Person, error)
+	// Publish brings the one check and the one comment of a pull request to
+	// what the report says. What stands already is left alone.
+	Publish(ctx context.Context, report Report) error
+	// State sets the one status of a commit of the tracked branch.
+	State(ctx context.Context, commit string, state CheckState, description string) error
+}
+
+// Person is an account of the forge. Only the id identifies it.
+type Person struct {
+	ID     int64  `json:"id"`
+	Handle string `json:"handle"`
+}
+
+// PullRequest is a proposed change.
+type PullRequest struct {
+	Number int    `json:"number"`
+	Title  string `json:"title"` // untrusted
+	URL    string `json:"url"`
+	// Base and Head are commits; BaseBranch is the branch it goes to.
+	BaseBranch string `json:"baseBranch"`
+	Base       string `json:"base"`
+	Head       string `json:"head"`
+	Author     Person `json:"author"`
+	// Fork tells that the head lies in another repository.
+	Fork bool `json:"fork"`
+	Open bool `json:"open"`
+	// Merge is the commit that merging made; empty where it is not merged.
+	Merge    string    `json:"merge,omitempty"`
+	MergedBy Person    `json:"mergedBy,omitzero"`
+	MergedAt time.Time `json:"mergedAt,omitzero"`
+}
+
+// Review is one person's word on a pull request.
+type Review struct {
+	By        Person      `json:"by"`
+	State     ReviewState `json:"state"`
+	Commit    string      `json:"commit"` // the head that was reviewed
+	Submitted time.Time   `json:"submitted"`
+}
+
+// ReviewState is what a review says.
+type ReviewState string
+
+// The states of a review. A later one of the same person replaces an earlier
+// one, but a comment replaces nothing.
+const (
+	ReviewApproved  ReviewState = "approved"
+	ReviewRejected  ReviewState = "changes-requested"
+	ReviewDismissed ReviewState = "dismissed"
+	ReviewComment   ReviewState = "comment"
+)
+
+// CheckState is what the forge shows beside a commit.
+type CheckState string
+
+// The states of a check.
+const (
+	CheckPending CheckState = "pending"
+	CheckPassed  CheckState = "success"
+	CheckFailed  CheckState = "failure"
+	CheckWaiting CheckState = "action-required" // an approval is missing
+)
+
+// Report is all that a reviewer needs to know of a pull request: the content
+// of the check and of the comment, and what `pave plan --base` shows.
+type Report struct {
+	Number int        `json:"number,omitempty"`
+	Base   string     `json:"base"`
+	Head   string     `json:"head"`
+	State  CheckState `json:"state"`
+	// Headline is one line that a reviewer can act on.
+	Headline string `json:"headline"`
+	// Governance names the files that change what others are judged by.
+	Governance []string      `json:"governance,omitempty"`
+	Units      []PlannedUnit `json:"units,omitempty"`
+	Effects    []Effect      `json:"effects,omitempty"`
+	Violations []Violation   `json:"violations,omitempty"`
+	Costs      []CostChange  `json:"costs,omitempty"`
+	Affected   []Affected    `json:"affected,omitempty"`
+	Approvals  []Needed      `json:"approvals,omitempty"`
+	// Notes say what the report does not cover, and why.
+	Notes []string `json:"notes,omitempty"`
+	// Deployed tells that the change is merged, and that Units say what became of it.
+	Deployed bool `json:"deployed,omitempty"`
+}
+
+// Effect is a change that no plan shows, as what it will cause.
+type Effect struct {
+	Kind    string `json:"kind"` // service, request, team, policy …
+	Name    string `json:"name"`
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// CostChange is what a team pays a month before and after.
+type CostChange struct {
+	Team   string   `json:"team"`
+	Before float64  `json:"before"`
+	After  float64  `json:"after"`
+	Budget *float64 `json:"budget,omitempty"`
+}
+
+// Affected is a service that the change touches or that depends on one it touches.
+type Affected struct {
+	Service string `json:"service"`
+	Owner   string `json:"owner"`
+	Tier    int    `json:"tier,omitempty"`
+	Via     string `json:"via,omitempty"` // the service that it depends on; empty where it is touched itself
+}
+
+// Needed is an approval that a change needs.
+type Needed struct {
+	Team   string `json:"team"`
+	Reason string `json:"reason"`
+	Given  bool   `json:"given"`
+	By     string `json:"by,omitempty"` // the handle of who gave it
+}
