@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -58,13 +59,13 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	d.pave = bin
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "./cmd/pave")
+	build := d.goCommand(ctx, "build", "-trimpath", "-o", bin, "./cmd/pave")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build Pave: %w", err)
 	}
 	d.say("Finding Terraform or OpenTofu, and the four providers of the example.")
-	get := exec.CommandContext(ctx, "go", "run", "./testdata/tools/get", "engine", "providers")
+	get := d.goCommand(ctx, "run", "./testdata/tools/get", "engine", "providers")
 	get.Stderr = os.Stderr
 	out, err := get.Output()
 	if err != nil {
@@ -78,6 +79,17 @@ func (d *demo) prepare(ctx context.Context) error {
 	d.note("%s", d.engine)
 	d.note("%s", d.providers)
 	return nil
+}
+
+// goCommand prepares the go command, in a process group of its own that is
+// interrupted as one. It leaves its temporary folders then, so they are in ours.
+func (d *demo) goCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "GOTMPDIR="+d.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
 }
 
 // folderLine is the one line of the example that names a folder of the host.

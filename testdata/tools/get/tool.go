@@ -104,13 +104,14 @@ func (t tool) key() (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], err
 }
 
-// goBuild says every flag that decides the result, so that those in GOFLAGS do not.
+// goBuild says every flag that decides the result, so that those in GOFLAGS do
+// not. What it leaves when it is killed goes with the folder.
 func (t tool) goBuild(ctx context.Context, dir string) *exec.Cmd {
 	args := []string{"build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-p=2", "-ldflags=-s -w"}
 	args = append(args, t.Flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", dir+string(filepath.Separator), "tool")...)
 	cmd.Dir = t.folder
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTMPDIR="+dir)
 	return cmd
 }
 
