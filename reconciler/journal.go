@@ -229,6 +229,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			status = &UnitStatus{Version: 1, Request: name}
 		}
 		before, _ := encode(status)
+		wasReady := status.Is(Ready)
 		if u, runs := c.Units[name]; runs {
 			j.describe(status, u, made)
 		}
@@ -246,9 +247,14 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		case wait:
 			j.event(event{unit: name, verb: "queue", trailer: "waiting reason=" + made.reason, text: made.message})
 		default:
-			if _, said := j.events[name]; !said || j.events[name].text != "" {
-				j.event(event{unit: name, verb: "update", trailer: "recorded"})
+			if said, found := j.events[name]; found && said.text == "" {
+				continue // what a run did says more
 			}
+			e := event{unit: name, verb: "record", trailer: "recorded"}
+			if !wasReady && status.Is(Ready) {
+				e.verb, e.trailer = "release", "released"
+			}
+			j.event(e)
 		}
 	}
 }
