@@ -425,6 +425,9 @@ func (ev *evaluation) folder(j job) answer {
 	if err != nil {
 		return fail(reconciler.ScopeFile, err)
 	}
+	if err := root.Err(); err != nil && !root.LookupPath(cue.MakePath(cue.Str("environment"))).Exists() {
+		return fail(reconciler.ScopeFile, err) // nothing was built: an import that is not used, say
+	}
 	if changed := ev.changedGovernance(root); changed != "" {
 		a.Violations = append(a.Violations, reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeFile,
 			Position: reconciler.Position{File: j.Own[0]},
