@@ -314,8 +314,8 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 
 // lost tells what was expected where, and what to do.
 func (e *execution) lost(found string) error {
-	return fmt.Errorf("expected state lineage %s at %s, %s: restore the state from a backup, or say where it went with pave state move %s",
-		e.job.Recorded.Lineage, e.job.Rendering.Address, found, e.job.Unit)
+	return fmt.Errorf("expected state lineage %s at %s, %s: restore the state from a backup",
+		e.job.Recorded.Lineage, e.job.Rendering.Address, found)
 }
 
 // readBefore reads the unit's state as the run finds it.
