@@ -202,25 +202,25 @@ func (c *referenceChecker) requestCycles() {
 	for name, r := range c.platform.Requests {
 		edges[name] = upstreams(r)
 	}
-	for _, cycle := range cycles(edges) {
-		r := c.platform.Requests[cycle[0]]
-		c.deny("request", r.Name, r.Position, []string{"inputs"},
-			"uses its own outputs in a circle: "+strings.Join(append(cycle, cycle[0]), " → "),
-			"give one of them a plain value in place of a reference")
+	for _, circle := range circles(edges) {
+		for _, name := range circle.members {
+			r := c.platform.Requests[name]
+			c.deny("request", r.Name, r.Position, []string{"inputs"}, "uses its own outputs in a circle: "+circle.String(),
+				"give one of them a plain value in place of a reference")
+		}
 	}
 }
 
-// serviceCycles warns of services that depend on each other.
+// serviceCycles warns of services that depend on each other, once for each circle.
 func (c *referenceChecker) serviceCycles() {
 	edges := map[string][]string{}
 	for name, s := range c.platform.Services {
 		edges[name] = s.DependsOn
 	}
-	for _, cycle := range cycles(edges) {
-		s := c.platform.Services[cycle[0]]
+	for _, circle := range circles(edges) {
+		s := c.platform.Services[circle.way[0]]
 		c.violations = append(c.violations, Violation{Level: Warn, Scope: ScopeDocument, Kind: "service", Name: s.Name,
-			Position: s.Position, Path: []string{"dependsOn"},
-			Message: "depends on itself in a circle: " + strings.Join(append(cycle, cycle[0]), " → ")})
+			Position: s.Position, Path: []string{"dependsOn"}, Message: "depends on itself in a circle: " + circle.String()})
 	}
 }
 
@@ -236,38 +236,108 @@ func upstreams(r Request) []string {
 	return names
 }
 
-// cycles returns, for every node on a cycle, one shortest way back to it,
-// beginning with the node itself.
-func cycles(edges map[string][]string) [][]string {
-	var found [][]string
-	for _, start := range slices.Sorted(maps.Keys(edges)) {
-		before := map[string]string{}
-		queue := []string{start}
-	search:
-		for len(queue) > 0 {
-			at := queue[0]
-			queue = queue[1:]
-			for _, next := range edges[at] {
-				if next == start {
-					way := []string{at}
-					for at != start {
-						at = before[at]
-						way = append(way, at)
-					}
-					slices.Reverse(way)
-					found = append(found, way)
-					break search
+// circle is a set of nodes that all reach each other, and one shortest way
+// around from its first member.
+type circle struct{ members, way []string }
+
+// String shows the way, the middle left out where it is long.
+func (c circle) String() string {
+	way := append(slices.Clone(c.way), c.way[0])
+	if len(way) > 9 {
+		way = append(append(slices.Clone(way[:6]), "…"), way[len(way)-2:]...)
+	}
+	return strings.Join(way, " → ")
+}
+
+// circles returns the strongly connected parts of a graph that hold a way from
+// a node back to itself, in the order of their first members. Edges to nodes
+// that do not exist are passed over. (Tarjan's algorithm, without recursion:
+// the graph is as deep as its author likes.)
+func circles(edges map[string][]string) []circle {
+	index, low := map[string]int{}, map[string]int{}
+	onStack := map[string]bool{}
+	var stack []string
+	var found []circle
+	type frame struct {
+		node string
+		next int
+	}
+	for _, root := range sortedNames(edges) {
+		if _, seen := index[root]; seen {
+			continue
+		}
+		frames := []frame{{node: root}}
+		for len(frames) > 0 {
+			f := &frames[len(frames)-1]
+			if f.next == 0 {
+				index[f.node], low[f.node] = len(index), len(index)
+				stack, onStack[f.node] = append(stack, f.node), true
+			}
+			if f.next < len(edges[f.node]) {
+				to := edges[f.node][f.next]
+				f.next++
+				if _, exists := edges[to]; !exists {
+					continue
 				}
-				if _, seen := before[next]; !seen && next != start {
-					if _, known := edges[next]; known {
-						before[next] = at
-						queue = append(queue, next)
-					}
+				if _, seen := index[to]; !seen {
+					frames = append(frames, frame{node: to})
+				} else if onStack[to] {
+					low[f.node] = min(low[f.node], index[to])
+				}
+				continue
+			}
+			node := f.node
+			frames = frames[:len(frames)-1]
+			if len(frames) > 0 {
+				parent := frames[len(frames)-1].node
+				low[parent] = min(low[parent], low[node])
+			}
+			if low[node] != index[node] {
+				continue
+			}
+			at := len(stack) - 1
+			for stack[at] != node {
+				at--
+			}
+			members := slices.Sorted(slices.Values(stack[at:]))
+			stack = stack[:at]
+			for _, m := range members {
+				onStack[m] = false
+			}
+			if len(members) > 1 || slices.Contains(edges[node], node) {
+				found = append(found, circle{members, wayAround(edges, members)})
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b circle) int { return strings.Compare(a.members[0], b.members[0]) })
+	return found
+}
+
+// wayAround returns a shortest way from the first member back to itself.
+func wayAround(edges map[string][]string, members []string) []string {
+	start := members[0]
+	before := map[string]string{}
+	for queue := []string{start}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		for _, next := range edges[at] {
+			if next == start {
+				way := []string{at}
+				for at != start {
+					at = before[at]
+					way = append(way, at)
+				}
+				slices.Reverse(way)
+				return way
+			}
+			if _, seen := before[next]; !seen {
+				if _, member := slices.BinarySearch(members, next); member {
+					before[next] = at
+					queue = append(queue, next)
 				}
 			}
 		}
 	}
-	return found
+	return members
 }
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
