@@ -59,10 +59,9 @@ func (c *referenceChecker) blueprint(b Blueprint) {
 }
 
 func (c *referenceChecker) service(s Service) {
-	known := sortedNames(c.platform.Services)
 	for i, name := range s.DependsOn {
 		if _, found := c.platform.Services[name]; !found && !c.broken["service/"+name] && !c.isAlias(name) {
-			c.unknown("service", s.Name, s.Position, []string{"dependsOn", fmt.Sprint(i)}, "service", name, known,
+			c.unknown("service", s.Name, s.Position, []string{"dependsOn", fmt.Sprint(i)}, "service", name, sortedNames(c.platform.Services),
 				"remove it, or add the service")
 		}
 	}

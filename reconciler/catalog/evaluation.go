@@ -357,8 +357,7 @@ func (ev *evaluation) data(j job) answer {
 	var a answer
 	for _, e := range entries {
 		d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
-		constraint := ev.entrySchema(e)
-		v := constraint.Unify(ev.ctx.Encode(e.value))
+		v := ev.unify(e)
 		if v.Validate(cue.Concrete(true)) == nil {
 			if d.JSON, err = v.MarshalJSON(); err == nil {
 				a.Documents = append(a.Documents, d)
@@ -366,17 +365,25 @@ func (ev *evaluation) data(j job) answer {
 			}
 		}
 		a.Documents = append(a.Documents, d)
-		a.Violations = append(a.Violations, ev.explainEntry(constraint, e, d)...)
+		a.Violations = append(a.Violations, ev.explainEntry(e, d)...)
 	}
 	return a
 }
 
 var namePath = cue.MakePath(cue.Str("name"))
 
-// entrySchema returns the constraints on a literal document, its name included:
-// the label says it, and where a field says it too, both must agree.
-func (ev *evaluation) entrySchema(e entry) cue.Value {
-	return ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
+// unify puts a literal document under its constraints. The label says its
+// name; where a field says it too, both must agree.
+func (ev *evaluation) unify(e entry) cue.Value {
+	constraint := ev.schemaOf(e.kind, e.value["blueprint"])
+	if _, said := e.value["name"]; said {
+		return constraint.FillPath(namePath, e.name).Unify(ev.ctx.Encode(e.value))
+	}
+	// Cheaper than filling the constraint, which copies it.
+	e.value["name"] = e.name
+	v := constraint.Unify(ev.ctx.Encode(e.value))
+	delete(e.value, "name")
+	return v
 }
 
 // schemaOf returns the constraints on a document of the kind.
@@ -393,7 +400,8 @@ func (ev *evaluation) schemaOf(kind string, blueprint any) cue.Value {
 }
 
 // explainEntry evaluates a refused document again with its positions.
-func (ev *evaluation) explainEntry(constraint cue.Value, e entry, d document) []reconciler.Violation {
+func (ev *evaluation) explainEntry(e entry, d document) []reconciler.Violation {
+	constraint := ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
 	plain := ev.ctx.BuildExpr(e.body)
 	v := constraint.Unify(plain)
 	err := v.Validate(cue.Concrete(true), cue.All())
