@@ -204,26 +204,26 @@ type document struct {
 	Position reconciler.Position `json:"position"`
 }
 
+// add takes the document into the platform.
 func (d document) add(p *reconciler.Platform) error {
-	sorted, err := sortFields(d.JSON)
-	if err != nil {
+	var err error
+	if d.JSON, err = sortFields(d.JSON); err != nil {
 		return fmt.Errorf("read %s %s: %w", d.Kind, d.Name, err)
 	}
-	meta := reconciler.Document{JSON: sorted, Position: d.Position}
 	if d.Kind == "service" {
-		var s reconciler.Service
-		if err := json.Unmarshal(d.JSON, &s); err != nil {
-			return fmt.Errorf("read service %s: %w", d.Name, err)
+		s, err := decode[reconciler.Service](d)
+		if err != nil {
+			return err
 		}
-		s.Document = meta
+		s.Document = d.meta()
 		p.Services[d.Name] = s
 		return nil
 	}
-	var r reconciler.Request
-	if err := json.Unmarshal(d.JSON, &r); err != nil {
-		return fmt.Errorf("read request %s: %w", d.Name, err)
+	r, err := decode[reconciler.Request](d)
+	if err != nil {
+		return err
 	}
-	r.Document = meta
+	r.Document = d.meta()
 	p.Requests[d.Name] = r
 	return nil
 }
@@ -269,33 +269,45 @@ func (g *governance) platform() (*reconciler.Platform, error) {
 	if err := json.Unmarshal(g.Settings.JSON, &p.Settings); err != nil {
 		return nil, fmt.Errorf("read the settings: %w", err)
 	}
-	p.Settings.Document = reconciler.Document{JSON: g.Settings.JSON, Position: g.Settings.Position}
+	p.Settings.Document = g.Settings.meta()
 	for _, d := range g.Teams {
-		var t reconciler.Team
-		if err := json.Unmarshal(d.JSON, &t); err != nil {
-			return nil, fmt.Errorf("read team %s: %w", d.Name, err)
+		t, err := decode[reconciler.Team](d)
+		if err != nil {
+			return nil, err
 		}
-		t.Document = reconciler.Document{JSON: d.JSON, Position: d.Position}
+		t.Document = d.meta()
 		p.Teams[d.Name] = t
 	}
 	for _, d := range g.Environments {
-		var env reconciler.Environment
-		if err := json.Unmarshal(d.JSON, &env); err != nil {
-			return nil, fmt.Errorf("read environment %s: %w", d.Name, err)
+		env, err := decode[reconciler.Environment](d)
+		if err != nil {
+			return nil, err
 		}
-		env.Document = reconciler.Document{JSON: d.JSON, Position: d.Position}
+		env.Document = d.meta()
 		p.Environments[d.Name] = env
 	}
 	for _, d := range g.Blueprints {
-		var b reconciler.Blueprint
-		if err := json.Unmarshal(d.JSON, &b); err != nil {
-			return nil, fmt.Errorf("read blueprint %s: %w", d.Name, err)
+		b, err := decode[reconciler.Blueprint](d.document)
+		if err != nil {
+			return nil, err
 		}
-		b.Folder, b.Inputs = d.Folder, d.Inputs
-		b.Document = reconciler.Document{JSON: d.JSON, Position: d.Position}
+		b.Folder, b.Inputs, b.Document = d.Folder, d.Inputs, d.meta()
 		p.Blueprints[d.Name] = b
 	}
 	return p, nil
+}
+
+// decode reads a document into its type of the domain.
+func decode[T any](d document) (T, error) {
+	var v T
+	if err := json.Unmarshal(d.JSON, &v); err != nil {
+		return v, fmt.Errorf("read %s %s: %w", d.Kind, d.Name, err)
+	}
+	return v, nil
+}
+
+func (d document) meta() reconciler.Document {
+	return reconciler.Document{JSON: d.JSON, Position: d.Position}
 }
 
 // unlisted reports the blueprint folders that platform.cue does not list.
