@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 //	                        first commit in DIR; files that are there stay
 //	commit MESSAGE          commit all files of the folder
 //	replace FILE OLD NEW    replace the one OLD in the file
+//	big FILE SIZE           write a file of so many bytes
 //	exits CODE COMMAND...   run a command that ends with the exit code
 //	engines N               there were N starts of the engine since the last time
 //
@@ -50,7 +51,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              func(env *testscript.Env) error { return setupScript(env, engines) },
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"platform": layOutPlatform, "commit": commitAll, "replace": replaceText, "exits": exitsWith, "engines": countEngines,
+			"platform": layOutPlatform, "commit": commitAll, "replace": replaceText, "big": writeBig,
+			"exits": exitsWith, "engines": countEngines,
 		},
 	})
 }
@@ -143,6 +145,15 @@ func replaceText(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text = strings.Replace(text, args[1], strings.ReplaceAll(args[2], `\n`, "\n"), 1)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+func writeBig(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: big FILE SIZE")
+	}
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte("\n"), size), 0o644))
 }
 
 func exitsWith(ts *testscript.TestScript, neg bool, args []string) {
