@@ -85,13 +85,9 @@ func setupScript(env *testscript.Env, engines map[string]string) error {
 			return err
 		}
 	}
-	starts := filepath.Join(bin, "starts")
-	for name, path := range engines {
-		// The engine's environment is closed, so the paths stand in the script.
-		counting := fmt.Sprintf("#!/bin/sh\necho %s \"$@\" >>'%s'\nexec '%s' \"$@\"\n", name, starts, path)
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(counting), 0o700); err != nil {
-			return err
-		}
+	starts, err := layOutEngines(bin, engines)
+	if err != nil {
+		return err
 	}
 	for key, value := range map[string]string{
 		"HOME": home, "XDG_CACHE_HOME": filepath.Join(home, "cache"), "XDG_STATE_HOME": filepath.Join(home, "state"),
