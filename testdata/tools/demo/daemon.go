@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// patience is how long nothing may happen before the demo gives up.
+// patience is how long one step of the story may take.
 const patience = 5 * time.Minute
 
 // unit is what `pave status` says of one request.
@@ -94,20 +94,13 @@ func waitUnlocked(lock string) {
 
 // wait looks at the platform until it is as wanted, and prints what changes.
 func (d *demo) wait(ctx context.Context, wanted func() bool) error {
-	moved := time.Now()
+	late := time.After(patience)
 	for {
-		changed, err := d.follow(ctx)
-		if err != nil {
+		if err := d.follow(ctx); err != nil {
 			return err
 		}
 		if wanted() {
 			return nil
-		}
-		if changed {
-			moved = time.Now()
-		}
-		if time.Since(moved) > patience {
-			return fmt.Errorf("nothing happened for %s\n%s", patience, d.tail())
 		}
 		select {
 		case <-ctx.Done():
@@ -115,6 +108,8 @@ func (d *demo) wait(ctx context.Context, wanted func() bool) error {
 		case err := <-d.ended:
 			d.ended <- err
 			return fmt.Errorf("pave serve ended: %v\n%s", err, d.tail())
+		case <-late:
+			return fmt.Errorf("not there after %s\n%s", patience, d.tail())
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
@@ -133,33 +128,31 @@ func (d *demo) recorded(ctx context.Context, what string) error {
 	})
 }
 
-// follow prints everything that is not as it was, and tells whether anything was.
-func (d *demo) follow(ctx context.Context) (changed bool, err error) {
+// follow prints everything that is not as it was.
+func (d *demo) follow(ctx context.Context) error {
 	if now := d.feel(ctx); now != d.pulse {
-		d.pulse, changed = now, true
+		d.pulse = now
 		if now.Ready < now.Requests { // else the units tell all there is
 			d.note("%s", now)
 		}
 	}
 	units, err := d.status(ctx)
 	if err != nil {
-		return changed, err
+		return err
 	}
 	left := d.units
 	d.units = map[string]unit{}
 	for _, u := range units {
 		d.units[u.Request] = u
 		if before := left[u.Request]; before.Ready != u.Ready || before.Reason != u.Reason {
-			changed = true
 			d.note("  %s", u)
 		}
 		delete(left, u.Request)
 	}
 	for name := range left {
-		changed = true
 		d.note("  – %s is gone", name)
 	}
-	return changed, nil
+	return nil
 }
 
 func (u unit) String() string {

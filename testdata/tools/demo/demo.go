@@ -30,7 +30,7 @@ type demo struct {
 }
 
 func open() (*demo, error) {
-	dir, err := os.MkdirTemp("", "pave-demo-")
+	dir, err := os.MkdirTemp("", "pave-")
 	if err != nil {
 		return nil, err
 	}
