@@ -134,7 +134,7 @@ const (
 	DeniedByPolicy   Outcome = "denied"            // the plan breaks a rule; nothing was done
 	PlanFailed       Outcome = "plan-failed"       // nothing was done
 	ApplyFailed      Outcome = "apply-failed"      // part of the plan may have been done
-	StateLost        Outcome = "state-lost"        // the recorded state is empty or another one; nothing was done
+	StateLost        Outcome = "state-lost"        // the recorded state is empty, another or not the last one; nothing was done
 	NotOwned         Outcome = "not-owned"         // the state carries no ownership record of this unit; nothing was done
 	Interrupted      Outcome = "interrupted"       // asked to stop before the apply; nothing was done
 	Unknown          Outcome = "unknown"           // the run died; what it did must be observed

@@ -168,6 +168,17 @@ func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
 	if len(runs) != 0 {
 		t.Errorf("the run was not forgotten: %v", runs)
 	}
+
+	// What the state that was written lacks is not made twice.
+	server.set(func() { server.full = false })
+	b.forgetStarts()
+	again := b.again(job, result)
+	again.Recorded = reconciler.State{}
+	refused := b.run(again, reconciler.StateLost)
+	contains(t, refused.Message, "checkout-db/"+job.ID+"/errored.tfstate", "state push")
+	b.expectStarts()
+	must(t, os.Remove(filepath.Join(b.dir(job), erroredName)))
+	b.run(b.again(job, reconciler.Result{}), reconciler.Applied)
 }
 
 // init hashes a provider and never starts it, so any file serves as one, up to

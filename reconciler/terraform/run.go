@@ -188,6 +188,9 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	if err != nil {
 		return reconciler.PlanFailed, err
 	}
+	if e.job.Mode == reconciler.Observe { // nobody asked for what differs, so there is nothing to judge
+		return reconciler.Changed, nil
+	}
 	if outcome, err := e.judged(ctx, shown); outcome != "" {
 		return outcome, err
 	}
@@ -284,9 +287,16 @@ func (e *execution) environ(environment string) (map[string]string, error) {
 	return env, nil
 }
 
-// checkState refuses a state that is not the recorded one, and to destroy what
-// is not the unit's own. The outcome is empty where the run may go on.
+// checkState refuses a state that is not the recorded one or not the last one,
+// and to destroy what is not the unit's own. The outcome is empty where the run
+// may go on.
 func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) {
+	if kept, err := e.keptState(); err != nil {
+		return reconciler.PlanFailed, err
+	} else if kept != "" {
+		return reconciler.StateLost, fmt.Errorf("an earlier run could not write its state, so what it made would be made again: write %s in the folder of runs with %s state push, then remove the file",
+			kept, e.job.Engine.Name)
+	}
 	recorded := e.job.Recorded.Lineage
 	if e.backend != "local" && recorded == "" && !e.job.Destroy {
 		return "", nil // a remote state costs a process to read, and there is nothing to compare
@@ -310,6 +320,17 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
+}
+
+// keptState returns a state of the unit that an engine could not write; empty
+// where there is none.
+func (e *execution) keptState() (string, error) {
+	runs := filepath.Dir(filepath.Dir(e.dir))
+	kept, err := fs.Glob(os.DirFS(runs), e.job.Unit+"/*/"+erroredName)
+	if err != nil || len(kept) == 0 {
+		return "", err
+	}
+	return kept[len(kept)-1], nil
 }
 
 // lost tells what was expected where, and what to do.
@@ -545,6 +566,10 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 	for i := range r.Violations {
 		v := &r.Violations[i]
 		v.Message, v.Hint = e.secrets.line(v.Message), e.secrets.line(v.Hint)
+		for i := range v.Path {
+			v.Path[i] = e.secrets.line(v.Path[i])
+		}
+		v.Position.File = e.secrets.line(v.Position.File)
 	}
 	for i := range r.Plan.Changes {
 		r.Plan.Changes[i].Address = e.secrets.mask(r.Plan.Changes[i].Address)

@@ -75,6 +75,15 @@ func TestObserveStopsAfterThePlan(t *testing.T) {
 	job = b.again(job, applied)
 	job.Mode = reconciler.Observe
 	b.run(job, reconciler.Unchanged)
+
+	// Drift that no rule would allow is drift all the same.
+	job = b.again(job, applied)
+	job.Policy = json.RawMessage(`{"level": "deny"}`)
+	job.Rendering.Variables["size"] = json.RawMessage(`"large"`)
+	b.run(job, reconciler.Changed)
+	job = b.again(job, applied)
+	job.Mode = reconciler.Preview
+	b.run(job, reconciler.DeniedByPolicy)
 }
 
 func TestOutputsAloneAreAChange(t *testing.T) {
