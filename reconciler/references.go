@@ -159,12 +159,15 @@ func (c *referenceChecker) secret(r, up Request, path []string, input string, re
 		deny(fmt.Sprintf("the output %s of %s is a secret of the team %s", ref.Output, ref.Request, upOwner),
 			fmt.Sprintf("that team may write in %s:  shareWith: [%q]", ref.Request, owner))
 	}
-	stages := c.platform.Settings.Rollout.Stages
 	stage, upStage := c.platform.Environments[r.Environment].Stage, c.platform.Environments[up.Environment].Stage
 	if slices.Index(stages, stage) < slices.Index(stages, upStage) {
 		deny(fmt.Sprintf("a secret of %s may not reach %s", upStage, stage), "use a request of the same stage")
 	}
 }
+
+// stages are ordered by the care that they need. In which order a rollout
+// reaches them is the settings' affair.
+var stages = []string{"development", "staging", Production}
 
 // nestedReference tells whether a value holds a reference below its top.
 func nestedReference(value json.RawMessage) bool {
