@@ -30,8 +30,8 @@ type decision struct {
 	condition string
 	basis     string
 	rendering Rendering
-	// recreate tells that the destroy makes room for the same name.
-	recreate bool
+	// deletes tells that the unit is to be destroyed, at once or later.
+	deletes bool
 	// observe tells that nothing differs and only drift is looked for.
 	observe bool
 }
@@ -65,13 +65,13 @@ type decider struct {
 // decide returns a decision for every unit that the revision or the record knows.
 func (d *decider) decide() map[string]decision {
 	d.made = map[string]decision{}
-	for _, name := range sortedNames(d.checked.Units) {
-		d.of(name)
-	}
 	for key, h := range d.checked.holds {
 		if name, ok := strings.CutPrefix(key, "request/"); ok {
 			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
 		}
+	}
+	for _, name := range sortedNames(d.checked.Units) {
+		d.of(name)
 	}
 	d.rollout()
 	d.deletions()
@@ -80,7 +80,7 @@ func (d *decider) decide() map[string]decision {
 
 func (d *decider) orBusy(name string, made decision) decision {
 	if d.running[name] {
-		return decision{verb: busy, reason: ReasonWaiting, message: "a run is going on"}
+		return decision{verb: busy, reason: ReasonWaiting, message: "a run is going on", basis: made.basis, deletes: made.deletes}
 	}
 	return made
 }
@@ -122,14 +122,17 @@ func (d *decider) unit(u Unit) decision {
 			return decision{verb: halt, condition: Stalled, reason: ReasonExpired,
 				message: message + ", but is protected: extend `expires`, or set protect: false"}
 		case recorded.Exists():
-			return decision{verb: destroy, reason: ReasonExpired, message: message}
+			return d.destruction(name, ReasonExpired, message)
 		}
 		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
 	}
-	if made, waits := d.upstream(u, rendering); waits {
-		return made
+	made := d.changed(u, recorded, rendering)
+	if made.verb == start && !made.observe {
+		if waiting, waits := d.upstream(u); waits {
+			return waiting
+		}
 	}
-	return d.changed(u, recorded, rendering)
+	return made
 }
 
 // identity decides where a live unit changes what it must not.
@@ -144,7 +147,7 @@ func (d *decider) identity(u Unit, recorded *UnitStatus, rendering Rendering) (d
 			return decision{verb: halt, condition: Stalled, reason: ReasonProtected,
 				message: what + ", but is protected: set protect: false in a revision of its own first"}, true
 		}
-		return decision{verb: destroy, reason: ReasonIdentity, message: what, recreate: true}, true
+		return d.destruction(u.Name(), ReasonIdentity, what), true
 	}
 	if recorded.State.Address != "" && recorded.State.Address != rendering.Address {
 		return decision{verb: halt, condition: Stalled, reason: ReasonStateMoved,
@@ -169,11 +172,13 @@ func (d *decider) expired(u Unit, recorded *UnitStatus) (string, bool) {
 
 // lastDay returns the last day a unit is needed: what the request says or,
 // outside production, the blueprint's default lifetime from the first apply on.
+// A unit that was destroyed at its end keeps its first apply, or it would begin
+// another life.
 func lastDay(u Unit, recorded *UnitStatus) string {
 	if u.Request.Expires != "" {
 		return u.Request.Expires
 	}
-	if u.Blueprint.Lifetime == nil || u.Blueprint.Lifetime.Default == 0 || u.Environment.Stage == Production || !recorded.Exists() {
+	if u.Blueprint.Lifetime == nil || u.Blueprint.Lifetime.Default == 0 || u.Environment.Stage == Production || recorded == nil {
 		return ""
 	}
 	first, err := time.Parse(time.RFC3339, recorded.FirstApplied)
@@ -183,38 +188,55 @@ func lastDay(u Unit, recorded *UnitStatus) string {
 	return first.Add(time.Duration(u.Blueprint.Lifetime.Default)).UTC().Format(time.DateOnly)
 }
 
-// upstream decides whether a unit must wait for one whose outputs it uses.
-func (d *decider) upstream(u Unit, rendering Rendering) (decision, bool) {
+// upstream decides whether a unit that would run must wait for one whose
+// outputs it uses.
+func (d *decider) upstream(u Unit) (decision, bool) {
+	waits := func(name, why string) (decision, bool) {
+		return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which %s", name, why)}, true
+	}
 	for _, name := range upstreams(u.Request) {
-		up := d.record.Units[name]
-		made, declared := d.made[name]
-		if !declared {
-			if _, runs := d.checked.Units[name]; runs {
-				made = d.of(name)
-			}
+		up, recorded := d.checked.Units[name], d.record.Units[name]
+		made := d.made[name]
+		if up.Name() != "" {
+			made = d.of(name)
 		}
-		switch made.verb {
-		case start, busy, destroy:
-			if made.observe {
-				break
-			}
-			return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which this revision changes", name)}, true
-		case wait:
-			return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which waits itself: %s", name, made.message)}, true
+		switch {
+		case recorded.Exists() && d.stage(up) > d.stage(u):
+			// A rollout reaches that one later. Waiting for it could be for ever.
+		case made.basis != "" && d.attempts[name].basis == made.basis && d.attempts[name].failures > 0:
+			return waits(name, "failed: "+readiness(recorded))
+		case made.verb == start && !made.observe, made.verb == busy, made.verb == destroy:
+			return waits(name, "this revision changes")
+		case made.verb == wait:
+			return waits(name, "waits itself: "+made.message)
 		}
-		if !up.Exists() || up.OutputsVersion == "" {
-			why := ""
-			if made.message != "" {
-				why = ": " + made.message
-			} else if up != nil {
-				if c, found := up.Conditions.Get(Ready); found && c.Message != "" {
-					why = ": " + c.Message
-				}
-			}
-			return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which was never applied%s", name, why)}, true
+		switch {
+		case d.unverified[name]:
+			return waits(name, "is recorded on a status branch that is not believed: run `pave status adopt`")
+		case recorded.Exists() && recorded.OutputsVersion != "":
+		case made.message != "":
+			return waits(name, "was never applied: "+made.message)
+		case readiness(recorded) != "":
+			return waits(name, "was never applied: "+readiness(recorded))
+		default:
+			return waits(name, "was never applied")
 		}
 	}
 	return decision{}, false
+}
+
+// readiness returns what is recorded of why a unit is not ready.
+func readiness(recorded *UnitStatus) string {
+	if recorded == nil {
+		return ""
+	}
+	c, _ := recorded.Conditions.Get(Ready)
+	return c.Message
+}
+
+// stage returns when a rollout reaches the unit.
+func (d *decider) stage(u Unit) int {
+	return slices.Index(d.checked.Platform.Settings.Rollout.Stages, u.Environment.Stage)
 }
 
 // changed decides whether the engine is given anything but what it was given last.
@@ -227,18 +249,26 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 		return ""
 	})
 	made := decision{verb: start, basis: b, rendering: rendering}
+	last, tried := d.attempts[name]
+	tried = tried && last.basis == b
 	lock, known := d.lock(u)
 	if recorded.Exists() && known && recorded.Fingerprint == fingerprint(b, lock) && !d.unverified[name] {
-		if due := d.observed[name].Add(time.Duration(d.checked.Platform.Settings.Intervals.Drift)); d.observed != nil && !d.now.Before(due) {
-			made.observe = true
-			return made
+		made.observe = true
+		failed := tried && last.failures > 0
+		due := d.observed[name].Add(time.Duration(d.checked.Platform.Settings.Intervals.Drift))
+		if failed {
+			due = last.next
 		}
-		made.verb, made.reason = keep, ReasonApplied
+		if d.observed == nil || d.now.Before(due) {
+			made.verb, made.observe = keep, false
+			if !failed {
+				made.reason = ReasonApplied
+			}
+		}
 		return made
 	}
-	if last, tried := d.attempts[name]; tried && last.basis == b && d.now.Before(last.next) {
+	if tried && d.now.Before(last.next) {
 		made.verb = keep // its conditions say what went wrong
-		return made
 	}
 	return made
 }
@@ -292,7 +322,7 @@ func (d *decider) rolloutOf(b Blueprint, names, failed []string) {
 			maxFailures = b.Rollout.MaxFailures
 		}
 	}
-	stageOf := func(name string) int { return slices.Index(settings.Stages, d.checked.Units[name].Environment.Stage) }
+	stageOf := func(name string) int { return d.stage(d.checked.Units[name]) }
 	first := slices.MinFunc(names, func(a, b string) int { return stageOf(a) - stageOf(b) })
 	at := 0
 	for _, name := range names {
@@ -342,7 +372,7 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 	case !d.checked.Complete:
 		return decision{verb: wait, reason: ReasonWaiting, message: "nothing is deleted while a file of the revision cannot be read"}
 	case d.unverified[name]:
-		return halted(ReasonWaiting, "nothing is deleted on the word of a status branch that is not believed: run `pave status adopt`")
+		return d.disbelieved()
 	case !recorded.Exists():
 		return decision{verb: forget}
 	case recorded.Protect:
@@ -356,17 +386,41 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 			return halted(ReasonReferenced, fmt.Sprintf("was removed, but %s uses its outputs: remove that use first", u.Name))
 		}
 	}
+	return d.destruction(name, "Removed", "was removed from the platform")
+}
+
+// destruction decides about a live unit that is to be destroyed. A destroy that
+// failed is not tried again at once, and whoever uses the unit's outputs goes
+// first, unless the unit is only destroyed to be created anew.
+func (d *decider) destruction(name, reason, message string) decision {
+	if d.unverified[name] {
+		return d.disbelieved()
+	}
+	if user := d.user(name); user != "" && reason != ReasonIdentity {
+		return decision{verb: wait, deletes: true, reason: ReasonReferenced,
+			message: fmt.Sprintf("%s; it is destroyed after %s, which uses its outputs", message, user)}
+	}
+	if last := d.attempts[name]; last.failures > 0 && last.basis == "" && d.now.Before(last.next) {
+		return decision{verb: keep, deletes: true} // its conditions say what went wrong
+	}
+	return decision{verb: destroy, deletes: true, reason: reason, message: message}
+}
+
+func (d *decider) disbelieved() decision {
+	return decision{verb: halt, condition: Stalled, reason: ReasonWaiting,
+		message: "nothing is deleted on the word of a status branch that is not believed: run `pave status adopt`"}
+}
+
+// user returns a live unit that was applied with outputs of the named one.
+func (d *decider) user(name string) string {
 	for _, user := range sortedNames(d.record.Units) {
 		status := d.record.Units[user]
 		uses := slices.ContainsFunc(slices.Collect(maps.Values(status.References)), func(r Ref) bool { return r.Request == name })
 		if uses && status.Exists() && user != name {
-			return decision{verb: wait, reason: ReasonReferenced, message: fmt.Sprintf("is destroyed after %s, which uses its outputs", user)}
+			return user
 		}
 	}
-	if last := d.attempts[name]; last.failures > 0 && d.now.Before(last.next) {
-		return decision{verb: keep}
-	}
-	return decision{verb: destroy, reason: "Removed", message: "was removed from the platform"}
+	return ""
 }
 
 // guard holds deletions back that exceed what the settings allow. A request
@@ -382,12 +436,17 @@ func (d *decider) guard() {
 		return false
 	}
 	var pending []string
+	revision, hour := 0, 0
 	for _, name := range sortedNames(d.made) {
-		if made := d.made[name]; made.verb == destroy && !made.recreate && !released(name) {
+		made := d.made[name]
+		if !made.deletes || released(name) {
+			continue
+		}
+		revision++
+		if made.verb == destroy {
 			pending = append(pending, name)
 		}
 	}
-	revision, hour := len(pending), 0
 	for _, done := range d.record.Platform.Deletions {
 		if released(done.Request) {
 			continue

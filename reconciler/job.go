@@ -18,11 +18,11 @@ func (r *Reconciler) job(ctx context.Context, name string, made decision) (Job, 
 	if made.observe {
 		mode = Observe
 	}
-	return r.applyJob(r.checked.Units[name], made, mode)
+	return r.applyJob(ctx, r.checked.Units[name], made, mode)
 }
 
 // applyJob assembles the run of a unit at the revision in force.
-func (r *Reconciler) applyJob(u Unit, made decision, mode Walk) (Job, error) {
+func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode Walk) (Job, error) {
 	c, name := r.checked, u.Name()
 	files, err := moduleFiles(c.Tree, u.Blueprint.Folder, u.Module.Files)
 	if err != nil {
@@ -39,7 +39,7 @@ func (r *Reconciler) applyJob(u Unit, made decision, mode Walk) (Job, error) {
 	if job.Policy, err = r.judgement(subject); err != nil {
 		return Job{}, err
 	}
-	if job.Upstream, err = r.upstreamOf(made.rendering); err != nil {
+	if job.Upstream, err = r.upstreamOf(ctx, made.rendering); err != nil {
 		return Job{}, err
 	}
 	job.Success = &UnitStatus{
@@ -79,8 +79,10 @@ func (r *Reconciler) judgement(subject Subject) (json.RawMessage, error) {
 	return json.Marshal(judgement{Bundle: r.checked.Judge.Bundle(), Subject: subject})
 }
 
-// upstreamOf tells a run how to read the outputs that it uses.
-func (r *Reconciler) upstreamOf(rendering Rendering) (map[string]Upstream, error) {
+// upstreamOf tells a run how to read the outputs that it uses, from where they
+// were applied to: the revision may ask for something else by now, or for
+// nothing.
+func (r *Reconciler) upstreamOf(ctx context.Context, rendering Rendering) (map[string]Upstream, error) {
 	ups := map[string]Upstream{}
 	for _, ref := range rendering.References {
 		if _, done := ups[ref.Request]; done {
@@ -90,23 +92,43 @@ func (r *Reconciler) upstreamOf(rendering Rendering) (map[string]Upstream, error
 		if !up.Exists() {
 			return nil, fmt.Errorf("%s was never applied", ref.Request)
 		}
-		u := Upstream{Outputs: up.Outputs, State: up.State, Environment: up.Environment}
-		if unit, found := r.checked.Units[ref.Request]; found {
-			other, err := r.Runner.Render(unit)
-			if err != nil {
-				return nil, err
-			}
-			u.Generated = other.Generated
+		generated, err := r.applied(ctx, ref.Request, generatedFile)
+		if err != nil {
+			return nil, err
 		}
-		ups[ref.Request] = u
+		ups[ref.Request] = Upstream{Generated: generated, Outputs: up.Outputs, State: up.State, Environment: up.Environment}
 	}
 	return ups, nil
+}
+
+// applied reads a file of what a unit was applied from.
+func (r *Reconciler) applied(ctx context.Context, name, file string) ([]byte, error) {
+	path := appliedFolder(name) + "/" + file
+	for _, e := range r.journal.edits[name] {
+		if e.Path == path {
+			return e.Content, nil
+		}
+	}
+	tree, err := r.Source.Tree(ctx, r.journal.base)
+	if err != nil {
+		return nil, err
+	}
+	f, found := tree.Find(path)
+	if !found {
+		return nil, fmt.Errorf("the status branch lacks %s", path)
+	}
+	return tree.Read(f)
 }
 
 // destroyJob assembles the end of a unit from what it was applied from: its
 // request and its blueprint may be gone.
 func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision) (Job, error) {
 	recorded := r.record.Units[name]
+	if r.journal.edits[name] != nil { // its last apply is not recorded yet
+		if err := r.publish(ctx); err != nil {
+			return Job{}, err
+		}
+	}
 	tree, err := r.Source.Tree(ctx, r.journal.base)
 	if err != nil {
 		return Job{}, err
@@ -121,32 +143,28 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 	if len(job.Module) == 0 {
 		return Job{}, fmt.Errorf("the status branch lacks %s, from which %s was applied", folder, name)
 	}
-	read := func(file string) ([]byte, error) {
-		f, found := tree.Find(folder + "/" + file)
-		if !found {
-			return nil, fmt.Errorf("the status branch lacks %s/%s", folder, file)
-		}
-		return tree.Read(f)
-	}
-	if job.Rendering.Generated, err = read("pave.tf.json"); err != nil {
+	if job.Rendering.Generated, err = r.applied(ctx, name, generatedFile); err != nil {
 		return Job{}, err
 	}
-	variables, err := read("terraform.tfvars.json")
+	variables, err := r.applied(ctx, name, variablesFile)
 	if err != nil {
 		return Job{}, err
 	}
 	if err := json.Unmarshal(variables, &job.Rendering.Variables); err != nil {
 		return Job{}, fmt.Errorf("read what %s was applied with: %w", name, err)
 	}
-	if job.Lock, err = read("terraform.lock.hcl"); err != nil {
+	if job.Lock, err = r.applied(ctx, name, lockFile); err != nil {
 		return Job{}, err
 	}
 	job.Rendering.Address, job.Rendering.References = recorded.State.Address, recorded.References
-	if job.Upstream, err = r.upstreamOf(job.Rendering); err != nil {
+	if job.Upstream, err = r.upstreamOf(ctx, job.Rendering); err != nil {
 		return Job{}, err
 	}
 	if _, asked := r.checked.Platform.Requests[name]; asked {
 		job.Success = &UnitStatus{Service: recorded.Service, Owner: recorded.Owner}
+		if made.reason == ReasonExpired {
+			job.Success.FirstApplied = recorded.FirstApplied
+		}
 	}
 	job.Policy, err = r.judgement(r.deletionSubject(recorded))
 	return job, err

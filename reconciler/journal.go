@@ -80,21 +80,23 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	if err != nil {
 		return err
 	}
-	believed := tip == memory.Tip
-	if !believed && tip != "" {
-		if believed, err = r.Source.Authentic(ctx, tip); err != nil {
+	// What this Pave wrote last may be in the mirror though somebody else wrote
+	// or removed the branch since.
+	written := false
+	if memory.Tip != "" {
+		_, err := r.Source.Tree(ctx, memory.Tip)
+		written = err == nil
+	}
+	from, believed := tip, tip == memory.Tip
+	if !believed {
+		if believed, err = r.ours(ctx, tip, memory.Tip, written); err != nil {
 			return err
 		}
 	}
-	from := tip
 	r.unverified = map[string]bool{}
-	if !believed && memory.Tip != "" {
-		// Somebody else wrote or removed the branch: the mirror may still hold
-		// what this Pave wrote last.
-		if _, err := r.Source.Tree(ctx, memory.Tip); err == nil {
-			r.Log.Warn("the status branch is not what Pave wrote; restoring it", "tip", shortHash(tip), "written", shortHash(memory.Tip))
-			from, believed = memory.Tip, true
-		}
+	if !believed && written {
+		r.Log.Warn("the status branch is not what Pave wrote; restoring it", "tip", shortHash(tip), "written", shortHash(memory.Tip))
+		from, believed = memory.Tip, true
 	}
 	record := NewRecord()
 	if from != "" {
@@ -113,20 +115,48 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	for _, name := range memory.Unverified {
 		r.unverified[name] = true
 	}
-	if !believed {
-		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
-		for name := range record.Units {
-			r.unverified[name] = true
-		}
-	}
 	r.record = record
 	if r.journal, err = newJournal(record, r.Trust, from, tip); err != nil {
 		return err
+	}
+	if !believed {
+		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
+		r.disbelieve()
 	}
 	if r.checked != nil {
 		r.journal.inForce(r.checked)
 	}
 	return nil
+}
+
+// ours tells whether this host's key signed the tip. A signed commit that does
+// not lead on from what this Pave wrote last is an older one, put back.
+func (r *Reconciler) ours(ctx context.Context, tip, last string, written bool) (bool, error) {
+	if tip == "" {
+		return false, nil
+	}
+	signed, err := r.Source.Authentic(ctx, tip)
+	if err != nil || !signed || !written {
+		return signed, err
+	}
+	return r.Source.Follows(ctx, tip, last)
+}
+
+// disbelieve forgets what must not be taken from a branch that this Pave did
+// not write: which revision was good, which providers are locked, and how long
+// a unit has lived.
+func (r *Reconciler) disbelieve() {
+	for name, u := range r.record.Units {
+		r.unverified[name] = true
+		u.FirstApplied = ""
+		r.journal.touch(shard("requests", name) + ".json")
+	}
+	for name := range r.record.Locks {
+		delete(r.record.Locks, name)
+		r.journal.touch("locks/" + name + ".json")
+	}
+	r.record.Platform = PlatformStatus{}
+	r.journal.touch("platform.json")
 }
 
 // moved notices that somebody else wrote to the status branch. What this
@@ -136,15 +166,13 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 	if tip == r.journal.remote {
 		return nil
 	}
-	if tip != "" {
-		ours, err := r.Source.Authentic(ctx, tip)
-		if err != nil {
-			return err
-		}
-		if ours {
-			r.Log.Info("took over the status branch", "tip", shortHash(tip))
-			return r.believe(ctx, tip)
-		}
+	ours, err := r.ours(ctx, tip, r.journal.base, r.journal.base != "")
+	if err != nil {
+		return err
+	}
+	if ours {
+		r.Log.Info("took over the status branch", "tip", shortHash(tip))
+		return r.believe(ctx, tip)
 	}
 	r.Log.Warn("the status branch moved and was not moved by Pave: it is restored", "tip", shortHash(tip))
 	r.journal.remote, r.journal.restore = tip, true
@@ -276,23 +304,49 @@ func (j *journal) describe(status *UnitStatus, u Unit, made decision) {
 func (s *UnitStatus) state(made decision, now time.Time) {
 	switch made.verb {
 	case halt:
-		if made.condition == Stalled {
-			s.Conditions.Set(Stalled, true, made.reason, made.message, now)
-		} else if made.condition != Ready {
-			s.Conditions.Drop(Stalled)
-			s.Conditions.Set(made.condition, false, made.reason, made.message, now)
-		}
-		s.Conditions.Set(Ready, false, made.reason, made.message, now)
+		s.holds(made.condition, made.reason, made.message, made.condition == Stalled, now)
 	case wait:
 		s.accepted(now)
 		s.Conditions.Set(Ready, false, made.reason, made.message, now)
 	case keep:
 		if made.reason == ReasonApplied {
 			s.accepted(now)
-			s.Conditions.Set(Done, true, ReasonApplied, "", now)
-			s.Conditions.Set(Ready, true, ReasonApplied, "", now)
+			s.applied(now)
 		}
 	}
+}
+
+// metBefore are the conditions that were met where another one is not.
+var metBefore = map[string][]string{
+	Allowed: {Valid}, Planned: {Valid, Allowed}, Approved: {Valid, Allowed, Planned}, Done: {Valid, Allowed, Planned},
+	Ready: {Valid, Allowed}, Stalled: {Valid, Allowed},
+}
+
+// holds states that the unit is not ready, and why: the condition that is not
+// met, and whether a person must act.
+func (s *UnitStatus) holds(condition, reason, message string, stalled bool, now time.Time) {
+	for _, kind := range metBefore[condition] {
+		s.Conditions.Set(kind, true, kind, "", now)
+	}
+	if condition != Approved {
+		s.Conditions.Drop(Approved)
+	}
+	if condition != Stalled {
+		s.Conditions.Set(condition, false, reason, message, now)
+	}
+	s.Conditions.Set(Ready, false, reason, message, now)
+	if stalled {
+		s.Conditions.Set(Stalled, true, reason, message, now)
+	} else {
+		s.Conditions.Drop(Stalled)
+	}
+}
+
+// applied states that what is asked for is what was applied last.
+func (s *UnitStatus) applied(now time.Time) {
+	s.Conditions.Set(Planned, true, Planned, "", now)
+	s.Conditions.Set(Done, true, ReasonApplied, "", now)
+	s.Conditions.Set(Ready, true, ReasonApplied, "", now)
 }
 
 // accepted states that nothing about the document itself holds the unit.
@@ -306,7 +360,7 @@ func (s *UnitStatus) accepted(now time.Time) {
 // fault notes that a run could not even be started.
 func (j *journal) fault(name string, err error, now time.Time) {
 	status := j.unit(name)
-	status.Conditions.Set(Ready, false, ReasonPlanFailed, oneLine(err.Error(), 500), now)
+	status.holds(Planned, ReasonPlanFailed, oneLine(err.Error(), 500), false, now)
 	j.event(event{unit: name, verb: "fail", trailer: "failed reason=" + ReasonPlanFailed, text: err.Error()})
 }
 
@@ -372,7 +426,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		status.State.Address = job.Rendering.Address
 	}
 	status.Outputs, status.Sensitive, status.Resources = result.Outputs, result.Sensitive, result.Resources
-	if status.OutputsVersion == "" || result.OutputsChanged {
+	if status.OutputsVersion == "" || result.OutputsChanged || old.Fingerprint == "" { // an apply that failed may have changed them too
 		status.OutputsVersion = fmt.Sprintf("%s:%d", result.State.Lineage, result.State.Serial)
 	}
 	if status.FirstApplied == "" {
@@ -384,9 +438,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		status.Plan = &plan
 	}
 	status.accepted(now)
-	status.Conditions.Set(Planned, true, Planned, "", now)
-	status.Conditions.Set(Done, true, ReasonApplied, "", now)
-	status.Conditions.Set(Ready, true, ReasonApplied, "", now)
+	status.applied(now)
 	status.Conditions.Drop(Drifted)
 	j.keepLock(job, result)
 	j.keepApplied(job, result)
@@ -423,9 +475,9 @@ func (j *journal) keepApplied(job Job, result Result) {
 	folder := appliedFolder(job.Unit)
 	j.edits[job.Unit] = []Edit{
 		{Path: folder + "/module", TreeAt: job.Revision + ":" + job.Folder},
-		{Path: folder + "/pave.tf.json", Content: job.Rendering.Generated},
-		{Path: folder + "/terraform.tfvars.json", Content: variables},
-		{Path: folder + "/terraform.lock.hcl", Content: append([]byte{}, result.Lock...)},
+		{Path: folder + "/" + generatedFile, Content: job.Rendering.Generated},
+		{Path: folder + "/" + variablesFile, Content: variables},
+		{Path: folder + "/" + lockFile, Content: append([]byte{}, result.Lock...)},
 	}
 }
 
@@ -454,7 +506,7 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	blueprint := status.Blueprint
 	reset := &UnitStatus{Version: 1, Request: job.Unit, ObservedRevision: job.Revision}
 	if job.Success != nil { // still asked for: expired, or to be created anew
-		reset.Service, reset.Owner = job.Success.Service, job.Success.Owner
+		reset.Service, reset.Owner, reset.FirstApplied = job.Success.Service, job.Success.Owner, job.Success.FirstApplied
 		reset.Conditions.Set(Ready, false, ReasonWaiting, "was destroyed", now)
 		j.record.Units[job.Unit] = reset
 	} else {
@@ -496,12 +548,11 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 	status.ObservedRevision = job.Revision
 	plan := result.Plan
 	status.Plan = &plan
-	status.Conditions.Set(f.condition, false, f.reason, message, now)
-	status.Conditions.Set(Ready, false, f.reason, message, now)
-	if f.stalled {
-		status.Conditions.Set(Stalled, true, f.reason, message, now)
+	status.holds(f.condition, f.reason, message, f.stalled, now)
+	if job.Mode == Converge && (result.Outcome == StateLost || result.Outcome == NotOwned) {
+		status.Fingerprint = "" // whatever is asked for next, it is looked at first
 	}
-	if result.Outcome == ApplyFailed || result.Outcome == Unknown {
+	if job.Mode == Converge && (result.Outcome == ApplyFailed || result.Outcome == Unknown) {
 		// Something may exist by now, and what was applied last is not what runs.
 		status.Fingerprint = ""
 		if result.State.Lineage != "" {
@@ -625,6 +676,9 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 	var parents []string
 	if j.remote != "" {
 		parents = []string{j.remote}
+		if j.restore && j.base != "" && j.base != j.remote {
+			parents = append(parents, j.base) // its history must not be lost
+		}
 	}
 	events := make([]event, 0, len(j.order))
 	for _, name := range j.order {

@@ -29,10 +29,14 @@ type Source interface {
 	// Authentic tells whether the commit carries a valid signature of this
 	// host's key; false where the host has no key.
 	Authentic(ctx context.Context, commit string) (bool, error)
+	// Follows tells whether a fetched commit is, or descends from, an earlier one.
+	Follows(ctx context.Context, commit, earlier string) (bool, error)
 	// Publish makes one commit on the status branch, whose tip on the remote is
-	// expected to be parents[0] (no parents: no branch yet). The new tree is
-	// that of base ("" means empty) with the edits. It returns ErrConflict when
-	// the branch is elsewhere; nothing was published then.
+	// expected to be parents[0]. No parents means that there is no branch: the
+	// commit follows base then, so that a branch that was removed returns with
+	// its history. The new tree is that of base ("" means empty) with the edits.
+	// It returns ErrConflict when the branch is elsewhere; nothing was published
+	// then.
 	Publish(ctx context.Context, base string, parents []string, edits []Edit, message string) (string, error)
 }
 

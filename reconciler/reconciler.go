@@ -206,6 +206,9 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		return fmt.Errorf("find earlier runs: %w", err)
 	}
 	for _, run := range left {
+		if waiting, found := r.running[run.Job().Unit]; found && waiting.Job().ID == run.Job().ID {
+			continue // begun before
+		}
 		r.Log.Info("found a run of an earlier process", "unit", run.Job().Unit, "run", run.Job().ID)
 		r.await(ctx, run)
 	}
@@ -443,7 +446,7 @@ func (r *Reconciler) retry(last attempt, basis, module string) attempt {
 	}
 	last.module = module
 	last.failures++
-	if r.observed == nil { // one pass tries once
+	if r.observed == nil || r.checked == nil { // one pass tries once
 		last.next = r.Now().Add(24 * 365 * time.Hour)
 		return last
 	}

@@ -64,6 +64,14 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 	return r, nil
 }
 
+// The files that the branch keeps of a unit's last apply, beside the folder
+// `module`.
+const (
+	generatedFile = "pave.tf.json"
+	variablesFile = "terraform.tfvars.json"
+	lockFile      = "terraform.lock.hcl"
+)
+
 // appliedFolder is where the branch keeps what a unit was applied from.
 func appliedFolder(name string) string { return shard("applied", name) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -55,8 +56,10 @@ type Condition struct {
 	Since   string `json:"since"` // RFC 3339, when status or reason changed last
 }
 
-// Conditions are ordered as they were first stated.
+// Conditions are in the order in which they are met.
 type Conditions []Condition
+
+var conditionOrder = []string{Valid, Allowed, Planned, Approved, Done, Ready, Drifted, Stalled}
 
 // Get returns the condition of the type.
 func (cs Conditions) Get(kind string) (Condition, bool) {
@@ -81,6 +84,9 @@ func (cs *Conditions) Set(kind string, status bool, reason, message string, now 
 		}
 	}
 	*cs = append(*cs, c)
+	slices.SortStableFunc(*cs, func(a, b Condition) int {
+		return slices.Index(conditionOrder, a.Type) - slices.Index(conditionOrder, b.Type)
+	})
 }
 
 // Drop withdraws a condition.

@@ -178,6 +178,24 @@ func (m *Mirror) Authentic(ctx context.Context, commit string) (bool, error) {
 	return m.authentic(ctx, commit, m.options.Signer)
 }
 
+// Follows tells whether the commit is, or descends from, the earlier one.
+func (m *Mirror) Follows(ctx context.Context, commit, earlier string) (bool, error) {
+	hash, err := parseHash(commit)
+	if err != nil {
+		return false, err
+	}
+	before, err := parseHash(earlier)
+	if err != nil {
+		return false, err
+	}
+	follows := false
+	err = m.do(ctx, func(s *filesystem.Storage) error {
+		follows, err = (&draft{storage: s}).reaches([]plumbing.Hash{hash}, before)
+		return err
+	})
+	return follows, err
+}
+
 // Fetch brings both branches up to date and returns their tips. One round trip
 // where there is nothing to bring. The errors are [ErrNoRepository],
 // [ErrEmpty], [*MissingBranchError] and whatever the network says.

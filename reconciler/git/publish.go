@@ -40,7 +40,7 @@ func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edi
 	if err != nil {
 		return "", fmt.Errorf("pack status commit: %w", err)
 	}
-	if err := m.pushStatus(ctx, d.expected(), d.commit, pack); err != nil {
+	if err := m.pushStatus(ctx, d.old, d.commit, pack); err != nil {
 		return "", fmt.Errorf("publish on %s: %w", m.options.Status, err)
 	}
 	m.adopt(ctx, d)
@@ -93,16 +93,10 @@ type draft struct {
 	storage   storer.EncodedObjectStorer // read only
 	made      *memory.Storage
 	needs     []plumbing.Hash // commits and trees that the remote may lack
+	old       plumbing.Hash   // the tip that is expected on the remote; zero where there is no branch
 	parents   []plumbing.Hash
 	commit    plumbing.Hash
 	unchanged bool
-}
-
-func (d *draft) expected() plumbing.Hash {
-	if len(d.parents) == 0 {
-		return plumbing.ZeroHash
-	}
-	return d.parents[0]
 }
 
 // hashes returns the objects of the draft. The commit comes last, so that it is
@@ -149,7 +143,9 @@ func (d *draft) edit(base string, parents []string, edits []reconciler.Edit) (pl
 			return plumbing.ZeroHash, err
 		}
 		d.parents = append(d.parents, hash)
-		if i > 0 {
+		if i == 0 {
+			d.old = hash
+		} else {
 			d.needs = append(d.needs, hash)
 		}
 	}
@@ -167,6 +163,9 @@ func (d *draft) edit(base string, parents []string, edits []reconciler.Edit) (pl
 		if !slices.Contains(d.parents, hash) {
 			d.needs = append(d.needs, hash)
 		}
+		if len(d.parents) == 0 {
+			d.parents = []plumbing.Hash{hash}
+		}
 	}
 	for _, e := range edits {
 		if err := d.apply(root, e); err != nil {
@@ -180,9 +179,10 @@ func (d *draft) edit(base string, parents []string, edits []reconciler.Edit) (pl
 	return hash, err
 }
 
-// same tells whether the tree is the one of the only parent.
+// same tells whether the tree is the one of the only parent, at which the
+// branch is.
 func (d *draft) same(root plumbing.Hash) (bool, error) {
-	if len(d.parents) != 1 {
+	if len(d.parents) != 1 || d.old.IsZero() {
 		return false, nil
 	}
 	c, err := readCommit(d.storage, d.parents[0])
@@ -199,8 +199,8 @@ func (m *Mirror) remoteHas(d *draft) []plumbing.Hash {
 			have = append(have, plumbing.NewHash(tip))
 		}
 	}
-	if old := d.expected(); !old.IsZero() {
-		have = append(have, old)
+	if !d.old.IsZero() {
+		have = append(have, d.old)
 	}
 	return have
 }

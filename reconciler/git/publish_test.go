@@ -221,7 +221,7 @@ func TestPublishLostAnswer(t *testing.T) {
 	if err := os.Chmod(filepath.Join(bare, "hooks/post-receive"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.pushStatus(background, d.expected(), d.commit, pack); err != nil {
+	if err := m.pushStatus(background, d.old, d.commit, pack); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "branch", run(t, bare, "rev-parse", "pave/status"), d.commit.String())
@@ -246,4 +246,25 @@ func TestLog(t *testing.T) {
 	equal(t, "subject", some[0].Subject, "add [31mred")
 	equal(t, "message", some[0].Message, "add [31mred\n\nUnit: ledger applied\n")
 	equal(t, "author", some[0].Author, "Ada")
+}
+
+func TestPublishReturns(t *testing.T) {
+	remotes(t, func(t *testing.T, options Options, remote, work string) {
+		m := open(t, options)
+		fetch(t, m)
+		first := publish(t, m, "", nil, put("a", "1"))
+		run(t, remote, "update-ref", "-d", "refs/heads/pave/status")
+		equal(t, "removed", fetch(t, m).Status, "")
+		second := publish(t, m, first, nil)
+		equal(t, "history", run(t, remote, "log", "--format=%H", "pave/status"), second+"\n"+first)
+		for _, c := range []struct {
+			commit, earlier string
+			follows         bool
+		}{{second, first, true}, {first, first, true}, {first, second, false}} {
+			follows, err := m.Follows(background, c.commit, c.earlier)
+			if err != nil || follows != c.follows {
+				t.Errorf("%s follows %s: %v, %v", c.commit, c.earlier, follows, err)
+			}
+		}
+	})
 }
