@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -44,7 +46,9 @@ approval pending, 4 denied by policy, 130 interrupted.`
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use: "pave", Short: "Reconcile a platform repository", Long: help,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.repo, "repo", ".", "the platform repository: a path or an https or ssh address")
@@ -54,7 +58,7 @@ func newRoot(a *app) *cobra.Command {
 	flags.StringVar(&a.stateDir, "state-dir", "", "runs and local states: yours to back up (default $XDG_STATE_HOME/pave)")
 	flags.StringVar(&a.tokenFile, "token-file", "", "a file with the token for https (default: $PAVE_TOKEN)")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range []*cobra.Command{
 		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.serveCommand(),
 		a.statusCommand(), a.logCommand(), a.upgradeCommand(), a.versionCommand(),
@@ -66,30 +70,54 @@ func newRoot(a *app) *cobra.Command {
 
 func usage(err error) error { return codeError{exitUsage, err} }
 
-// arguments checks the number of arguments as a matter of usage.
-func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+// atMost refuses more arguments as a matter of usage.
+func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage(fmt.Errorf("%w: see `pave %s --help`", err, cmd.Name()))
+		if len(args) <= n {
+			return nil
 		}
+		expected := "no argument"
+		if n > 0 {
+			expected = "at most " + plural(n, "argument")
+		}
+		return usage(fmt.Errorf("expected %s; got %q: see `%s --help`", expected, args[n], cmd.CommandPath()))
+	}
+}
+
+// knownCommand refuses what is no command, which cobra leaves to the root.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
 	}
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return usage(fmt.Errorf("there is no command %q: did you mean `pave %s`?", args[0], near[0]))
+	}
+	return usage(fmt.Errorf("there is no command %q: see `pave --help`", args[0]))
+}
+
+// flagError says what is wrong with a flag, in Pave's words.
+func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		err = fmt.Errorf("--%s: expected %s; got %q", invalid.GetFlag().Name, invalid.GetFlag().Value.Type(), invalid.GetValue())
+	}
+	return usage(fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath()))
 }
 
 // outputFlag adds -o with the formats that the command knows, the first the default.
 func (a *app) outputFlag(cmd *cobra.Command, formats ...string) {
 	cmd.Flags().StringVarP(&a.output, "output", "o", formats[0], "one of: "+strings.Join(formats, ", "))
+	// The only error is that there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	pre := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		for _, f := range formats {
-			if a.output == f {
-				if pre != nil {
-					return pre(cmd, args)
-				}
-				return nil
-			}
+		if !slices.Contains(formats, a.output) {
+			return usage(fmt.Errorf("--output: expected one of: %s; got %q", strings.Join(formats, ", "), a.output))
 		}
-		return usage(fmt.Errorf("--output: expected one of: %s; got %q", strings.Join(formats, ", "), a.output))
+		if pre != nil {
+			return pre(cmd, args)
+		}
+		return nil
 	}
 }
 

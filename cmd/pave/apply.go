@@ -15,7 +15,7 @@ func (a *app) applyCommand() *cobra.Command {
 		Short: "Make one pass over the tracked branch, then exit",
 		Long: `Make one pass over the tracked branch: validate it, run what differs from what was
 applied last, commit what happened to the status branch, and exit.`,
-		Args: arguments(cobra.NoArgs),
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context()) },
 	}
 	a.engineFlags(cmd)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +39,7 @@ func (a *app) initCommand() *cobra.Command {
 		Long: `Start a platform repository in a folder. Files that exist already are never
 overwritten. Where the folder is no Git repository yet it becomes one, with a
 first commit.`,
-		Args: arguments(cobra.MaximumNArgs(1)),
+		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) == 1 {
@@ -60,7 +62,7 @@ func (a *app) initialize(_ context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	for name := range files {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("%s exists already: nothing was written; `pave upgrade` brings the schema up to date", filepath.Join(dir, name))
 		} else if !errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +139,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "upgrade",
 		Short: "Bring the schema in a checkout up to this version of Pave",
-		Args:  arguments(cobra.NoArgs),
+		Args:  atMost(0),
 		RunE:  func(*cobra.Command, []string) error { return a.upgrade() },
 	}
 }
@@ -178,7 +180,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show the version of Pave and of its schema",
-		Args:  arguments(cobra.NoArgs),
+		Args:  atMost(0),
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintf(a.stdout, "pave %s\nschema %.12s\n", version(), schema.Digest())
 			return nil

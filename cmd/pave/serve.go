@@ -30,7 +30,7 @@ converges whenever the tracked branch moves. SIGTERM lets the runs that are
 going on end first.
 
 It answers /healthz, /readyz and /metrics on the listen address.`,
-		Args: arguments(cobra.NoArgs),
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var handler slog.Handler
 			switch format {

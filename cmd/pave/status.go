@@ -19,7 +19,7 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show what is ready and what is not, from the status branch of any clone",
-		Args:  arguments(cobra.MaximumNArgs(1)),
+		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withHistory(cmd.Context(), func(h history, tip string) error { return a.status(cmd.Context(), h, tip, args) })
 		},
@@ -32,7 +32,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 A host believes only what it wrote or signed itself. After a move to another
 host, look at the branch (git log, pave status), then adopt it.`,
-		Args: arguments(cobra.NoArgs),
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.adopt(cmd.Context()) },
 	})
 	return cmd
@@ -193,7 +193,7 @@ func (a *app) logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log [NAME]",
 		Short: "Show what happened, or the history of one request",
-		Args:  arguments(cobra.MaximumNArgs(1)),
+		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withHistory(cmd.Context(), func(h history, tip string) error { return a.log(cmd.Context(), h, tip, most, args) })
 		},

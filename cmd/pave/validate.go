@@ -21,7 +21,7 @@ func (a *app) validateCommand() *cobra.Command {
 the tests of the organisation's policies.
 
 In a checkout it looks at the files as they are, committed or not.`,
-		Args: arguments(cobra.NoArgs),
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.validate(cmd.Context()) },
 	}
 	a.outputFlag(cmd, "text", "json", "github", "sarif")
