@@ -302,8 +302,12 @@ func (c *Checked) sort() {
 	}
 }
 
-// hold notes why a document holds: the first violation, and how many more.
+// hold notes why a document holds: the first violation, and how many more. What
+// no document can be called never ran, and its name must not become a path.
 func (c *Checked) hold(v Violation) {
+	if !namePattern.MatchString(v.Name) {
+		return
+	}
 	key := v.Kind + "/" + v.Name
 	h, found := c.holds[key]
 	switch {

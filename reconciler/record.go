@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Record is what happened: the content of the status branch.
@@ -32,20 +34,26 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 			continue
 		}
 		var into any
-		var keep func() string // returns the path that the content belongs to
+		var keep func() (path string, err error) // the path that the content belongs to
 		switch {
 		case folder == "requests":
 			u := &UnitStatus{}
-			into, keep = u, func() string { r.Units[u.Request] = u; return shard(folder, u.Request) + ".json" }
+			into, keep = u, func() (string, error) {
+				r.Units[u.Request] = u
+				return shard(folder, u.Request) + ".json", u.check()
+			}
 		case folder == "services":
 			s := &ServiceStatus{}
-			into, keep = s, func() string { r.Services[s.Service] = s; return shard(folder, s.Service) + ".json" }
+			into, keep = s, func() (string, error) {
+				r.Services[s.Service] = s
+				return shard(folder, s.Service) + ".json", checkNames(s.Version, s.Service, s.Owner)
+			}
 		case folder == "locks":
 			name := strings.TrimSuffix(strings.TrimPrefix(f.Path, "locks/"), ".json")
 			l := &Lock{}
-			into, keep = l, func() string { r.Locks[name] = *l; return f.Path }
+			into, keep = l, func() (string, error) { r.Locks[name] = *l; return f.Path, checkNames(1, name) }
 		case f.Path == "platform.json":
-			into, keep = &r.Platform, func() string { return f.Path }
+			into, keep = &r.Platform, func() (string, error) { return f.Path, checkNames(r.Platform.Version) }
 		default:
 			continue
 		}
@@ -57,11 +65,42 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 		if err := dec.Decode(into); err != nil {
 			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
 		}
-		if belongs := keep(); belongs != f.Path {
+		belongs, err := keep()
+		if err != nil {
+			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
+		}
+		if belongs != f.Path {
 			return nil, fmt.Errorf("read the status branch: %s holds what belongs to %s", f.Path, belongs)
 		}
 	}
 	return r, nil
+}
+
+// namePattern is the schema's #Name.
+var namePattern = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkNames refuses what another version of Pave wrote, and names that the
+// schema would refuse: names reach paths, trailers and argument vectors, and
+// whoever may push the branch may write them. The first name must be there.
+func checkNames(version int, names ...string) error {
+	if version != 1 {
+		return fmt.Errorf("expected version 1, got %d: it was written by another version of Pave", version)
+	}
+	for i, name := range names {
+		if (name != "" || i == 0) && !namePattern.MatchString(name) {
+			return fmt.Errorf("expected a name that matches %s; got %q", namePattern, name)
+		}
+	}
+	return nil
+}
+
+// check refuses a status that Pave would not have written.
+func (s *UnitStatus) check() error {
+	names := []string{s.Request, s.Service, s.Owner, s.Blueprint, s.Environment, s.Stage}
+	for _, ref := range s.References {
+		names = append(names, ref.Request)
+	}
+	return checkNames(s.Version, names...)
 }
 
 // The files that the branch keeps of a unit's last apply, beside the folder
@@ -151,7 +190,7 @@ func subjectLine(events []event) string {
 // oneLine makes text safe for one line of a commit message or a log.
 func oneLine(text string, most int) string {
 	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
@@ -200,7 +239,7 @@ func (r *Record) readme(title string) []byte {
 				break
 			}
 			c, _ := u.Conditions.Get(Ready)
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, c.Reason, escapeMarkdown(c.Message))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, escapeMarkdown(c.Reason), escapeMarkdown(c.Message))
 		}
 	}
 	b.WriteString("\n`git log --grep '^Unit: NAME '` shows the history of one request.\n")
@@ -230,7 +269,8 @@ func escapeMarkdown(text string) string {
 			b.WriteRune(r)
 		}
 	}
-	return b.String()
+	// A forge makes a link of this without any markup.
+	return strings.ReplaceAll(b.String(), "www.", `www\.`)
 }
 
 func shortHash(commit string) string { return commit[:min(8, len(commit))] }

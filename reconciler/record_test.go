@@ -1,0 +1,78 @@
+package reconciler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// newTree is a tree of files that are in memory.
+func newTree(files map[string]string) *Tree {
+	t := &Tree{}
+	for path, content := range files {
+		t.Files = append(t.Files, File{Path: path, Size: int64(len(content))})
+	}
+	slices.SortFunc(t.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	t.Read = func(f File) ([]byte, error) { return []byte(files[f.Path]), nil }
+	return t
+}
+
+func TestRecordRefusesWhatPaveDoesNotWrite(t *testing.T) {
+	unit := func(fields string) string { return `{"version": 1, "request": "db", ` + fields + `"conditions": []}` }
+	for path, content := range map[string]string{
+		"requests/db/db.json":     `{"version": 1, "request": "db"`,
+		"requests/xx/db.json":     unit(""),
+		"requests/ab/ab/c.json":   `{"version": 1, "request": "ab/c"}`,
+		"requests/../...json":     `{"version": 1, "request": ".."}`,
+		"requests/Db/Db.json":     `{"version": 1, "request": "Db"}`,
+		"requests/db/db.json ":    unit(""),
+		"services/xx/x\ny.json":   `{"version": 1, "service": "x\ny"}`,
+		"services/pa/pay.json":    `{"version": 1, "service": "pay", "owner": "a\u001b[2Jb"}`,
+		"locks/../../x.json":      `{"module": "m"}`,
+		"platform.json":           `{"version": 2}`,
+		"requests/ve/vers.json":   `{"version": 2, "request": "vers"}`,
+		"requests/db/db.json\x00": unit(""),
+	} {
+		if strings.HasSuffix(path, ".json") {
+			if _, err := ReadRecord(newTree(map[string]string{path: content}), "tip"); err == nil {
+				t.Errorf("%q was read: %s", path, content)
+			}
+		}
+	}
+	for _, fields := range []string{
+		`"blueprint": "x\nUnit: ledger-db destroyed", `, `"environment": "../prod", `, `"owner": "[x](y)", `, `"service": "A", `,
+		`"stage": "|", `, `"references": {"a": {"request": "../x", "output": "o"}}, `,
+	} {
+		if _, err := ReadRecord(newTree(map[string]string{"requests/db/db.json": unit(fields)}), "tip"); err == nil {
+			t.Errorf("%s was read", fields)
+		}
+	}
+	r, err := ReadRecord(newTree(map[string]string{"requests/db/db.json": unit(""), "README.md": "x"}), "tip")
+	if err != nil || len(r.Units) != 1 {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+// What is refused by whoever writes the commit would keep everything else from
+// being recorded.
+func TestTextOfStrangersIsOneLine(t *testing.T) {
+	hostile := "a\x1b[2Jb\u200ec\u200fd\u061ce\u202ef\u2066g\u2028h\u2029i\u0085j\xffk\nUnit: ledger-db destroyed\r\tl"
+	got := oneLine(hostile, 500)
+	if want := "a [2Jb c d e f g h i j\uFFFDk Unit: ledger-db destroyed l"; got != want {
+		t.Errorf("got %q", got)
+	}
+	text := message(Revision{Commit: "c0ffee"}, []event{{unit: "checkout-db", verb: "fail", trailer: "failed", text: hostile}})
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "Unit: ") && line != "Unit: checkout-db failed\n" {
+			t.Errorf("a forged trailer: %q", line)
+		}
+	}
+	if got := escapeMarkdown("www.evil.example http://evil.example @all <img> [x](y) a|b"); strings.ContainsAny(got, "@<") ||
+		strings.Contains(got, "www.") || strings.Contains(got, "http:") || strings.Contains(got, "](") {
+		t.Errorf("got %s", got)
+	}
+	if got := fmt.Sprint(len([]rune(oneLine(strings.Repeat("é", 2000), 300)))); got != "300" {
+		t.Errorf("got %s characters", got)
+	}
+}
