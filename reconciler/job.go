@@ -269,8 +269,10 @@ func (r *Reconciler) report() {
 		p.Revision = r.checked.Revision
 		p.Units = len(r.checked.Platform.Requests)
 	}
-	for _, name := range sortedNames(r.record.Units) {
-		u := r.record.Units[name]
+	for name, u := range r.record.Units {
+		if r.checked == nil || r.checked.Platform.Requests[name].Name == "" {
+			p.Units++ // held, or about to be destroyed
+		}
 		if u.Is(Drifted) {
 			p.Drifted++
 		}

@@ -68,11 +68,6 @@ func (r *Record) documents() map[string]any {
 	return docs
 }
 
-// document returns one status document, nil where there is none.
-func (r *Record) document(path string) any {
-	return r.documents()[path]
-}
-
 // believe reads the record at a tip, as far as the tip can be believed, and
 // starts a journal on it.
 func (r *Reconciler) believe(ctx context.Context, tip string) error {

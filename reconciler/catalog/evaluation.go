@@ -84,7 +84,7 @@ func (ev *evaluation) govern(j job) answer {
 		err = root.Validate(cue.Concrete(true), cue.All())
 	}
 	if err != nil {
-		a.Violations = append(a.Violations, ev.explainRoot(err, root, files)...)
+		a.Violations = append(a.Violations, ev.explainRoot(ctx, err, root, files)...)
 		return a
 	}
 	if g, err := export(root, j.Blueprints); err != nil {
@@ -106,13 +106,14 @@ func (ev *evaluation) govern(j job) answer {
 }
 
 // explainRoot explains the errors of the root, document by document.
-func (ev *evaluation) explainRoot(err error, root cue.Value, files []*ast.File) []reconciler.Violation {
+func (ev *evaluation) explainRoot(ctx *cue.Context, err error, root cue.Value, files []*ast.File) []reconciler.Violation {
 	definitions := map[string]string{"platform": "#Platform", "team": "#Team", "environment": "#Environment"}
 	type subject struct{ kind, name string }
 	var order []subject
 	errs := map[subject][]errors.Error{}
+	surveyed := slices.ContainsFunc(files, func(f *ast.File) bool { return documentKinds(f.Decls).unknown != "" })
 	for _, e := range errors.Errors(err) {
-		if strings.Contains(e.Error(), "unknown kind of document") {
+		if surveyed && strings.Contains(e.Error(), "unknown kind of document") {
 			continue // the survey reports it, with its position
 		}
 		var s subject
@@ -133,7 +134,7 @@ func (ev *evaluation) explainRoot(err error, root cue.Value, files []*ast.File) 
 		var prefix []string
 		value := root
 		if s.kind != "" {
-			constraint = ev.definition(root.Context(), definitions[s.kind])
+			constraint = ev.definition(ctx, definitions[s.kind])
 			prefix = []string{s.kind}
 			if s.name != "" {
 				prefix = append(prefix, s.name)
@@ -356,18 +357,38 @@ func (ev *evaluation) data(j job) answer {
 	entries, _ := literalEntries(parsed)
 	var a answer
 	for _, e := range entries {
-		d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
-		v := ev.unify(e)
-		if v.Validate(cue.Concrete(true)) == nil {
-			if d.JSON, err = v.MarshalJSON(); err == nil {
-				a.Documents = append(a.Documents, d)
-				continue
-			}
-		}
+		d, vs := ev.entry(e)
 		a.Documents = append(a.Documents, d)
-		a.Violations = append(a.Violations, ev.explainEntry(e, d)...)
+		a.Violations = append(a.Violations, vs...)
 	}
 	return a
+}
+
+// entry checks one literal document. One that is refused is evaluated again
+// from its source, which has the positions; what that says holds.
+func (ev *evaluation) entry(e entry) (document, []reconciler.Violation) {
+	d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
+	if d.JSON = concreteJSON(ev.unify(e)); d.JSON != nil {
+		return d, nil
+	}
+	constraint := ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
+	v := constraint.Unify(ev.ctx.BuildExpr(e.body))
+	if d.JSON = concreteJSON(v); d.JSON != nil {
+		return d, nil
+	}
+	return d, ev.explainEntry(v, constraint, e, d)
+}
+
+// concreteJSON returns the value as JSON, nil where it is refused.
+func concreteJSON(v cue.Value) json.RawMessage {
+	if v.Validate(cue.Concrete(true)) != nil {
+		return nil
+	}
+	doc, err := v.MarshalJSON()
+	if err != nil {
+		return nil
+	}
+	return doc
 }
 
 var namePath = cue.MakePath(cue.Str("name"))
@@ -399,11 +420,8 @@ func (ev *evaluation) schemaOf(kind string, blueprint any) cue.Value {
 	return ev.request
 }
 
-// explainEntry evaluates a refused document again with its positions.
-func (ev *evaluation) explainEntry(e entry, d document) []reconciler.Violation {
-	constraint := ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
-	plain := ev.ctx.BuildExpr(e.body)
-	v := constraint.Unify(plain)
+// explainEntry says why a document is refused.
+func (ev *evaluation) explainEntry(v, constraint cue.Value, e entry, d document) []reconciler.Violation {
 	err := v.Validate(cue.Concrete(true), cue.All())
 	if err == nil {
 		_, err = v.MarshalJSON()
