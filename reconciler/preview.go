@@ -25,7 +25,18 @@ type PlannedUnit struct {
 // that differ between the two are planned. wanted limits the answer to these
 // units. The units come in the order of names, without those that nothing
 // happens to. The revision itself may be refused: Checked tells.
+//
+// The runner's folder is for previews alone: what is left in it is removed.
 func (r *Reconciler) PreviewRevision(ctx context.Context, commit, base string, wanted []string) (*Checked, []PlannedUnit, error) {
+	left, err := r.Runner.Unfinished() // by a preview that was interrupted
+	if err != nil {
+		return nil, nil, fmt.Errorf("find earlier previews: %w", err)
+	}
+	for _, run := range left {
+		if err := run.Forget(); err != nil {
+			r.Log.Warn("remove an earlier preview", "unit", run.Job().Unit, "error", err)
+		}
+	}
 	heads, err := r.Source.Fetch(ctx)
 	if err != nil {
 		return nil, nil, err

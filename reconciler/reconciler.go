@@ -206,6 +206,9 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		return fmt.Errorf("find earlier runs: %w", err)
 	}
 	for _, run := range left {
+		if run.Job().Mode == Preview {
+			continue // says nothing of what was applied
+		}
 		if waiting, found := r.running[run.Job().Unit]; found && waiting.Job().ID == run.Job().ID {
 			continue // begun before
 		}

@@ -207,8 +207,16 @@ func (inspector) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconci
 	return terraform.Inspect(tree, b)
 }
 
-// reconciler assembles the loop. The returned function releases what it holds.
-func (a *app) reconciler(ctx context.Context, log *slog.Logger) (*reconciler.Reconciler, func(), error) {
+// The folders of runs, below the state of a repository. A preview has its own,
+// so that it neither holds up nor is taken for a run that changes something.
+const (
+	runsFolder     = "runs"
+	previewsFolder = "previews"
+)
+
+// reconciler assembles the loop, whose runs are in the folder; no other pave
+// may be at work in it. The returned function releases what it holds.
+func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ *reconciler.Reconciler, release func(), err error) {
 	cache, state, err := a.folders()
 	if err != nil {
 		return nil, nil, err
@@ -216,6 +224,16 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger) (*reconciler.Rec
 	if a.engine != "" && a.engine != "terraform" && a.engine != "tofu" {
 		return nil, nil, usage(fmt.Errorf("--engine: expected terraform or tofu; got %q", a.engine))
 	}
+	runs = filepath.Join(state, runs)
+	unlock, err := lock(runs)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			unlock()
+		}
+	}()
 	mirror, err := a.mirror(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -225,17 +243,21 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger) (*reconciler.Rec
 		return nil, nil, err
 	}
 	runner, err := terraform.NewRunner(terraform.Host{
-		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: filepath.Join(state, "runs"),
+		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: runs,
 		CLIConfig: absolute(a.terraformConfig), EnginePath: a.engineFolder, Credentials: absolute(a.credentials),
 	})
 	if err != nil {
 		mirror.Close()
 		return nil, nil, err
 	}
+	release = func() {
+		mirror.Close()
+		unlock()
+	}
 	return reconciler.New(reconciler.Options{
 		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Log: log,
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
-	}), mirror.Close, nil
+	}), release, nil
 }
 
 // absolute returns the path that a flag means; the daemon's runs have another

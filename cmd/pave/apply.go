@@ -24,7 +24,7 @@ applied last, commit what happened to the status branch, and exit.`,
 }
 
 func (a *app) apply(ctx context.Context) error {
-	r, release, err := a.reconciler(ctx, nil)
+	r, release, err := a.reconciler(ctx, nil, runsFolder)
 	if err != nil {
 		return err
 	}

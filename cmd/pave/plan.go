@@ -26,7 +26,7 @@ anything. With --base, show what differs between that revision and the branch.`,
 }
 
 func (a *app) plan(ctx context.Context, head, base string, wanted []string) error {
-	r, release, err := a.reconciler(ctx, nil)
+	r, release, err := a.reconciler(ctx, nil, previewsFolder)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ It answers /healthz, /readyz and /metrics on the listen address.`,
 }
 
 func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patience time.Duration) error {
-	r, release, err := a.reconciler(ctx, log)
+	r, release, err := a.reconciler(ctx, log, runsFolder)
 	if err != nil {
 		return err
 	}

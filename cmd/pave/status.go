@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -154,6 +153,15 @@ func (a *app) statusOf(record *reconciler.Record, name string) error {
 }
 
 func (a *app) adopt(ctx context.Context) error {
+	_, state, err := a.folders()
+	if err != nil {
+		return err
+	}
+	unlock, err := lock(filepath.Join(state, runsFolder)) // a daemon would not notice
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	mirror, err := a.mirror(ctx)
 	if err != nil {
 		return err
@@ -172,13 +180,6 @@ func (a *app) adopt(ctx context.Context) error {
 	}
 	record, err := reconciler.ReadRecord(tree, heads.Status)
 	if err != nil {
-		return err
-	}
-	_, state, err := a.folders()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(state, 0o700); err != nil {
 		return err
 	}
 	if err := reconciler.NewTrust(filepath.Join(state, "status.json")).Adopt(heads.Status); err != nil {

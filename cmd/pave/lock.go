@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock keeps every other pave from working in a folder at the same time: two
+// that record on one branch and believe each other's runs would apply twice.
+// The lock ends with the process. The returned function releases it before.
+func lock(folder string) (func(), error) {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o700); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", folder, err)
+	}
+	file, err := os.OpenFile(folder+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", folder, err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer file.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", folder, err)
+		}
+		return nil, fmt.Errorf("another pave, process %s, is at work in %s: wait until it ends, or stop it with: kill %[1]s", holder(file), folder)
+	}
+	// The number is for people; nothing depends on it.
+	if err := file.Truncate(0); err == nil {
+		_, _ = fmt.Fprintln(file, os.Getpid())
+	}
+	return func() { file.Close() }, nil
+}
+
+// holder returns the process that a lock names.
+func holder(file *os.File) string {
+	pid, err := io.ReadAll(io.LimitReader(file, 32))
+	if text := strings.TrimSpace(string(pid)); err == nil && text != "" {
+		return text
+	}
+	return "unknown"
+}
