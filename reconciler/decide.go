@@ -118,7 +118,7 @@ func (d *decider) unit(u Unit) decision {
 	if day, over := d.expired(u, recorded); over {
 		message := "expired at the end of " + day
 		switch {
-		case recorded.Exists() && recorded.Protect:
+		case recorded.Exists() && (recorded.Protect || u.Request.Protect):
 			return decision{verb: halt, condition: Stalled, reason: ReasonExpired,
 				message: message + ", but is protected: extend `expires`, or set protect: false"}
 		case recorded.Exists():

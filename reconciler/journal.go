@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -26,6 +27,8 @@ type journal struct {
 	restore bool
 
 	revision Revision
+	subject  string   // of the next commit, where it says nothing of a unit
+	remarks  []string // what its message says of the revision
 	title    string
 	files    map[string][sha256.Size]byte // what is published, by path
 	dirty    map[string]bool              // paths that may differ from it
@@ -189,6 +192,7 @@ func (j *journal) inForce(c *Checked) {
 	if j.record.Platform.Refused != nil {
 		j.record.Platform.Refused = nil
 		j.touch("platform.json")
+		j.subject = "Accept the revision " + c.Revision.Short()
 	}
 	now := c.Revision.Time
 	requests := map[string][]string{}
@@ -228,6 +232,10 @@ func (j *journal) inForce(c *Checked) {
 func (j *journal) refuse(refusal *Refusal) {
 	j.record.Platform.Refused = refusal
 	j.touch("platform.json")
+	j.subject, j.remarks = "Refuse the revision "+shortHash(refusal.Revision), nil
+	for _, v := range refusal.Violations {
+		j.remarks = append(j.remarks, "refused: "+v.String())
+	}
 	if j.revision.Commit == "" {
 		j.revision.Commit = refusal.Revision
 	}
@@ -254,7 +262,9 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		before, _ := encode(status)
 		wasReady := status.Is(Ready)
 		if u, runs := c.Units[name]; runs {
-			j.describe(status, u, made)
+			status.describe(u, made)
+		} else if r, asked := c.Platform.Requests[name]; asked {
+			status.introduce(r, c.Platform)
 		}
 		status.state(made, now)
 		after, _ := encode(status)
@@ -283,16 +293,28 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 }
 
 // describe copies what the revision says of a unit and no run decides.
-func (j *journal) describe(status *UnitStatus, u Unit, made decision) {
-	status.Service, status.Owner = u.Request.Service, u.Service.Owner
-	if !status.Exists() {
-		status.Blueprint, status.Environment, status.Stage = u.Blueprint.Name, u.Environment.Name, u.Environment.Stage
+func (s *UnitStatus) describe(u Unit, made decision) {
+	s.Service, s.Owner = u.Request.Service, u.Service.Owner
+	if !s.Exists() {
+		s.Blueprint, s.Environment, s.Stage = u.Blueprint.Name, u.Environment.Name, u.Environment.Stage
 	}
-	status.Protect = u.Request.Protect
-	status.Expires = lastDay(u, status)
+	// What asks for another identity does not speak of the one that is protected.
+	if s.Blueprint == u.Blueprint.Name && s.Environment == u.Environment.Name {
+		s.Protect = u.Request.Protect
+	}
+	s.Expires = lastDay(u, s)
 	if made.verb == keep && made.reason == ReasonApplied {
-		status.Cost, status.Document = u.Request.Cost.Monthly, u.Request.JSON
+		s.Cost, s.Document = u.Request.Cost.Monthly, u.Request.JSON
 	}
+}
+
+// introduce says whose a request is that holds before it was ever applied.
+func (s *UnitStatus) introduce(r Request, p *Platform) {
+	if s.Exists() {
+		return
+	}
+	s.Service, s.Owner, s.Blueprint = r.Service, p.Services[r.Service].Owner, r.Blueprint
+	s.Environment, s.Stage = r.Environment, p.Environments[r.Environment].Stage
 }
 
 // state sets the conditions that follow from a decision.
@@ -565,7 +587,11 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 			j.keepApplied(job, result)
 		}
 	}
-	j.event(event{unit: job.Unit, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message})
+	e := event{unit: job.Unit, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message}
+	if f.condition == Allowed || f.condition == Approved {
+		e.verb, e.trailer = "hold", fmt.Sprintf("held %s reason=%s", result.Plan, f.reason)
+	}
+	j.event(e)
 }
 
 // forgetLater keeps a run's files until its result is recorded.
@@ -645,7 +671,7 @@ func (r *Reconciler) publish(ctx context.Context) error {
 		clear(j.dirty)
 		clear(j.edits)
 		clear(j.events)
-		j.order = nil
+		j.order, j.subject, j.remarks = nil, "", nil
 		return r.forgetRuns()
 	}
 }
@@ -679,13 +705,11 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 	for _, name := range j.order {
 		events = append(events, j.events[name])
 	}
-	text := message(j.revision, events)
-	switch {
-	case len(events) == 0 && j.restore && j.remote != j.base:
-		text = "Restore the status that Pave recorded\n\n" + text[len(subjectLine(nil))+2:]
-	case len(events) == 0 && j.record.Platform.Refused != nil:
-		text = fmt.Sprintf("Refuse the revision %s\n\n%s", shortHash(j.record.Platform.Refused.Revision), text[len(subjectLine(nil))+2:])
+	subject := cmp.Or(subjectLine(events), j.subject)
+	if subject == "" && j.restore && j.remote != j.base {
+		subject = "Restore the status that Pave recorded"
 	}
+	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, events)
 	commit, err := r.Source.Publish(ctx, j.base, parents, edits, text)
 	return commit, files, err
 }
