@@ -131,7 +131,7 @@ type Blueprint struct {
 	// Folder holds the blueprint's files, such as "blueprints/postgres".
 	Folder string `json:"-"`
 	// Inputs are the fields of its #Inputs by name, with the type that each
-	// needs in Terraform.
+	// needs in Terraform; nil where the blueprint's CUE is refused.
 	Inputs map[string]Input `json:"-"`
 
 	Document `json:"-"`

@@ -53,7 +53,7 @@ func (c *referenceChecker) blueprint(b Blueprint) {
 			c.violations = append(c.violations, Violation{Level: Deny, Scope: ScopeBlueprint, Kind: "blueprint", Name: b.Name,
 				Position: b.Position, Path: []string{"environments", fmt.Sprint(i)},
 				Message: fmt.Sprintf("there is no environment %q", env),
-				Hint:    "expected one of: " + strings.Join(Nearest(env, sortedNames(c.platform.Environments), 8), ", ")})
+				Hint:    "name one of: " + strings.Join(Nearest(env, sortedNames(c.platform.Environments), 8), ", ")})
 		}
 	}
 }
@@ -137,9 +137,12 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 	outputs := c.platform.Blueprints[up.Blueprint].Outputs
 	out, found := outputs[ref.Output]
 	if !found {
-		c.unknown("request", r.Name, r.Position, append(from, "output"),
-			fmt.Sprintf("output of the blueprint %s named", up.Blueprint), ref.Output, sortedNames(outputs),
-			"expected one of: "+strings.Join(Nearest(ref.Output, sortedNames(outputs), 8), ", "))
+		hint := fmt.Sprintf("the blueprint %s has no outputs", up.Blueprint)
+		if len(outputs) > 0 {
+			hint = "use one of: " + strings.Join(Nearest(ref.Output, sortedNames(outputs), 8), ", ")
+		}
+		c.unknown("request", r.Name, r.Position, append(from, "output"), fmt.Sprintf("output of %s called", ref.Request), ref.Output,
+			sortedNames(outputs), hint)
 		return
 	}
 	if out.Sensitive {
@@ -150,7 +153,7 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 // secret checks that a sensitive output goes only where it may.
 func (c *referenceChecker) secret(r, up Request, path []string, input string, ref Ref) {
 	deny := func(message, hint string) { c.deny("request", r.Name, r.Position, path, message, hint) }
-	if !c.modules[r.Blueprint].Sensitive[input] {
+	if !c.modules[r.Blueprint].Sensitive[input] && !c.broken["blueprint/"+r.Blueprint] {
 		deny(fmt.Sprintf("the output %s of %s is a secret, but the input %s is not declared as one", ref.Output, ref.Request, input),
 			fmt.Sprintf("the blueprint %s must declare:  variable %q { sensitive = true }", r.Blueprint, input))
 	}
@@ -222,7 +225,8 @@ func (c *referenceChecker) serviceCycles() {
 	for _, circle := range circles(edges) {
 		s := c.platform.Services[circle.way[0]]
 		c.violations = append(c.violations, Violation{Level: Warn, Scope: ScopeDocument, Kind: "service", Name: s.Name,
-			Position: s.Position, Path: []string{"dependsOn"}, Message: "depends on itself in a circle: " + circle.String()})
+			Position: s.Position, Path: []string{"dependsOn"}, Message: "depends on itself in a circle: " + circle.String(),
+			Hint: "remove one of these dependencies, unless the services cannot start without each other"})
 	}
 }
 

@@ -57,7 +57,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	layout, violations := survey(tree)
-	if layout == nil {
+	if layout == nil || layout.broken {
 		return nil, reconciler.SortViolations(violations), nil
 	}
 	answers, err := e.answers(ctx, layout.jobs())
@@ -75,6 +75,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	if err != nil {
 		return nil, nil, err
 	}
+	layout.place(platform)
 	violations = append(violations, layout.unlisted(platform)...)
 	violations = append(violations, gather(platform, answers[1:])...)
 	return platform, reconciler.SortViolations(violations), nil
@@ -310,17 +311,40 @@ func (d document) meta() reconciler.Document {
 	return reconciler.Document{JSON: d.JSON, Position: d.Position}
 }
 
-// unlisted reports the blueprint folders that platform.cue does not list.
+// place gives blueprints whose evaluated value tells no position the one where
+// their folder defines them.
+func (l *layout) place(p *reconciler.Platform) {
+	for name, b := range p.Blueprints {
+		if at, found := l.blueprintAt[path.Base(b.Folder)]; found && b.Position.Line == 0 {
+			b.Position = at
+			p.Blueprints[name] = b
+		}
+	}
+}
+
+// unlisted reports the blueprint folders that platform.cue does not list, or
+// lists under another name: what is said of a folder must reach its requests.
 func (l *layout) unlisted(p *reconciler.Platform) []reconciler.Violation {
+	var violations []reconciler.Violation
 	listed := map[string]bool{}
 	for _, b := range p.Blueprints {
 		listed[b.Folder] = true
+		if folder := path.Join(BlueprintFolder, b.Name); b.Folder != folder {
+			violations = append(violations, reconciler.Violation{
+				Level: reconciler.Deny, Scope: reconciler.ScopeBlueprint, Kind: "blueprint", Name: b.Name, Position: b.Position,
+				Message: fmt.Sprintf("stands in %s: expected the folder %s", b.Folder, folder),
+				Hint:    "rename the folder, or the blueprint",
+			})
+		}
 	}
-	var violations []reconciler.Violation
 	for _, name := range l.blueprints {
 		folder := path.Join(BlueprintFolder, name)
 		if listed[folder] {
 			continue
+		}
+		at, found := l.blueprintAt[name]
+		if !found {
+			at = reconciler.Position{File: folder + "/blueprint.cue"}
 		}
 		pkg := l.blueprintPackage[name]
 		imported := l.module + "/" + folder
@@ -329,7 +353,7 @@ func (l *layout) unlisted(p *reconciler.Platform) []reconciler.Violation {
 		}
 		violations = append(violations, reconciler.Violation{
 			Level: reconciler.Deny, Scope: reconciler.ScopeBlueprint, Kind: "blueprint", Name: name,
-			Position: reconciler.Position{File: folder + "/blueprint.cue"},
+			Position: at,
 			Message:  "is not listed in platform.cue, so no request can use it",
 			Hint: fmt.Sprintf("add to the imports of platform.cue:  %q\nand below:  #blueprints: %q: %s.#Blueprint",
 				imported, name, pkg),

@@ -3,6 +3,7 @@ package catalog
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/schema"
 )
+
+var update = flag.Bool("update", false, "rewrite the goldens")
 
 // The test binary is its own evaluator.
 func TestMain(m *testing.M) {
@@ -92,7 +95,7 @@ func TestViolations(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := render(vs)
-			if os.Getenv("UPDATE") != "" {
+			if *update {
 				archive.Comment = []byte(got)
 				if err := os.WriteFile(name, txtar.Format(archive), 0o644); err != nil {
 					t.Fatal(err)

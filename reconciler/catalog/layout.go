@@ -32,6 +32,10 @@ type layout struct {
 	catalog          map[string]*file  // the files of documents
 	blueprints       []string
 	blueprintPackage map[string]string
+	blueprintAt      map[string]reconciler.Position // where each is defined
+	// broken tells that a file of the root was not read: what would be said of
+	// the rest follows from that.
+	broken bool
 }
 
 // file is one parsed file of documents.
@@ -46,7 +50,7 @@ type file struct {
 func survey(tree *reconciler.Tree) (*layout, []reconciler.Violation) {
 	s := surveyor{tree: tree, layout: &layout{
 		support: map[string]string{}, root: map[string]string{}, catalog: map[string]*file{},
-		blueprintPackage: map[string]string{},
+		blueprintPackage: map[string]string{}, blueprintAt: map[string]reconciler.Position{},
 	}}
 	if len(tree.Files) == 0 {
 		s.deny(reconciler.ScopeRevision, reconciler.Position{}, "the repository is empty", "run `pave init` in it")
@@ -61,6 +65,7 @@ func survey(tree *reconciler.Tree) (*layout, []reconciler.Violation) {
 	for _, f := range tree.Files {
 		s.file(f)
 	}
+	s.checkBlueprints()
 	s.checkModule()
 	return s.layout, s.violations
 }
@@ -72,9 +77,11 @@ type surveyor struct {
 }
 
 func (s *surveyor) deny(scope reconciler.Scope, at reconciler.Position, message, hint string) {
-	s.violations = append(s.violations, reconciler.Violation{
-		Level: reconciler.Deny, Scope: scope, Position: at, Message: message, Hint: hint,
-	})
+	v := reconciler.Violation{Level: reconciler.Deny, Scope: scope, Position: at, Message: message, Hint: hint}
+	if name, ok := blueprintOf(at.File); ok && scope == reconciler.ScopeBlueprint {
+		v.Kind, v.Name = "blueprint", name
+	}
+	s.violations = append(s.violations, v)
 }
 
 // checkSpelling refuses paths that are one file on some computers.
@@ -93,6 +100,9 @@ func (s *surveyor) checkSpelling() {
 // file sorts one file.
 func (s *surveyor) file(f reconciler.File) {
 	at := reconciler.Position{File: f.Path}
+	if _, ok := blueprintOf(f.Path); ok && !strings.HasSuffix(f.Path, ".cue") && (f.Mode == reconciler.Symlink || f.Mode == reconciler.Submodule) {
+		return // the inspector refuses it with the rest of the blueprint
+	}
 	switch f.Mode {
 	case reconciler.Symlink:
 		s.deny(scopeOf(f.Path), at, "is a symbolic link, which is never followed", "commit a regular file in its place")
@@ -128,9 +138,9 @@ func (s *surveyor) cueFile(f reconciler.File) {
 	parsed, err := parser.ParseFile(f.Path, content, parser.ParseComments)
 	if err != nil {
 		s.syntax(f.Path, err)
-		return
 	}
-	if !s.readable(f.Path, parsed) {
+	if err != nil || !s.readable(f.Path, parsed) {
+		s.layout.broken = s.layout.broken || folderOf(f.Path) == ""
 		return
 	}
 	kinds := documentKinds(parsed.Decls)
@@ -149,6 +159,7 @@ func (s *surveyor) cueFile(f reconciler.File) {
 		if kinds.documents && kinds.governance {
 			s.deny(reconciler.ScopeRevision, at, "holds services or requests beside the platform's own settings",
 				"move the services and requests to a file of their own, such as catalog/"+path.Base(f.Path))
+			s.layout.broken = true
 			return
 		}
 		if !kinds.documents {
@@ -186,7 +197,7 @@ func (s *surveyor) syntax(file string, err error) {
 		if at.File == "" {
 			at.File = file
 		}
-		s.deny(scopeOf(file), at, "syntax error: "+p.message, "")
+		s.deny(scopeOf(file), at, "syntax error: "+p.message, p.hint)
 	}
 }
 
@@ -219,8 +230,15 @@ func (s *surveyor) readable(file string, parsed *ast.File) bool {
 		return false
 	}
 	for _, d := range parsed.Decls {
-		if a, ok := d.(*ast.Attribute); ok && (strings.HasPrefix(a.Text, "@if(") || strings.HasPrefix(a.Text, "@ignore(")) {
+		a, ok := d.(*ast.Attribute)
+		switch {
+		case !ok:
+		case strings.HasPrefix(a.Text, "@if("), strings.HasPrefix(a.Text, "@ignore("):
 			s.deny(scope, position(a.Pos()), fmt.Sprintf("might be ignored: it has the build attribute %s", a.Text), "remove the attribute")
+			return false
+		case strings.HasPrefix(a.Text, "@extern("):
+			s.deny(scope, position(a.Pos()), fmt.Sprintf("takes in what is not CUE: it has the attribute %s", a.Text),
+				"remove the attribute, and write what it takes in as CUE")
 			return false
 		}
 	}
@@ -236,8 +254,32 @@ func (s *surveyor) blueprintFile(f reconciler.File, name, content string) {
 	if !slices.Contains(s.layout.blueprints, name) {
 		s.layout.blueprints = append(s.layout.blueprints, name)
 	}
-	if parsed, err := parser.ParseFile(f.Path, content, parser.PackageClauseOnly); err == nil && parsed.PackageName() != "" {
+	parsed, err := parser.ParseFile(f.Path, content)
+	if err != nil {
+		return // the child reports it
+	}
+	if parsed.PackageName() != "" {
 		s.layout.blueprintPackage[name] = parsed.PackageName()
+	}
+	if field, found := findField(parsed.Decls, []string{"#Blueprint"}); found {
+		s.layout.blueprintAt[name] = position(field.Label.Pos())
+	}
+}
+
+// checkBlueprints refuses folders of Terraform that no CUE describes: nobody
+// could ask for them, and nothing would say so.
+func (s *surveyor) checkBlueprints() {
+	described := slices.Clone(s.layout.blueprints)
+	for _, f := range s.tree.Files {
+		name, ok := blueprintOf(f.Path)
+		folder := path.Join(BlueprintFolder, name)
+		terraform := strings.HasSuffix(f.Path, ".tf") || strings.HasSuffix(f.Path, ".tf.json")
+		if !ok || !terraform || path.Dir(f.Path) != folder || slices.Contains(described, name) {
+			continue
+		}
+		described = append(described, name)
+		s.deny(reconciler.ScopeBlueprint, reconciler.Position{File: f.Path}, "holds Terraform, but no blueprint.cue that describes it",
+			fmt.Sprintf("write in %s/blueprint.cue:  #Blueprint: schema.#Blueprint & {name: %q, …}", folder, name))
 	}
 }
 
@@ -268,7 +310,9 @@ func (s *surveyor) checkModule() {
 	const moduleFile = "cue.mod/module.cue"
 	content, found := s.layout.support[moduleFile]
 	if !found {
-		s.deny(reconciler.ScopeRevision, reconciler.Position{File: moduleFile}, "is missing", "run `pave init`")
+		s.deny(reconciler.ScopeRevision, reconciler.Position{File: moduleFile}, "is missing: CUE finds the schema and the blueprints through it",
+			"write:  module: \"example.org/platform@v0\"\n        language: version: \"v0.17.0\"")
+		s.layout.broken = true
 		return
 	}
 	if m := regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`).FindStringSubmatch(content); m != nil {

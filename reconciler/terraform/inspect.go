@@ -136,7 +136,7 @@ func (in *inspector) read(file reconciler.File) []byte {
 	content, err := in.tree.Read(file)
 	if err != nil {
 		in.broken = true
-		in.deny(reconciler.Position{File: file.Path}, "make the file readable and smaller than the limit", "read the file: %v", err)
+		in.deny(reconciler.Position{File: file.Path}, "make the file readable and smaller than the limit", "cannot be read: %v", err)
 		return nil
 	}
 	return content
@@ -188,8 +188,12 @@ func (in *inspector) checkFiles(root *module) {
 	}
 }
 
-// checkVariables compares the variables of the root module with the inputs.
+// checkVariables compares the variables of the root module with the inputs,
+// where those are known.
 func (in *inspector) checkVariables(root *module) {
+	if in.blueprint.Inputs == nil {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(root.variables)) {
 		in.checkVariable(name, root.variables[name])
 	}

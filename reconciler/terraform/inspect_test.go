@@ -239,7 +239,7 @@ func TestInspectFolder(t *testing.T) {
 		tree := newTree(map[string]string{folderX + "main.tf": variableSize}, nil)
 		tree.Read = func(reconciler.File) ([]byte, error) { return nil, errors.New("larger than 64 KiB") }
 		_, violations := Inspect(tree, blueprintX(nil))
-		want := []string{"blueprints/x/main.tf: read the file: larger than 64 KiB | make the file readable and smaller than the limit"}
+		want := []string{"blueprints/x/main.tf: cannot be read: larger than 64 KiB | make the file readable and smaller than the limit"}
 		if got := texts(t, violations); !slices.Equal(got, want) {
 			t.Errorf("violations: got %q, want %q", got, want)
 		}
