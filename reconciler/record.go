@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -114,34 +115,34 @@ const (
 // appliedFolder is where the branch keeps what a unit was applied from.
 func appliedFolder(name string) string { return shard("applied", name) }
 
-// message renders a status commit: a subject that a person reads, what holds,
-// and trailers that `git log --grep` finds.
-func message(revision Revision, events []event) string {
+// message renders a status commit: a subject that a person reads, what is
+// wrong, and trailers that `git log --grep` finds.
+func message(subject string, revision Revision, remarks []string, events []event) string {
 	var b strings.Builder
-	b.WriteString(subjectLine(events) + "\n")
-	held := 0
+	b.WriteString(subject + "\n\n")
+	lines := slices.Clone(remarks)
 	for _, e := range events {
-		if e.text == "" {
-			continue
-		}
-		if held == 0 {
-			b.WriteString("\n")
-		}
-		if held++; held <= 20 {
-			fmt.Fprintf(&b, "%s: %s\n", e.unit, oneLine(e.text, 300))
+		if e.text != "" {
+			lines = append(lines, e.unit+": "+e.text)
 		}
 	}
-	if held > 20 {
-		fmt.Fprintf(&b, "and %d more\n", held-20)
+	const most = 20
+	for _, line := range lines[:min(most, len(lines))] {
+		b.WriteString(oneLine(line, 300) + "\n")
 	}
-	b.WriteString("\n")
+	if more := len(lines) - most; more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
+	}
+	if len(lines) > 0 {
+		b.WriteString("\n")
+	}
 	if revision.Commit != "" {
 		fmt.Fprintf(&b, "Revision: %s\n", revision.Commit)
 	}
-	const most = 200
+	const mostUnits = 200
 	for i, e := range events {
-		if i == most {
-			fmt.Fprintf(&b, "Units-Omitted: %d\n", len(events)-most)
+		if i == mostUnits {
+			fmt.Fprintf(&b, "Units-Omitted: %d\n", len(events)-mostUnits)
 			break
 		}
 		fmt.Fprintf(&b, "Unit: %s %s\n", e.unit, e.trailer)
@@ -161,7 +162,7 @@ type event struct {
 // subjectLine sums the events up: "Apply checkout-db and 2 more, hold ledger-db".
 func subjectLine(events []event) string {
 	if len(events) == 0 {
-		return "Record the platform's state"
+		return ""
 	}
 	var verbs []string
 	names := map[string][]string{}
