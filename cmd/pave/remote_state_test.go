@@ -1,0 +1,232 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/schema"
+)
+
+// tokens is a platform of two requests: one makes a token, the other uses it.
+const tokens = `
+-- cue.mod/module.cue --
+module: "tokens.example/platform@v0"
+language: version: "v0.17.0"
+-- platform.cue --
+package platform
+
+import (
+	"pave.dev/schema"
+	"tokens.example/platform/blueprints/token"
+	"tokens.example/platform/blueprints/user"
+)
+
+schema.#Root
+
+platform: owner: "platform"
+
+team: platform: title: "Platform"
+
+environment: development: {
+	stage: "development"
+	backend: {
+		type: "s3"
+		config: {
+			bucket:                      "states"
+			region:                      "us-east-1"
+			endpoints: s3:               "ENDPOINT"
+			use_lockfile:                true
+			use_path_style:              true
+			skip_credentials_validation: true
+			skip_metadata_api_check:     true
+			skip_region_validation:      true
+			skip_requesting_account_id:  true
+		}
+	}
+}
+
+#blueprints: {
+	"token": token.#Blueprint
+	"user":  user.#Blueprint
+}
+-- blueprints/token/blueprint.cue --
+package token
+
+import "pave.dev/schema"
+
+#Inputs: generation!: int
+
+#Blueprint: schema.#Blueprint & {
+	name:  "token"
+	title: "Token"
+	outputs: token: sensitive: true
+	lifetime: {default: "90d", max: "365d"}
+	request: {
+		inputs: #Inputs
+		cost: monthly: 1
+	}
+}
+-- blueprints/token/main.tf --
+variable "generation" {
+  type = number
+}
+
+resource "terraform_data" "token" {
+  triggers_replace = var.generation
+}
+
+output "token" {
+  value     = terraform_data.token.id
+  sensitive = true
+}
+-- blueprints/user/blueprint.cue --
+package user
+
+import "pave.dev/schema"
+
+#Inputs: token!: schema.#Ref
+
+#Blueprint: schema.#Blueprint & {
+	name:  "user"
+	title: "User of a token"
+	outputs: digest: {}
+	lifetime: {default: "90d", max: "365d"}
+	request: {
+		inputs: #Inputs
+		cost: monthly: 1
+	}
+}
+-- blueprints/user/main.tf --
+variable "token" {
+  type      = string
+  sensitive = true
+}
+
+resource "terraform_data" "digest" {
+  input = nonsensitive(sha256(var.token))
+}
+
+output "digest" {
+  value = terraform_data.digest.output
+}
+-- catalog/api.cue --
+package platform
+
+service: api: {title: "API", owner: "platform", type: "service", lifecycle: "experimental", tier: 3}
+
+request: "api-token": {
+	blueprint:   "token"
+	service:     "api"
+	environment: "development"
+	inputs: generation: 1
+}
+request: "api-user": {
+	blueprint:   "user"
+	service:     "api"
+	environment: "development"
+	inputs: token: request."api-token".outputs.token
+}
+`
+
+// newTokens makes a host whose platform keeps its states on the server.
+func newTokens(t *testing.T, engine string, server *awsServer) *host {
+	h := newHost(t, engine, func(repo string) {
+		files := txtar.Parse([]byte(tokens)).Files
+		files = append(files, txtar.File{Name: schema.Folder + "/schema.cue", Data: schema.Source})
+		for _, f := range files {
+			path := filepath.Join(repo, f.Name)
+			must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			must(t, os.WriteFile(path, f.Data, 0o644))
+		}
+	})
+	h.replace("platform.cue", "ENDPOINT", server.url())
+	h.commit("Keep states on the server")
+	h.bind("development")
+	return h
+}
+
+func TestStateInS3(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a built server: make test")
+	}
+	for _, engine := range []string{"terraform", "tofu"} {
+		t.Run(engine, func(t *testing.T) { keepStateInS3(t, engine) })
+	}
+}
+
+const tokenState = "/states/pave/api-token.tfstate"
+
+func keepStateInS3(t *testing.T, engine string) {
+	server := startS3(t)
+	server.expect(200, http.MethodPut, "/states")
+	server.expect(200, http.MethodPut, "/elsewhere")
+	h := newTokens(t, engine, server)
+
+	// The token travels from one remote state to the other's run, and nowhere else.
+	h.pave(0, "apply")
+	h.expectAllReady(2)
+	first := tokenIn(t, server.expect(200, http.MethodGet, tokenState))
+	h.expectDigestOf(first)
+	server.expect(404, http.MethodHead, tokenState+".tflock")
+	h.replace("catalog/api.cue", "generation: 1", "generation: 2")
+	h.commit("Make another token")
+	h.pave(0, "apply")
+	second := tokenIn(t, server.expect(200, http.MethodGet, tokenState))
+	if first == second {
+		t.Error("expected another token")
+	}
+	h.expectDigestOf(second)
+	h.pave(0, "status", "api-token")
+	h.expectNowhere([]string{first, second, secretKey})
+
+	// Another address is not where the state is.
+	h.expectStarts("version", "init", "state", "plan", "show", "apply")
+	h.replace("platform.cue", `"states"`, `"elsewhere"`)
+	h.commit("Use another bucket")
+	h.pave(1, "apply")
+	h.expectHeld("api-token", reconciler.ReasonStateMoved)
+	h.expectHeld("api-user", reconciler.ReasonStateMoved)
+	h.git("revert", "--no-edit", "HEAD")
+	h.pave(0, "apply")
+	h.expectAllReady(2)
+	h.expectStarts()
+
+	// A state that is gone is not begun anew.
+	server.expect(204, http.MethodDelete, tokenState)
+	h.replace("catalog/api.cue", "generation: 2", "generation: 3")
+	h.commit("Make a third token")
+	h.pave(1, "apply")
+	h.expectHeld("api-token", reconciler.ReasonStateLost)
+	if user := h.units()["api-user"]; !user.Ready {
+		t.Errorf("expected the user of the token to stay as it is, got %+v", user)
+	}
+	server.expect(404, http.MethodHead, tokenState)
+}
+
+// tokenIn returns the token that a state holds.
+func tokenIn(t *testing.T, text string) string {
+	t.Helper()
+	var state struct {
+		Outputs struct{ Token struct{ Value string } }
+	}
+	must(t, json.Unmarshal([]byte(text), &state))
+	if len(state.Outputs.Token.Value) < 16 {
+		t.Fatalf("expected a state with a token, got %s", text)
+	}
+	return state.Outputs.Token.Value
+}
+
+// expectDigestOf compares what was made of the token with the token.
+func (h *host) expectDigestOf(token string) {
+	h.Helper()
+	if user := h.pave(0, "status", "api-user", "-o", "json"); !strings.Contains(user, hexSum(token)) {
+		h.Errorf("expected the digest of the token %.4s…, got %s", token, user)
+	}
+}
