@@ -263,6 +263,10 @@ func (r *Reconciler) report() {
 		return
 	}
 	p := r.progress
+	if r.record == nil { // nothing was read yet
+		r.Progress(p)
+		return
+	}
 	p.Running, p.Refused = len(r.running), r.refusal != nil
 	p.Units, p.Ready, p.Waiting, p.Held, p.Drifted = 0, 0, 0, 0, 0
 	if r.checked != nil {

@@ -37,6 +37,8 @@ type journal struct {
 	order    []string
 	done     []Running // to be forgotten once recorded
 	last     time.Time
+	failures int       // to publish, since it last succeeded
+	retry    time.Time // not to be tried again before
 }
 
 // newJournal starts at a record that is published as it is.
@@ -123,6 +125,9 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	}
 	if r.checked != nil {
 		r.journal.inForce(r.checked)
+	}
+	if r.refusal != nil {
+		r.journal.refuse(r.refusal)
 	}
 	return nil
 }
@@ -602,11 +607,23 @@ func (j *journal) pending() bool { return len(j.dirty)+len(j.edits) > 0 || j.res
 
 // due tells whether a commit should be made now.
 func (j *journal) due(now time.Time, idle bool) bool {
-	return j.pending() && (idle || now.Sub(j.last) >= coalesce)
+	return j.pending() && !now.Before(j.retry) && (idle || now.Sub(j.last) >= coalesce)
+}
+
+// postpone notes that publishing failed: the next try waits, longer each time.
+func (j *journal) postpone(now time.Time) {
+	j.failures++
+	j.retry = now.Add(min(coalesce<<min(j.failures-1, 10), 5*time.Minute))
 }
 
 // dueAt returns when the next commit is due.
-func (j *journal) dueAt() (time.Time, bool) { return j.last.Add(coalesce), j.pending() }
+func (j *journal) dueAt() (time.Time, bool) {
+	at := j.last.Add(coalesce)
+	if j.retry.After(at) {
+		at = j.retry
+	}
+	return at, j.pending()
+}
 
 // changes returns the edits that bring the published branch to the record.
 func (j *journal) changes() ([]Edit, map[string][sha256.Size]byte, error) {
@@ -649,7 +666,7 @@ func (r *Reconciler) publish(ctx context.Context) error {
 			if !sleep(ctx, time.Duration(try*try)*50*time.Millisecond) {
 				return context.Cause(ctx)
 			}
-			heads, err := r.Source.Fetch(ctx)
+			heads, err := r.heads(ctx)
 			if err != nil {
 				return err
 			}
@@ -660,14 +677,15 @@ func (r *Reconciler) publish(ctx context.Context) error {
 			return err
 		}
 		if commit != "" {
-			if err := j.trust.save(trusted{Tip: commit, Unverified: slices.Sorted(maps.Keys(r.unverified))}); err != nil {
+			remember := func(t *trusted) { t.Tip, t.Unverified = commit, slices.Sorted(maps.Keys(r.unverified)) }
+			if err := j.trust.update(remember); err != nil {
 				return fmt.Errorf("remember the status commit: %w", err)
 			}
 			j.base, j.remote, r.record.Tip = commit, commit, commit
 			r.progress.LastRecord = r.Now()
 			j.last = r.Now()
 		}
-		j.files, j.restore = files, false
+		j.files, j.restore, j.failures, j.retry = files, false, 0, time.Time{}
 		clear(j.dirty)
 		clear(j.edits)
 		clear(j.events)
@@ -710,6 +728,8 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 		subject = "Restore the status that Pave recorded"
 	}
 	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, events)
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
 	commit, err := r.Source.Publish(ctx, j.base, parents, edits, text)
 	return commit, files, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // PlannedUnit is what a revision would do to one unit.
@@ -17,6 +18,8 @@ type PlannedUnit struct {
 	Outcome    Outcome     `json:"outcome,omitempty"` // of the plan, where one was made
 	Plan       PlanSummary `json:"plan"`
 	Violations []Violation `json:"violations,omitempty"`
+	// Took is how long the apply took, once it is over.
+	Took time.Duration `json:"took,omitempty"`
 }
 
 // PreviewRevision plans what a revision would change, without applying or recording
@@ -37,7 +40,7 @@ func (r *Reconciler) PreviewRevision(ctx context.Context, commit, base string, w
 			r.Log.Warn("remove an earlier preview", "unit", run.Job().Unit, "error", err)
 		}
 	}
-	heads, err := r.Source.Fetch(ctx)
+	heads, err := r.heads(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,9 +44,10 @@ type Reconciler struct {
 	pokes   chan struct{}
 	results chan finished
 
-	head    string   // the tracked tip that was read last
-	checked *Checked // the revision in force
-	refusal *Refusal // a later revision that is not
+	looked  time.Time // when the repository was asked last, whatever it said
+	head    string    // the tracked tip that was read last
+	checked *Checked  // the revision in force
+	refusal *Refusal  // a later revision that is not
 	record  *Record
 	journal *journal
 	engine  Engine
@@ -118,6 +120,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 			break
 		}
 		r.failed("begin", err)
+		r.report()
 		if !sleep(ctx, 5*time.Second) {
 			return nil
 		}
@@ -132,6 +135,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 		if r.journal.due(r.Now(), len(r.running) == 0) {
 			if err := r.publish(ctx); err != nil {
 				r.failed("record", err)
+				r.journal.postpone(r.Now())
 			}
 		}
 		r.report()
@@ -143,7 +147,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 		case <-r.pokes:
 			r.look(ctx)
 		case <-wake.C:
-			if r.Now().Sub(r.progress.LastFetch) >= r.poll() {
+			if r.Now().Sub(r.looked) >= r.poll() {
 				r.look(ctx)
 			}
 		}
@@ -179,7 +183,7 @@ func (r *Reconciler) poll() time.Duration {
 
 // nextWake is how long the loop may sleep when nothing happens.
 func (r *Reconciler) nextWake() time.Duration {
-	wake := r.progress.LastFetch.Add(r.poll())
+	wake := r.looked.Add(r.poll())
 	if at, pending := r.journal.dueAt(); pending && at.Before(wake) {
 		wake = at
 	}
@@ -194,7 +198,8 @@ func (r *Reconciler) nextWake() time.Duration {
 // begin reads the record and the revision, and finds the runs that an earlier
 // process left.
 func (r *Reconciler) begin(ctx context.Context) error {
-	heads, err := r.Source.Fetch(ctx)
+	r.looked = r.Now()
+	heads, err := r.heads(ctx)
 	if err != nil {
 		return err
 	}
@@ -202,8 +207,8 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		return err
 	}
 	left, err := r.Runner.Unfinished()
-	if err != nil {
-		return fmt.Errorf("find earlier runs: %w", err)
+	if err != nil { // one that cannot be read keeps nothing else from going on
+		r.Log.Error("find earlier runs", "error", err)
 	}
 	for _, run := range left {
 		if run.Job().Mode == Preview {
@@ -218,10 +223,22 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	return r.advance(ctx, heads)
 }
 
+// remoteTimeout bounds what waits for the repository: a peer that says nothing
+// would hold up everything for ever.
+const remoteTimeout = 10 * time.Minute
+
+// heads asks the repository for its branches.
+func (r *Reconciler) heads(ctx context.Context) (Heads, error) {
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	return r.Source.Fetch(ctx)
+}
+
 // fetch brings the branches up to date and, where the tracked one moved, reads
 // the revision.
 func (r *Reconciler) fetch(ctx context.Context) error {
-	heads, err := r.Source.Fetch(ctx)
+	r.looked = r.Now()
+	heads, err := r.heads(ctx)
 	if err != nil {
 		return err
 	}
@@ -235,7 +252,7 @@ func (r *Reconciler) fetch(ctx context.Context) error {
 // last good one in force.
 func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	r.progress.LastFetch = r.Now()
-	if heads.Tracked == r.head {
+	if heads.Tracked == r.head && r.checked != nil {
 		return nil
 	}
 	checked, err := r.read(ctx, heads.Tracked)
@@ -245,8 +262,8 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	if checked.Refused() {
 		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(checked.Violations))
 		if r.checked == nil {
-			if err := r.lastGood(ctx); err != nil {
-				return err
+			if err := r.lastGood(ctx); err != nil { // tried again at the next poll
+				r.failed("return to the last good revision", err)
 			}
 		}
 		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: onlyDenied(checked.Violations)}
@@ -260,6 +277,9 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	}
 	r.Log.Info("read a revision", "revision", checked.Revision.Short(), "subject", checked.Revision.Subject,
 		"units", len(checked.Platform.Requests), "violations", len(checked.Violations))
+	if err := r.Trust.update(func(t *trusted) { t.Revision = heads.Tracked }); err != nil {
+		return fmt.Errorf("remember the revision: %w", err)
+	}
 	r.head, r.checked, r.engine, r.refusal = heads.Tracked, checked, engine, nil
 	r.journal.inForce(checked)
 	return nil
@@ -285,15 +305,21 @@ func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) 
 	return Check(ctx, r.Parts, tree, revision, r.record)
 }
 
-// lastGood brings the last recorded revision into force, where there is one.
+// lastGood brings the revision that was in force last into force again, where
+// there is one. The record knows it only where something happened at it, and an
+// older one would undo what was applied since.
 func (r *Reconciler) lastGood(ctx context.Context) error {
-	commit := r.record.Platform.Revision
+	memory, err := r.Trust.load()
+	if err != nil {
+		return err
+	}
+	commit := cmp.Or(memory.Revision, r.record.Platform.Revision)
 	if commit == "" {
 		return nil
 	}
 	checked, err := r.read(ctx, commit)
 	if err != nil {
-		return fmt.Errorf("return to the last good revision: %w", err)
+		return err
 	}
 	if checked.Refused() {
 		return nil
@@ -378,6 +404,9 @@ func (r *Reconciler) await(ctx context.Context, run Running) {
 	r.running[run.Job().Unit] = run
 	go func() {
 		result, err := run.Wait(ctx)
+		if err != nil && ctx.Err() != nil {
+			return // the run goes on, for whoever comes next
+		}
 		select {
 		case r.results <- finished{run, result, err}:
 		case <-ctx.Done():

@@ -24,6 +24,8 @@ type trusted struct {
 	// Unverified are the units whose record came from a tip that is not
 	// believed and that no run has confirmed since.
 	Unverified []string `json:"unverified,omitempty"`
+	// Revision is the revision of the tracked branch that was in force last.
+	Revision string `json:"revision,omitempty"`
 }
 
 func (t *Trust) load() (trusted, error) {
@@ -39,6 +41,16 @@ func (t *Trust) load() (trusted, error) {
 		return trusted{}, fmt.Errorf("read %s: %w", t.path, err)
 	}
 	return v, nil
+}
+
+// update changes what is remembered.
+func (t *Trust) update(change func(*trusted)) error {
+	v, err := t.load()
+	if err != nil {
+		return err
+	}
+	change(&v)
+	return t.save(v)
 }
 
 // save replaces the file at once: a reader sees the old or the new content.
@@ -70,5 +82,5 @@ func (t *Trust) save(v trusted) error {
 // Adopt believes a status commit that this Pave did not write, on the
 // operator's word.
 func (t *Trust) Adopt(commit string) error {
-	return t.save(trusted{Tip: commit})
+	return t.update(func(v *trusted) { v.Tip, v.Unverified = commit, nil })
 }

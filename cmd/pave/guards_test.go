@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/pave-dev/pave/reconciler/git"
 )
@@ -76,5 +80,107 @@ func TestPreviewsAreNotAdopted(t *testing.T) {
 	}
 	if now := h.git("rev-parse", "pave/status"); now != recorded {
 		t.Error("a preview was recorded")
+	}
+}
+
+// daemon is a `pave serve` that goes on beside the test.
+type daemon struct {
+	h     *host
+	stop  context.CancelFunc
+	ended chan int
+
+	mu  sync.Mutex
+	log bytes.Buffer // guarded by mu
+}
+
+func (d *daemon) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.Write(p)
+}
+
+func (d *daemon) said() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.String()
+}
+
+func (h *host) serve() *daemon {
+	h.Helper()
+	ctx, stop := context.WithCancel(h.Context())
+	d := &daemon{h: h, stop: stop, ended: make(chan int, 1)}
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--repo", h.repo, "--cache-dir", h.cache(), "--state-dir", h.state()}, h.flags...)
+	go func() { d.ended <- run(ctx, args, strings.NewReader(""), d, d) }()
+	h.Cleanup(d.end)
+	return d
+}
+
+// end stops the daemon and waits for it.
+func (d *daemon) end() {
+	d.stop()
+	if d.ended != nil {
+		<-d.ended
+		d.ended = nil
+	}
+}
+
+// until waits for the log to hold the text as often as asked.
+func (d *daemon) until(text string, times int) {
+	d.h.Helper()
+	for deadline := time.Now().Add(30 * time.Second); strings.Count(d.said(), text) < times; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			d.h.Fatalf("the daemon did not say %q %d times:\n%s", text, times, d.said())
+		}
+	}
+}
+
+// A daemon whose repository refuses or is away asks again at its own pace, and
+// goes on where it was.
+func TestDaemonDoesNotHammer(t *testing.T) {
+	h := newStarter(t)
+	h.replace("platform.cue", `owner: "platform"`, "owner: \"platform\"\n\tintervals: poll: \"1s\"")
+	h.commit("Look often")
+	hook := filepath.Join(h.repo, ".git", "hooks", "pre-receive")
+	must(t, os.WriteFile(hook, []byte("#!/bin/sh\nexit 1\n"), 0o700))
+	d := h.serve()
+	d.until("msg=record", 1)
+	away := h.repo + "-away"
+	must(t, os.Rename(h.repo, away))
+	d.until("msg=fetch", 1)
+	time.Sleep(2 * time.Second)
+	must(t, os.Rename(away, h.repo))
+	must(t, os.Remove(hook))
+	said := d.said()
+	if records, fetches := strings.Count(said, "msg=record"), strings.Count(said, "msg=fetch"); records > 3 || fetches > 5 {
+		t.Errorf("in a few seconds the daemon tried to record %d and to fetch %d times", records, fetches)
+	}
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(h.git("branch", "--list", "pave/status"), "pave/status"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was recorded:\n%s", d.said())
+		}
+	}
+	d.end()
+	h.expectAllReady(2)
+}
+
+// A revision at which nothing ran is good as well: after a restart the one
+// before it does not return.
+func TestLastGoodRevisionIsTheLast(t *testing.T) {
+	h := newStarter(t)
+	h.pave(0, "apply")
+	recorded := h.git("rev-parse", "pave/status")
+	h.replace("catalog/platform/welcome.cue", `owner:       "platform"`, `owner:       "platform"
+	onCall: "somebody else"`)
+	h.commit("Page somebody else")
+	good := strings.TrimSpace(h.git("rev-parse", "HEAD"))
+	h.pave(0, "apply")
+	if now := h.git("rev-parse", "pave/status"); now != recorded {
+		t.Errorf("nothing happened, but the status branch moved:\n%s", h.git("log", "-1", "-p", "pave/status"))
+	}
+	h.replace("platform.cue", `owner: "platform"`, `owner: "nobody"`)
+	h.commit("Break the settings")
+	said := h.lastSaid(exitFailure, "apply", "-o", "json")
+	if !strings.Contains(said, `"revision": "`+good+`"`) {
+		t.Errorf("expected %s in force, got %s", good, said)
 	}
 }
