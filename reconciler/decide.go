@@ -74,8 +74,22 @@ func (d *decider) decide() map[string]decision {
 		d.of(name)
 	}
 	d.rollout()
+	d.explain()
 	d.deletions()
 	return d.made
+}
+
+// explain decides again about the units that wait for others, after a rollout
+// had its say: they wait still, for a reason that may have changed.
+func (d *decider) explain() {
+	for name, made := range d.made {
+		if made.verb == wait && made.reason == ReasonUpstream {
+			delete(d.made, name)
+		}
+	}
+	for _, name := range sortedNames(d.checked.Units) {
+		d.of(name)
+	}
 }
 
 func (d *decider) orBusy(name string, made decision) decision {
@@ -443,8 +457,11 @@ func (d *decider) guard() {
 			continue
 		}
 		revision++
-		if made.verb == destroy {
+		switch made.verb {
+		case destroy:
 			pending = append(pending, name)
+		case busy:
+			hour++
 		}
 	}
 	for _, done := range d.record.Platform.Deletions {
@@ -467,7 +484,8 @@ func (d *decider) guard() {
 					revision, guards.MaxDeletes, name)}
 		case hour+i >= guards.MaxDeletesPerHour:
 			made = decision{verb: wait, reason: ReasonDeletionGuard,
-				message: fmt.Sprintf("%d requests were deleted within the last hour, which is the most allowed", hour+i)}
+				message: fmt.Sprintf("%d requests may be deleted within an hour: it is deleted later, or at once where platform.cue releases it: guards: release: [{request: %q, reason: \"…\"}]",
+					guards.MaxDeletesPerHour, name)}
 		}
 		d.made[name] = made
 	}
