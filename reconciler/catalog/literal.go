@@ -188,7 +188,10 @@ func number(l *ast.BasicLit, negative bool) (any, bool) {
 	}
 	d.Negative = negative
 	if l.Kind == token.FLOAT {
-		return &d, true
+		// Encoded, 2.0 would become an integer; the code tier keeps it a float.
+		var reduced apd.Decimal
+		reduced.Reduce(&d)
+		return &d, reduced.Exponent < 0
 	}
 	return new(big.Int).SetString(d.Text('f'), 10)
 }
