@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,7 +28,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && children[os.Args[1]] != nil {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	testscript.Main(m, map[string]func(){"pave": main})
+	testscript.Main(m, map[string]func(){"pave": func() {
+		os.Args = withEngine(os.Args)
+		main()
+	}})
 }
 
 // TestScripts runs what people type. Beside testscript's own commands the
@@ -41,19 +45,50 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND...   run a command that ends with the exit code
 //	engines N               there were N starts of the engine since the last time
 //
-// and $ENGINES, a file with a line for each start of the engine.
-func TestScripts(t *testing.T) {
+// and $ENGINE, the engine's name, and $ENGINES, a file with a line for each of
+// its starts.
+func TestScripts(t *testing.T) { runScripts(t, "*.txtar", "terraform") }
+
+// TestScriptsWithTofu runs the scripts that converge once more.
+func TestScriptsWithTofu(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a built tofu: make test")
+	}
+	runScripts(t, "converge*.txtar", "tofu")
+}
+
+// runScripts runs the scripts of a pattern with an engine.
+func runScripts(t *testing.T, pattern, engine string) {
 	engines := findEngines(t)
+	if engines[engine] == "" {
+		t.Fatalf("%s is not on the PATH: `go run ./testdata/tools/get %s` builds it", engine, engine)
+	}
+	scripts, err := filepath.Glob(filepath.Join("..", "..", "testdata", "scripts", pattern))
+	must(t, err)
 	testscript.Run(t, testscript.Params{
-		Dir:                filepath.Join("..", "..", "testdata", "scripts"),
+		Files:              scripts,
 		UpdateScripts:      *update,
 		RequireUniqueNames: true,
-		Setup:              func(env *testscript.Env) error { return setupScript(env, engines) },
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("ENGINE", engine)
+			return setupScript(env, engines)
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"platform": layOutPlatform, "commit": commitAll, "replace": replaceText, "big": writeBig,
 			"exits": exitsWith, "engines": countEngines,
 		},
 	})
+}
+
+// withEngine adds the scripts' engine to a command that runs one, where that is
+// not the engine that settings name by default. One that the script names itself
+// comes later, and counts.
+func withEngine(args []string) []string {
+	engine := os.Getenv("ENGINE")
+	if engine == "terraform" || len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve"}, args[1]) {
+		return args
+	}
+	return slices.Insert(slices.Clone(args), 2, "--engine", engine)
 }
 
 // findEngines returns the engines that scripts may run, by name.
