@@ -37,8 +37,9 @@ func TestMain(m *testing.M) {
 // TestScripts runs what people type. Beside testscript's own commands the
 // scripts have
 //
-//	platform DIR            lay out testdata/platform.txtar, the schema and a
-//	                        first commit in DIR; files that are there stay
+//	platform DIR [NAME]     lay out testdata/platform.txtar or NAME.txtar, the
+//	                        schema and a first commit in DIR; files that are
+//	                        there stay
 //	commit MESSAGE          commit all files of the folder
 //	replace FILE OLD NEW    replace the one OLD in the file
 //	big FILE SIZE           write a file of so many bytes
@@ -137,11 +138,14 @@ func setupScript(env *testscript.Env, engines map[string]string) error {
 }
 
 func layOutPlatform(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: platform DIR")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: platform DIR [NAME]")
 	}
-	dir := ts.MkAbs(args[0])
-	archive, err := txtar.ParseFile(filepath.Join("..", "..", "testdata", "platform.txtar"))
+	dir, name := ts.MkAbs(args[0]), "platform"
+	if len(args) == 2 {
+		name = args[1]
+	}
+	archive, err := txtar.ParseFile(filepath.Join("..", "..", "testdata", name+".txtar"))
 	ts.Check(err)
 	files := append(archive.Files, txtar.File{Name: schema.Folder + "/schema.cue", Data: schema.Source})
 	for _, f := range files {
