@@ -134,7 +134,10 @@ func (d *decider) unit(u Unit) decision {
 		switch {
 		case recorded.Exists() && (recorded.Protect || u.Request.Protect):
 			return decision{verb: halt, condition: Stalled, reason: ReasonExpired,
-				message: message + ", but is protected: extend `expires`, or set protect: false"}
+				message: message + ", but is protected: extend `expires`, or set protect: false in a revision of its own"}
+		case recorded.Exists() && recorded.Unprotected == d.checked.Revision.Commit && hasEnded(day, d.checked.Revision.Time):
+			return decision{verb: halt, condition: Stalled, reason: ReasonExpired,
+				message: message + " and was protected until this revision: the next one destroys it, unless it extends `expires`"}
 		case recorded.Exists():
 			return d.destruction(name, ReasonExpired, message)
 		}
@@ -177,11 +180,13 @@ func (d *decider) expired(u Unit, recorded *UnitStatus) (string, bool) {
 	if day == "" {
 		return "", false
 	}
+	return day, hasEnded(day, d.now)
+}
+
+// hasEnded tells whether the day is over, in UTC.
+func hasEnded(day string, now time.Time) bool {
 	last, err := time.Parse(time.DateOnly, day)
-	if err != nil {
-		return day, false
-	}
-	return day, !d.now.UTC().Before(last.AddDate(0, 0, 1))
+	return err == nil && !now.Before(last.AddDate(0, 0, 1))
 }
 
 // lastDay returns the last day a unit is needed: what the request says or,

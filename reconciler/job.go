@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 func (r *Reconciler) lastDayAfter(u Unit) string {
 	recorded := r.record.Units[u.Name()]
 	if !recorded.Exists() {
-		recorded = &UnitStatus{State: State{Lineage: "to be"}, FirstApplied: r.Now().UTC().Format(time.RFC3339)}
+		recorded = &UnitStatus{FirstApplied: r.Now().UTC().Format(time.RFC3339)}
 	}
 	return lastDay(u, recorded)
 }
@@ -64,7 +65,7 @@ func (r *Reconciler) newJob(name string, mode Walk) Job {
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails
 	return Job{
-		ID:   r.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(id[:]),
+		ID:   r.Now().UTC().Format("20060102T150405.000000") + "-" + hex.EncodeToString(id[:]),
 		Unit: name, Mode: mode, Revision: r.checked.Revision.Commit, Engine: r.engine,
 		Timeout: time.Duration(r.checked.Platform.Settings.Limits.RunTime),
 	}
@@ -173,9 +174,10 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 // deletionSubject is what the rules see of a request that is to be destroyed.
 func (r *Reconciler) deletionSubject(recorded *UnitStatus) Subject {
 	p := r.checked.Platform
+	document := recorded.lastDocument()
 	subject := Subject{
-		Kind: "request", Name: recorded.Request, Document: recorded.Document,
-		Change:  Change{Action: "delete", Before: recorded.Document},
+		Kind: "request", Name: recorded.Request, Document: document,
+		Change:  Change{Action: "delete", Before: document},
 		Service: p.Services[recorded.Service].JSON, Team: p.Teams[recorded.Owner].JSON,
 		Environment: p.Environments[recorded.Environment].JSON, Blueprint: p.Blueprints[recorded.Blueprint].JSON,
 		Cost: &Cost{Before: recorded.Cost, Team: r.checked.teamCosts(r.record)[recorded.Owner]},
@@ -191,6 +193,21 @@ func (r *Reconciler) deletionSubject(recorded *UnitStatus) Subject {
 		subject.Service, _ = json.Marshal(map[string]string{"name": recorded.Service, "owner": recorded.Owner})
 	}
 	return subject
+}
+
+// lastDocument returns the request as it was applied last, with the protection
+// that holds: a request whose protection was lifted may not have been applied since.
+func (s *UnitStatus) lastDocument() json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(s.Document, &fields) != nil || fields == nil {
+		return nil // which no rule accepts
+	}
+	fields["protect"] = json.RawMessage(strconv.FormatBool(s.Protect))
+	document, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return document
 }
 
 // moduleFiles reads the files that the engine is given.

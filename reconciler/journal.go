@@ -267,7 +267,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		before, _ := encode(status)
 		wasReady := status.Is(Ready)
 		if u, runs := c.Units[name]; runs {
-			status.describe(u, made)
+			status.describe(u, made, c.Revision.Commit)
 		} else if r, asked := c.Platform.Requests[name]; asked {
 			status.introduce(r, c.Platform)
 		}
@@ -298,19 +298,30 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 }
 
 // describe copies what the revision says of a unit and no run decides.
-func (s *UnitStatus) describe(u Unit, made decision) {
+func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 	s.Service, s.Owner = u.Request.Service, u.Service.Owner
 	if !s.Exists() {
 		s.Blueprint, s.Environment, s.Stage = u.Blueprint.Name, u.Environment.Name, u.Environment.Stage
 	}
 	// What asks for another identity does not speak of the one that is protected.
 	if s.Blueprint == u.Blueprint.Name && s.Environment == u.Environment.Name {
-		s.Protect = u.Request.Protect
+		s.protect(u.Request.Protect, revision)
 	}
 	s.Expires = lastDay(u, s)
 	if made.verb == keep && made.reason == ReasonApplied {
 		s.Cost, s.Document = u.Request.Cost.Monthly, u.Request.JSON
 	}
+}
+
+// protect states what a revision says of the protection.
+func (s *UnitStatus) protect(protect bool, revision string) {
+	switch {
+	case protect:
+		s.Unprotected = ""
+	case s.Protect && s.Exists():
+		s.Unprotected = revision
+	}
+	s.Protect = protect
 }
 
 // introduce says whose a request is that holds before it was ever applied.
@@ -435,6 +446,8 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		status = &copied
 		status.Conditions = slices.Clone(old.Conditions)
 		status.FirstApplied, status.LastApplied, status.OutputsVersion = old.FirstApplied, old.LastApplied, old.OutputsVersion
+		// A revision that came while the run went on may have changed the protection.
+		status.Protect, status.Unprotected = old.Protect || status.Protect && old.Unprotected == "", old.Unprotected
 		if status.Engine == old.Engine || result.Outcome == Unchanged && old.Exists() {
 			status.Plan = old.Plan
 		}
@@ -565,32 +578,32 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		conditions := status.Conditions
 		copied := *job.Success
 		*status = UnitStatus{Version: 1, Request: job.Unit, Service: copied.Service, Owner: copied.Owner, Blueprint: copied.Blueprint,
-			Environment: copied.Environment, Stage: copied.Stage, Protect: copied.Protect, Conditions: conditions, FirstApplied: status.FirstApplied}
+			Environment: copied.Environment, Stage: copied.Stage, Protect: copied.Protect || status.Protect, Conditions: conditions, FirstApplied: status.FirstApplied}
 	}
 	status.ObservedRevision = job.Revision
 	plan := result.Plan
 	status.Plan = &plan
 	status.holds(f.condition, f.reason, message, f.stalled, now)
-	if job.Mode == Converge && (result.Outcome == StateLost || result.Outcome == NotOwned) {
+	if result.Outcome == StateLost || result.Outcome == NotOwned {
 		status.Fingerprint = "" // whatever is asked for next, it is looked at first
 	}
 	if job.Mode == Converge && (result.Outcome == ApplyFailed || result.Outcome == Unknown) {
 		// Something may exist by now, and what was applied last is not what runs.
 		status.Fingerprint = ""
-		if result.State.Lineage != "" {
-			status.State = result.State
-			if status.State.Address == "" {
-				status.State.Address = job.Rendering.Address
-			}
-			status.Resources = result.Resources
-			if status.FirstApplied == "" {
-				status.FirstApplied = now.UTC().Format(time.RFC3339)
-			}
-			if job.Success != nil {
-				status.References, status.Document, status.Cost = job.Success.References, job.Success.Document, job.Success.Cost
-			}
-			j.keepApplied(job, result)
+		status.State = result.State
+		if status.State.Address == "" {
+			status.State.Address = job.Rendering.Address
 		}
+		if result.Outcome == ApplyFailed {
+			status.Resources = result.Resources
+		}
+		if status.FirstApplied == "" {
+			status.FirstApplied = now.UTC().Format(time.RFC3339)
+		}
+		if job.Success != nil && !job.Destroy {
+			status.References, status.Document, status.Cost = job.Success.References, job.Success.Document, job.Success.Cost
+		}
+		j.keepApplied(job, result)
 	}
 	e := event{unit: job.Unit, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message}
 	if f.condition == Allowed || f.condition == Approved {

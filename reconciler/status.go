@@ -119,7 +119,10 @@ type UnitStatus struct {
 	// Module is the digest of the blueprint's code at the last apply.
 	Module string `json:"module,omitempty"`
 
-	Protect bool    `json:"protect"`
+	Protect bool `json:"protect"`
+	// Unprotected is the revision that lifted the protection last.
+	Unprotected string `json:"unprotected,omitempty"`
+
 	Expires string  `json:"expires,omitempty"`
 	Cost    float64 `json:"cost"`
 
@@ -142,7 +145,7 @@ type UnitStatus struct {
 }
 
 // Exists tells whether anything was ever applied, or may have been.
-func (s *UnitStatus) Exists() bool { return s != nil && s.State.Lineage != "" }
+func (s *UnitStatus) Exists() bool { return s != nil && s.State.Address != "" }
 
 // Is tells whether the condition is stated and true.
 func (s *UnitStatus) Is(kind string) bool {

@@ -1,0 +1,201 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// world is a platform whose runs never start: what is decided and what is
+// recorded of it.
+type world struct {
+	*testing.T
+	now      time.Time
+	record   *Record
+	journal  *journal
+	checked  *Checked
+	running  map[string]bool
+	distrust map[string]bool
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{T: t, now: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC), record: NewRecord(), running: map[string]bool{}, distrust: map[string]bool{}}
+	var err error
+	if w.journal, err = newJournal(w.record, nil, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// request is one whose unit gives the engine nothing but its name.
+func request(name string) Request {
+	return Request{Name: name, Blueprint: "db", Service: "checkout", Environment: "staging",
+		Document: Document{JSON: json.RawMessage(fmt.Sprintf(`{"name": %q}`, name))}}
+}
+
+// revise brings a revision with the requests into force.
+func (w *world) revise(commit string, requests ...Request) {
+	p := &Platform{
+		Services:     map[string]Service{"checkout": {Name: "checkout", Owner: "payments"}},
+		Environments: map[string]Environment{"staging": {Name: "staging", Stage: "staging"}, "production": {Name: "production", Stage: Production}},
+		Blueprints:   map[string]Blueprint{"db": {Name: "db"}, "cache": {Name: "cache"}},
+		Requests:     map[string]Request{},
+	}
+	p.Settings.Guards.MaxDeletes, p.Settings.Guards.MaxDeletesPerHour = 3, 10
+	p.Settings.Rollout.Stages, p.Settings.Rollout.MaxParallel, p.Settings.Rollout.MaxFailures = stages, 4, 1
+	for _, r := range requests {
+		p.Requests[r.Name] = r
+	}
+	w.checked = &Checked{Revision: Revision{Commit: commit, Time: w.now}, Platform: p, Units: map[string]Unit{}, holds: map[string]hold{}}
+	w.checked.sort()
+	w.journal.inForce(w.checked)
+}
+
+func (w *world) render(u Unit) (Rendering, error) { return Rendering{Address: "local:" + u.Name()}, nil }
+
+// decide makes one pass and returns what it decided about a unit.
+func (w *world) decide(name string) decision {
+	d := decider{checked: w.checked, record: w.record, render: w.render, running: w.running, attempts: map[string]attempt{},
+		unverified: w.distrust, now: w.now}
+	made := d.decide()
+	w.journal.note(w.checked, made, w.now)
+	return made[name]
+}
+
+// expect makes passes until they decide the same, and compares.
+func (w *world) expect(name string, verb verb, reason string) {
+	w.Helper()
+	for range 3 {
+		w.decide(name)
+	}
+	if made := w.decide(name); made.verb != verb || made.reason != reason {
+		w.Errorf("%s at %s: expected verb %d for %q, got %d for %q: %s", name, w.checked.Revision.Commit, verb, reason, made.verb, made.reason, made.message)
+	}
+}
+
+// job is the run that the unit would get.
+func (w *world) job(name string) Job {
+	u := w.checked.Units[name]
+	rendering, _ := w.render(u)
+	return Job{ID: "run", Unit: name, Mode: Converge, Revision: w.checked.Revision.Commit, Rendering: rendering, Folder: "blueprints/db",
+		Basis: basis(u.Module.Digest, rendering, Engine{}, func(string) string { return "" }),
+		Success: &UnitStatus{Version: 1, Request: name, Service: "checkout", Owner: "payments", Blueprint: u.Blueprint.Name,
+			Environment: u.Environment.Name, Stage: u.Environment.Stage, Protect: u.Request.Protect, Document: u.Request.JSON}}
+}
+
+// end records the result of a job.
+func (w *world) end(job Job, outcome Outcome) {
+	result := Result{ID: job.ID, Unit: job.Unit, Outcome: outcome, Finished: w.now}
+	if outcome != Unknown {
+		result.State = State{Address: job.Rendering.Address, Lineage: "lineage of " + job.Unit, Serial: 1}
+	}
+	w.journal.result(job, result, w.now)
+}
+
+func (w *world) apply(name string) { w.end(w.job(name), Applied) }
+
+func protected(r Request) Request { r.Protect = true; return r }
+
+func TestProtectionIsLiftedInARevisionOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.revise("one", protected(request("db")))
+	w.apply("db")
+	w.expect("db", keep, ReasonApplied)
+
+	replaced := request("db")
+	replaced.Blueprint, replaced.Replace = "cache", true
+	w.revise("two", replaced)
+	w.expect("db", halt, ReasonProtected)
+	w.revise("three")
+	w.expect("db", halt, ReasonProtected)
+	w.revise("four", request("db"))
+	w.expect("db", keep, ReasonApplied)
+	w.revise("five", replaced)
+	w.expect("db", destroy, ReasonIdentity)
+}
+
+func TestProtectionOutlivesTheEnd(t *testing.T) {
+	w := newWorld(t)
+	r := protected(request("db"))
+	r.Expires = "2027-03-02"
+	w.revise("one", r)
+	w.apply("db")
+	w.now = w.now.AddDate(0, 0, 5)
+	w.expect("db", halt, ReasonExpired)
+
+	r.Protect = false
+	w.revise("two", r)
+	w.expect("db", halt, ReasonExpired)
+	w.revise("three", r)
+	w.expect("db", destroy, ReasonExpired)
+	if doc := w.record.Units["db"].lastDocument(); string(doc) != `{"name":"db","protect":false}` {
+		t.Errorf("the rules see %s", doc)
+	}
+
+	// Lifted before the end, it ends with its day, though no revision follows.
+	w = newWorld(t)
+	r.Protect = true
+	w.revise("one", r)
+	w.apply("db")
+	r.Protect = false
+	w.revise("two", r)
+	w.expect("db", keep, ReasonApplied)
+	w.now = w.now.AddDate(0, 0, 5)
+	w.expect("db", destroy, ReasonExpired)
+}
+
+// A run that began before a revision does not undo what that says.
+func TestProtectionSurvivesALateResult(t *testing.T) {
+	w := newWorld(t)
+	w.revise("one", request("db"))
+	w.apply("db")
+	late := w.job("db")
+	w.revise("two", protected(request("db")))
+	w.decide("db")
+	w.revise("three")
+	w.end(late, Applied)
+	w.expect("db", halt, ReasonProtected)
+
+	w = newWorld(t)
+	w.revise("one", protected(request("db")))
+	w.apply("db")
+	late = w.job("db")
+	w.revise("two", request("db"))
+	w.decide("db")
+	w.revise("three")
+	w.end(late, Applied)
+	w.expect("db", destroy, "Removed")
+}
+
+// What a run may have made before it died is destroyed, not forgotten.
+func TestUnknownFirstApplyIsNotForgotten(t *testing.T) {
+	for _, outcome := range []Outcome{Unknown, ApplyFailed} {
+		w := newWorld(t)
+		w.revise("one", request("db"))
+		w.end(w.job("db"), outcome)
+		w.expect("db", start, "")
+		w.revise("two")
+		w.expect("db", destroy, "Removed")
+		if len(w.journal.edits["db"]) == 0 {
+			t.Errorf("%s: what it was applied from is not kept", outcome)
+		}
+	}
+}
+
+// A destroy that failed is tried again from all that is known.
+func TestFailedDestroyForgetsNothing(t *testing.T) {
+	w := newWorld(t)
+	r := request("db")
+	r.Expires = "2027-02-01"
+	w.revise("one", r)
+	w.apply("db")
+	before := *w.record.Units["db"]
+	job := w.job("db")
+	job.Destroy, job.Success = true, &UnitStatus{Service: "checkout", Owner: "payments"}
+	w.end(job, ApplyFailed)
+	after := *w.record.Units["db"]
+	if string(after.Document) != string(before.Document) || after.Blueprint != before.Blueprint || after.State != before.State {
+		t.Errorf("got %+v after %+v", after, before)
+	}
+}
