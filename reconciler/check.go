@@ -69,17 +69,14 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
 	c.Violations = append(c.Violations, vs...)
 	if judge == nil || c.refuses() {
-		c.Violations = SortViolations(c.Violations)
+		c.locate(parts.Evaluator, platform)
 		return c, nil
 	}
 	c.Platform, c.Judge = platform, judge
 	if err := c.judge(ctx, record); err != nil {
 		return nil, err
 	}
-	for i, v := range c.Violations {
-		c.Violations[i] = c.located(parts.Evaluator, v)
-	}
-	c.Violations = SortViolations(c.Violations)
+	c.locate(parts.Evaluator, platform)
 	c.sort()
 	return c, nil
 }
@@ -252,20 +249,24 @@ func (c *Checked) teamCosts(record *Record) map[string]TeamCost {
 	return costs
 }
 
-// located replaces a document's position by that of the field that a
-// violation speaks of.
-func (c *Checked) located(e Evaluator, v Violation) Violation {
-	var at Position
-	switch v.Kind {
-	case "service":
-		at = c.Platform.Services[v.Name].Position
-	case "request":
-		at = c.Platform.Requests[v.Name].Position
+// locate sorts the violations, each at the field that it speaks of where only
+// the document's position was known.
+func (c *Checked) locate(e Evaluator, platform *Platform) {
+	for i, v := range c.Violations {
+		var at Position
+		switch v.Kind {
+		case "service":
+			at = platform.Services[v.Name].Position
+		case "request":
+			at = platform.Requests[v.Name].Position
+		case "blueprint":
+			at = platform.Blueprints[v.Name].Position
+		}
+		if at.File != "" && v.Position == at && len(v.Path) > 0 {
+			c.Violations[i].Position = e.Locate(c.Tree, at, v.Kind, v.Name, v.Path)
+		}
 	}
-	if at.File != "" && v.Position == at && len(v.Path) > 0 {
-		v.Position = e.Locate(c.Tree, at, v.Kind, v.Name, v.Path)
-	}
-	return v
+	c.Violations = SortViolations(c.Violations)
 }
 
 // sort divides the requests into units that may run and documents that hold.

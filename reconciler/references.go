@@ -134,6 +134,11 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 			"a request whose outputs are used cannot be removed: remove the use first")
 		return
 	}
+	if c.broken["blueprint/"+up.Blueprint] { // what it hands out, and what of it is a secret, is not known
+		deny(append(from, "request"), fmt.Sprintf("the blueprint %s of the request %q, whose output it uses, has errors", up.Blueprint, ref.Request),
+			"mend that blueprint first")
+		return
+	}
 	outputs := c.platform.Blueprints[up.Blueprint].Outputs
 	out, found := outputs[ref.Output]
 	if !found {

@@ -93,6 +93,11 @@ func (ev *evaluation) govern(j job) answer {
 			Hint: "embed the schema in platform.cue:  schema.#Root"})
 		return a
 	} else {
+		for i, b := range g.Blueprints {
+			if _, refused := ev.broken[b.Folder+"/blueprint.cue"]; refused {
+				g.Blueprints[i].Inputs = nil
+			}
+		}
 		a.Governance = g
 	}
 	ev.ctx = ctx
@@ -111,25 +116,40 @@ func (ev *evaluation) explainRoot(ctx *cue.Context, err error, root cue.Value, f
 	type subject struct{ kind, name string }
 	var order []subject
 	errs := map[subject][]errors.Error{}
+	var consequences []errors.Error
 	surveyed := slices.ContainsFunc(files, func(f *ast.File) bool { return documentKinds(f.Decls).unknown != "" })
 	for _, e := range errors.Errors(err) {
 		if surveyed && strings.Contains(e.Error(), "unknown kind of document") {
 			continue // the survey reports it, with its position
 		}
 		var s subject
-		if path := cleanPath(e.Path()); len(path) > 0 && definitions[path[0]] != "" {
+		switch path := cleanPath(e.Path()); {
+		case len(path) > 0 && definitions[path[0]] != "":
 			s.kind = path[0]
 			if s.kind != "platform" && len(path) > 1 {
 				s.name = path[1]
 			}
+		case len(path) == 3 && path[0] == "#blueprints" && path[2] == "name":
+			s.kind, s.name = "blueprint", path[1]
+		case len(path) > 0 && (path[0] == "#request" || path[0] == "#service"):
+			consequences = append(consequences, e)
+			continue
 		}
 		if errs[s] == nil {
 			order = append(order, s)
 		}
 		errs[s] = append(errs[s], e)
 	}
+	if len(order) == 0 && len(consequences) > 0 {
+		order = append(order, subject{})
+		errs[subject{}] = consequences
+	}
 	var violations []reconciler.Violation
 	for _, s := range order {
+		if s.kind == "blueprint" {
+			violations = append(violations, misnamed(s.name, files))
+			continue
+		}
 		var constraint cue.Value
 		var prefix []string
 		value := root
@@ -157,6 +177,20 @@ func (ev *evaluation) explainRoot(ctx *cue.Context, err error, root cue.Value, f
 		}
 	}
 	return violations
+}
+
+// misnamed is the violation of a blueprint that platform.cue lists under
+// another name than its own.
+func misnamed(name string, files []*ast.File) reconciler.Violation {
+	v := reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeRevision, Kind: "blueprint", Name: name,
+		Position: reconciler.Position{File: "platform.cue"}, Message: "is listed under a name that is not its own",
+		Hint: "write the same name here and in the blueprint's own  name: …"}
+	for _, f := range files {
+		if field, found := findField(f.Decls, []string{"#blueprints", name}); found {
+			v.Position = position(field.Label.Pos())
+		}
+	}
+	return v
 }
 
 // definition returns a definition of the schema by itself.
@@ -195,9 +229,10 @@ func (ev *evaluation) tryBlueprint(name string) []reconciler.Violation {
 	}
 	ctx := cuecontext.New()
 	v, files, err := ev.instance(ctx, folder, ev.governance.Files)
-	if err == nil {
-		err = v.Validate(cue.All())
+	if err != nil {
+		return ev.unloadable(folder, err, deny)
 	}
+	err = v.Validate(cue.All())
 	def := v.LookupPath(cue.MakePath(cue.Def("#Blueprint")))
 	if err == nil && !def.Exists() {
 		return []reconciler.Violation{deny(problem{message: "does not define #Blueprint",
@@ -211,7 +246,34 @@ func (ev *evaluation) tryBlueprint(name string) []reconciler.Violation {
 	}
 	var violations []reconciler.Violation
 	body := blueprintBody(files)
+	_, at := sourceOf(files, []string{"#Blueprint"})
 	for _, p := range explain(errors.Errors(err), []string{"#Blueprint"}, def, ev.definition(ctx, "#Blueprint"), body) {
+		if p.position.Line == 0 {
+			p.position = at
+		}
+		violations = append(violations, deny(p))
+	}
+	return violations
+}
+
+// unloadable says why a blueprint's files do not even load.
+func (ev *evaluation) unloadable(folder string, err error, deny func(problem) reconciler.Violation) []reconciler.Violation {
+	var violations []reconciler.Violation
+	for file, content := range ev.governance.Files {
+		if path.Dir(file) != folder {
+			continue
+		}
+		if _, err := parser.ParseFile(file, content); err != nil {
+			for _, p := range cueProblems(errors.Errors(err)) {
+				p.message = "syntax error: " + p.message
+				violations = append(violations, deny(p))
+			}
+		}
+	}
+	if len(violations) > 0 {
+		return violations
+	}
+	for _, p := range cueProblems(errors.Errors(err)) {
 		violations = append(violations, deny(p))
 	}
 	return violations
@@ -456,7 +518,7 @@ func (ev *evaluation) folder(j job) answer {
 	}
 	if changed := ev.changedGovernance(root); changed != "" {
 		a.Violations = append(a.Violations, reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeFile,
-			Position: reconciler.Position{File: j.Own[0]},
+			Position: reconciler.Position{File: culprit(j)},
 			Message:  fmt.Sprintf("what is computed here changes %s, which belongs to the root of the repository", changed),
 			Hint:     "move it to platform.cue, teams.cue or environments.cue"})
 		return a
@@ -487,6 +549,19 @@ func (ev *evaluation) folder(j job) answer {
 	return a
 }
 
+// culprit returns the file that most likely computes what it should not: files
+// of literals cannot, and a file in a folder above reaches more.
+func culprit(j job) string {
+	suspect := j.Own[0]
+	for _, file := range slices.Sorted(maps.Keys(j.Files)) {
+		if f, err := parser.ParseFile(file, j.Files[file]); err == nil && !isLiteral(f) &&
+			strings.Count(file, "/") < strings.Count(suspect, "/") {
+			suspect = file
+		}
+	}
+	return suspect
+}
+
 // computed returns a document of a folder that computes, once for each of the
 // folder's files that declares it.
 func (ev *evaluation) computed(kind, name string, v cue.Value, j job, files []*ast.File, patterns []span) ([]document, []reconciler.Violation) {
@@ -510,7 +585,7 @@ func (ev *evaluation) computed(kind, name string, v cue.Value, j job, files []*a
 	}
 	blueprint, _ := v.LookupPath(cue.MakePath(cue.Str("blueprint"))).String()
 	var violations []reconciler.Violation
-	body, _ := sourceOf(files, []string{kind, name})
+	body := documentBody(files, kind, name)
 	for _, p := range explain(errors.Errors(err), []string{kind, name}, v, ev.schemaOf(kind, blueprint).FillPath(namePath, name), body) {
 		violation := p.violation(reconciler.ScopeDocument, kind, name, docs[0].Position.File)
 		if violation.Position.Line == 0 {

@@ -23,6 +23,8 @@ type problem struct {
 	position reconciler.Position
 	message  string
 	hint     string
+	// places are all positions in documents that CUE names.
+	places []reconciler.Position
 }
 
 func (p problem) violation(scope reconciler.Scope, kind, name, file string) reconciler.Violation {
@@ -51,8 +53,12 @@ func cueProblems(errs []errors.Error) []problem {
 		format, args := e.Msg()
 		p := problem{path: e.Path(), message: fmt.Sprintf(format, args...)}
 		for _, pos := range errors.Positions(e) {
-			if at := position(pos); rank(at.File) < rank(p.position.File) {
+			at := position(pos)
+			if rank(at.File) < rank(p.position.File) {
 				p.position = at
+			}
+			if rank(at.File) == 0 && !slices.Contains(p.places, at) {
+				p.places = append(p.places, at)
 			}
 		}
 		all = append(all, p)
@@ -175,6 +181,9 @@ func (x *explainer) missing(p problem) {
 
 // conflict reports a value that the schema does not allow.
 func (x *explainer) conflict(p problem, ps []problem) {
+	if x.twice(p, ps) {
+		return
+	}
 	got := x.got(p.path, ps)
 	constraint := x.constraint(p.path)
 	expected := ""
@@ -187,11 +196,49 @@ func (x *explainer) conflict(p problem, ps []problem) {
 	switch {
 	case expected != "" && got != "":
 		p.message = fmt.Sprintf("expected %s; got %s", expected, got)
+		if f, found := x.source(p.path); found && isReferenceLiteral(f.Value) {
+			p.hint = "write a value: this input takes no other request's output"
+		}
 	case len(ps) > 0:
 		p.message = ps[len(ps)-1].message
 	}
 	x.place(&p, false)
 	x.add(p)
+}
+
+// twice reports two values that the schema allows, one at a time.
+func (x *explainer) twice(p problem, ps []problem) bool {
+	values := operands(ps[0].message)
+	constraint := x.constraint(p.path)
+	if len(ps) != 1 || len(values) != 2 || !constraint.Exists() {
+		return false
+	}
+	for _, src := range values {
+		v := constraint.Context().CompileString(src)
+		if v.Err() != nil || !v.IsConcrete() || constraint.Unify(v).Validate(cue.Concrete(true)) != nil {
+			return false
+		}
+	}
+	slices.Sort(values)
+	p.message = fmt.Sprintf("has two values: %s and %s", clip(values[0]), clip(values[1]))
+	p.hint = "keep one of them"
+	if at := ps[0].places; len(at) == 2 {
+		slices.SortFunc(at, func(a, b reconciler.Position) int { return strings.Compare(a.String(), b.String()) })
+		p.hint += fmt.Sprintf(": they stand at %s and %s", at[0], at[1])
+	}
+	x.place(&p, false)
+	x.add(p)
+	return true
+}
+
+// isReferenceLiteral tells whether `from: …` was written.
+func isReferenceLiteral(x ast.Expr) bool {
+	s, ok := x.(*ast.StructLit)
+	if !ok {
+		return false
+	}
+	_, found := findField(s.Elts, []string{"from"})
+	return found
 }
 
 // allQuoted tells whether CUE complains of alternatives that are plain strings.
@@ -280,15 +327,25 @@ func (x *explainer) constraint(path []string) cue.Value {
 
 // got returns the refused value as the author wrote it.
 func (x *explainer) got(path []string, ps []problem) string {
-	if f, found := x.source(path); found {
+	f, found := x.source(path)
+	if value := commonOperand(ps); value != "" && !(found && isPlain(f.Value)) {
+		return clip(value)
+	}
+	if found {
 		if src, err := format.Node(f.Value); err == nil {
 			return clip(string(src))
 		}
 	}
-	if operands := commonOperand(ps); operands != "" {
-		return clip(operands)
-	}
 	return ""
+}
+
+// isPlain tells whether an expression is its own value.
+func isPlain(x ast.Expr) bool {
+	switch x.(type) {
+	case *ast.BasicLit, *ast.UnaryExpr, *ast.ListLit, *ast.StructLit:
+		return true
+	}
+	return false
 }
 
 // commonOperand returns the value that every message complains about.
@@ -449,6 +506,10 @@ func describe(v cue.Value, got string) string {
 	if err != nil {
 		return ""
 	}
+	return describeExpr(expr, got)
+}
+
+func describeExpr(expr ast.Expr, got string) string {
 	var names, others []string
 	for _, arm := range alternatives(expr) {
 		src, err := format.Node(arm)
@@ -462,16 +523,19 @@ func describe(v cue.Value, got string) string {
 				name = s
 			}
 			names = append(names, name)
+		case *ast.ListLit:
+			others = append(others, describeList(arm))
+		case *ast.StructLit:
+			others = append(others, describeStruct(arm))
 		default:
-			text := phrase(string(src))
-			if strings.HasPrefix(text, "{ from!:") || strings.HasPrefix(text, "{ from:") {
-				text = "another request's output"
-			}
-			others = append(others, text)
+			others = append(others, phrase(string(src)))
 		}
 	}
 	slices.Sort(others)
 	others = slices.Compact(others)
+	if slices.ContainsFunc(others, func(s string) bool { return strings.HasPrefix(s, "a list, ") }) {
+		others = slices.DeleteFunc(others, func(s string) bool { return s == "a list" })
+	}
 	switch {
 	case len(others) > 0:
 		return clip(strings.Join(others, " or "))
@@ -481,6 +545,24 @@ func describe(v cue.Value, got string) string {
 		return names[0]
 	}
 	return "one of: " + strings.Join(reconciler.Nearest(got, names, 8), ", ")
+}
+
+func describeList(l *ast.ListLit) string {
+	if len(l.Elts) > 0 {
+		if rest, open := l.Elts[len(l.Elts)-1].(*ast.Ellipsis); open && rest.Type != nil {
+			if each := describeExpr(rest.Type, ""); each != "" {
+				return "a list, each " + each
+			}
+		}
+	}
+	return "a list"
+}
+
+func describeStruct(s *ast.StructLit) string {
+	if _, found := findField(s.Elts, []string{"from"}); found && len(s.Elts) == 1 {
+		return "another request's output"
+	}
+	return "fields between { and }"
 }
 
 // alternatives returns the arms of a disjunction, default marks removed.
@@ -516,7 +598,7 @@ var phrases = map[string]string{
 	`strings.MaxRunes(200)`:                        `a line of 1 to 200 characters`,
 	`strings.MaxRunes(500)`:                        `a reason of 10 to 500 characters`,
 	`int`:                                          `a whole number`,
-	`uint`:                                         `a whole number`,
+	`uint`:                                         `a whole number, at least 0`,
 	`number`:                                       `a number`,
 	`float`:                                        `a number`,
 	`string`:                                       `text`,
@@ -531,6 +613,10 @@ func phrase(constraint string) string {
 	}
 	if strings.ContainsAny(constraint, "{[(|") && !strings.HasPrefix(constraint, "=~") {
 		return constraint
+	}
+	// CUE writes int & >=10 as uint & >=10 where it has simplified.
+	if strings.Contains(constraint, "& >") {
+		constraint = strings.Replace(constraint, "uint &", "int &", 1)
 	}
 	parts := strings.Split(constraint, " & ")
 	for i, part := range parts {

@@ -26,12 +26,84 @@ func (e *Evaluator) Locate(tree *reconciler.Tree, document reconciler.Position, 
 	if err != nil {
 		return document
 	}
+	body := documentBody([]*ast.File{parsed}, kind, name)
+	if kind == "blueprint" {
+		body = blueprintBody([]*ast.File{parsed})
+	}
+	if body == nil {
+		return document
+	}
 	for n := len(path); n > 0; n-- {
-		if field, found := findField(parsed.Decls, append([]string{kind, name}, path[:n]...)); found {
+		if field, found := findField(body.Elts, path[:n]); found {
 			return position(valuePos(field))
 		}
 	}
 	return document
+}
+
+// documentBody finds the struct that a document is written as, also where a
+// comprehension writes it or its name is computed: then the only one whose
+// label may become the name. Where several might be it, there is none.
+func documentBody(files []*ast.File, kind, name string) *ast.StructLit {
+	var exact, computed []*ast.StructLit
+	for _, f := range files {
+		eachField(f.Decls, func(field *ast.Field) {
+			all, ok := field.Value.(*ast.StructLit)
+			if !ok || labelOf(field.Label) != kind {
+				return
+			}
+			eachField(all.Elts, func(field *ast.Field) {
+				body, ok := field.Value.(*ast.StructLit)
+				switch {
+				case !ok:
+				case labelOf(field.Label) == name:
+					exact = append(exact, body)
+				case mayBecome(field.Label, name):
+					computed = append(computed, body)
+				}
+			})
+		})
+	}
+	if len(exact) > 0 {
+		return exact[0]
+	}
+	if len(computed) == 1 {
+		return computed[0]
+	}
+	return nil
+}
+
+// eachField visits the fields of a struct, those of comprehensions and of
+// embedded structs included.
+func eachField(decls []ast.Decl, visit func(*ast.Field)) {
+	for _, d := range decls {
+		switch d := d.(type) {
+		case *ast.Field:
+			visit(d)
+		case *ast.Comprehension:
+			if s, ok := d.Value.(*ast.StructLit); ok {
+				eachField(s.Elts, visit)
+			}
+		case *ast.EmbedDecl:
+			if s, ok := d.Expr.(*ast.StructLit); ok {
+				eachField(s.Elts, visit)
+			}
+		}
+	}
+}
+
+// mayBecome tells whether a computed label can be the name.
+func mayBecome(label ast.Label, name string) bool {
+	switch l := label.(type) {
+	case *ast.ParenExpr:
+		return true
+	case *ast.Interpolation:
+		first, ok1 := l.Elts[0].(*ast.BasicLit)
+		last, ok2 := l.Elts[len(l.Elts)-1].(*ast.BasicLit)
+		return ok1 && ok2 && strings.HasPrefix(name, strings.TrimSuffix(strings.TrimPrefix(first.Value, `"`), `\(`)) &&
+			strings.HasSuffix(name, strings.TrimSuffix(strings.TrimPrefix(last.Value, `)`), `"`))
+	}
+	return false
 }
 
 func valuePos(f *ast.Field) token.Pos {
