@@ -11,8 +11,6 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 )
 
-const canary = `s3cret "canary" & more`
-
 const upstreamModule = `
 resource "terraform_data" "main" {}
 output "host"     { value = "db.example" }
