@@ -9,8 +9,9 @@
 //
 // A tool is a folder beside this one: a Go module whose `tool` directives are
 // built, or an npm package that is installed as its lock file says. Its
-// tool.json tells how long that takes and with which flags. One more folder is
-// one more tool; its program has the folder's name.
+// tool.json tells how long that takes, with which flags, and which folders of
+// modules the program reads when it runs: those are put beside it. One more
+// folder is one more tool; its program has the folder's name.
 //
 // Two more names are understood. `engine` is terraform or tofu on the PATH, else
 // the tool tofu; its variable is PAVE_TEST_TERRAFORM. `providers` is a CLI

@@ -30,6 +30,9 @@ type tool struct {
 	Flags []string `json:"flags"`
 	// Versions gives providers the version that they are offered as.
 	Versions map[string]string `json:"versions"`
+	// Data names folders of modules that the program reads when it runs. They
+	// are put beside it.
+	Data map[string][]string `json:"data"`
 }
 
 func open(name string) (tool, error) {
@@ -85,8 +88,30 @@ func (t tool) build(ctx context.Context, c cache) (string, error) {
 			cmd, from = t.npmInstall(ctx, dir), "the npm registry"
 		}
 		err := say(fmt.Sprintf("building %s from %s, about %s the first time", t.name, from, t.Takes), cmd)
+		if err == nil {
+			err = t.copyData(ctx, dir)
+		}
 		return errors.Join(err, os.RemoveAll(npmCache(dir)))
 	})
+}
+
+// copyData puts the folders that the program reads beside it.
+func (t tool) copyData(ctx context.Context, dir string) error {
+	for module, folders := range t.Data {
+		cmd := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)
+		cmd.Dir, cmd.Env, cmd.Stderr = t.folder, append(os.Environ(), "GOWORK=off"), os.Stderr
+		source, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("find the module %s: %w", module, err)
+		}
+		for _, folder := range folders {
+			from := os.DirFS(filepath.Join(strings.TrimSpace(string(source)), folder))
+			if err := os.CopyFS(filepath.Join(dir, folder), from); err != nil {
+				return fmt.Errorf("copy %s of %s: %w", folder, module, err)
+			}
+		}
+	}
+	return nil
 }
 
 // key identifies whatever decides the result of a build.
