@@ -303,6 +303,19 @@ func (c *Checked) sort() {
 	}
 }
 
+// successor returns a request that was never applied and could not be
+// evaluated; empty where there is none. It may rename another one, and nobody
+// can tell which.
+func (c *Checked) successor(record *Record) string {
+	for _, key := range sortedNames(c.holds) {
+		name, is := strings.CutPrefix(key, "request/")
+		if _, evaluated := c.Platform.Requests[name]; is && !evaluated && !record.Units[name].Exists() {
+			return name
+		}
+	}
+	return ""
+}
+
 // hold notes why a document holds: the first violation, and how many more. What
 // no document can be called never ran, and its name must not become a path.
 func (c *Checked) hold(v Violation) {

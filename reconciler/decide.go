@@ -253,9 +253,14 @@ func readiness(recorded *UnitStatus) string {
 	return c.Message
 }
 
-// stage returns when a rollout reaches the unit.
+// stage returns when a rollout reaches the unit: last where the settings name
+// its stage nowhere.
 func (d *decider) stage(u Unit) int {
-	return slices.Index(d.checked.Platform.Settings.Rollout.Stages, u.Environment.Stage)
+	order := d.checked.Platform.Settings.Rollout.Stages
+	if i := slices.Index(order, u.Environment.Stage); i >= 0 {
+		return i
+	}
+	return len(order)
 }
 
 // changed decides whether the engine is given anything but what it was given last.
@@ -390,6 +395,9 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 	switch {
 	case !d.checked.Complete:
 		return decision{verb: wait, reason: ReasonWaiting, message: "nothing is deleted while a file of the revision cannot be read"}
+	case d.checked.successor(d.record) != "":
+		return decision{verb: wait, reason: ReasonWaiting, message: fmt.Sprintf(
+			"nothing is deleted while the request %s has errors: it may be this one under another name", d.checked.successor(d.record))}
 	case d.unverified[name]:
 		return d.disbelieved()
 	case !recorded.Exists():

@@ -52,7 +52,9 @@ func (w *world) revise(commit string, requests ...Request) {
 	w.journal.inForce(w.checked)
 }
 
-func (w *world) render(u Unit) (Rendering, error) { return Rendering{Address: "local:" + u.Name()}, nil }
+func (w *world) render(u Unit) (Rendering, error) {
+	return Rendering{Address: "local:" + u.Name()}, nil
+}
 
 // decide makes one pass and returns what it decided about a unit.
 func (w *world) decide(name string) decision {
@@ -198,4 +200,38 @@ func TestFailedDestroyForgetsNothing(t *testing.T) {
 	if string(after.Document) != string(before.Document) || after.Blueprint != before.Blueprint || after.State != before.State {
 		t.Errorf("got %+v after %+v", after, before)
 	}
+}
+
+// A rename whose new document has an error of its own is no deletion.
+func TestBrokenRenameDeletesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.revise("one", request("db"), request("cache"))
+	w.apply("db")
+	w.apply("cache")
+	w.revise("two", request("cache"))
+	w.checked.hold(Violation{Level: Deny, Scope: ScopeDocument, Kind: "request", Name: "database", Message: "inputs.size is missing"})
+	w.expect("db", wait, ReasonWaiting)
+
+	// One that was applied before renames nothing.
+	w.revise("three")
+	w.checked.hold(Violation{Level: Deny, Scope: ScopeDocument, Kind: "request", Name: "cache", Message: "inputs.size is missing"})
+	w.expect("db", destroy, "Removed")
+}
+
+// A stage that the order of rollouts leaves out comes last, not first.
+func TestUnlistedStageIsReachedLast(t *testing.T) {
+	w := newWorld(t)
+	live := request("live")
+	live.Environment = "production"
+	w.revise("one", request("db"), live)
+	w.apply("db")
+	w.apply("live")
+	w.revise("two", request("db"), live)
+	w.checked.Platform.Settings.Rollout.Stages = []string{"development", "staging"}
+	for name, u := range w.checked.Units {
+		u.Module.Digest = "changed"
+		w.checked.Units[name] = u
+	}
+	w.expect("db", start, "")
+	w.expect("live", wait, ReasonRollout)
 }
