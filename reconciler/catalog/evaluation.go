@@ -490,11 +490,7 @@ func (ev *evaluation) explainEntry(v, constraint cue.Value, e entry, d document)
 	}
 	var violations []reconciler.Violation
 	for _, p := range explain(errors.Errors(err), []string{"#" + e.kind}, v, constraint, e.body) {
-		violation := p.violation(reconciler.ScopeDocument, e.kind, e.name, d.Position.File)
-		if violation.Position.Line == 0 {
-			violation.Position = d.Position
-		}
-		violations = append(violations, violation)
+		violations = append(violations, p.inDocument(reconciler.ScopeDocument, e.kind, e.name, d.Position))
 	}
 	return violations
 }
@@ -524,6 +520,7 @@ func (ev *evaluation) folder(j job) answer {
 		return a
 	}
 	patterns := patternRanges(files)
+	answered := map[[2]string]bool{}
 	for _, kind := range []string{"service", "request"} {
 		all := root.LookupPath(cue.MakePath(cue.Str(kind)))
 		it, err := all.Fields()
@@ -531,16 +528,18 @@ func (ev *evaluation) folder(j job) answer {
 			return fail(reconciler.ScopeFile, err)
 		}
 		for it.Next() {
-			docs, vs := ev.computed(kind, it.Selector().Unquoted(), it.Value(), j, files, patterns)
+			name := it.Selector().Unquoted()
+			docs, vs := ev.computed(kind, name, it.Value(), j, files, patterns)
 			a.Documents = append(a.Documents, docs...)
 			a.Violations = append(a.Violations, vs...)
+			answered[[2]string{kind, name}] = true
 		}
 	}
 	// What is wrong outside every document, such as an unknown kind.
 	if err := root.Validate(cue.Concrete(true), cue.All()); err != nil {
 		outside := slices.DeleteFunc(errors.Errors(err), func(e errors.Error) bool {
 			path := cleanPath(e.Path())
-			return len(path) > 1 && (path[0] == "service" || path[0] == "request")
+			return len(path) > 1 && answered[[2]string{path[0], path[1]}]
 		})
 		for _, p := range explain(outside, nil, root, cue.Value{}, nil) {
 			a.Violations = append(a.Violations, p.violation(reconciler.ScopeFile, "", "", j.Own[0]))
@@ -565,19 +564,11 @@ func culprit(j job) string {
 // computed returns a document of a folder that computes, once for each of the
 // folder's files that declares it.
 func (ev *evaluation) computed(kind, name string, v cue.Value, j job, files []*ast.File, patterns []span) ([]document, []reconciler.Violation) {
-	var docs []document
-	for _, at := range operandPositions(v) {
-		if !slices.Contains(j.Own, at.File) || within(patterns, at) {
-			continue
-		}
-		if !slices.ContainsFunc(docs, func(d document) bool { return d.Position.File == at.File }) {
-			docs = append(docs, document{Kind: kind, Name: name, Position: at})
-		}
-	}
-	if len(docs) == 0 {
-		return nil, nil // a folder above declares it, and answers for it
-	}
+	docs, above := declarations(kind, name, v, j, patterns)
 	err := v.Validate(cue.Concrete(true), cue.All())
+	if above {
+		return nil, spoilt(kind, name, err, j)
+	}
 	if err == nil {
 		if docs[0].JSON, err = v.MarshalJSON(); err == nil {
 			return docs, nil
@@ -587,13 +578,45 @@ func (ev *evaluation) computed(kind, name string, v cue.Value, j job, files []*a
 	var violations []reconciler.Violation
 	body := documentBody(files, kind, name)
 	for _, p := range explain(errors.Errors(err), []string{kind, name}, v, ev.schemaOf(kind, blueprint).FillPath(namePath, name), body) {
-		violation := p.violation(reconciler.ScopeDocument, kind, name, docs[0].Position.File)
-		if violation.Position.Line == 0 {
-			violation.Position = docs[0].Position
-		}
-		violations = append(violations, violation)
+		violations = append(violations, p.inDocument(reconciler.ScopeDocument, kind, name, docs[0].Position))
 	}
 	return docs, violations
+}
+
+// spoilt reports what this folder's files make wrong about a document of a
+// folder above. What is wrong without them is said there.
+func spoilt(kind, name string, err error, j job) []reconciler.Violation {
+	caused := slices.DeleteFunc(errors.Errors(err), func(e errors.Error) bool {
+		return !slices.ContainsFunc(errors.Positions(e), func(p token.Pos) bool { return slices.Contains(j.Own, position(p).File) })
+	})
+	var violations []reconciler.Violation
+	for _, p := range explain(caused, []string{kind, name}, cue.Value{}, cue.Value{}, nil) {
+		violations = append(violations, p.inDocument(reconciler.ScopeFile, kind, name, reconciler.Position{File: j.Own[0]}))
+	}
+	return violations
+}
+
+// declarations returns the document at each place where the job's own files
+// declare it, or tells that a folder above does. One that no file declares, as
+// what an import brings, is the first file's.
+func declarations(kind, name string, v cue.Value, j job, patterns []span) (docs []document, above bool) {
+	for _, at := range operandPositions(v) {
+		if within(patterns, at) {
+			continue
+		}
+		if !slices.Contains(j.Own, at.File) {
+			_, read := j.Files[at.File]
+			above = above || read
+			continue
+		}
+		if !slices.ContainsFunc(docs, func(d document) bool { return d.Position.File == at.File }) {
+			docs = append(docs, document{Kind: kind, Name: name, Position: at})
+		}
+	}
+	if len(docs) == 0 && !above {
+		docs = []document{{Kind: kind, Name: name, Position: reconciler.Position{File: j.Own[0]}}}
+	}
+	return docs, len(docs) == 0
 }
 
 // governanceFacts renders what a catalog file may not change.

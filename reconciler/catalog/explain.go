@@ -36,6 +36,16 @@ func (p problem) violation(scope reconciler.Scope, kind, name, file string) reco
 		Path: p.path, Position: at, Message: p.message, Hint: p.hint}
 }
 
+// inDocument reports the problem of a document that stands at a place. Where
+// the problem has no line of a document, that place is named.
+func (p problem) inDocument(scope reconciler.Scope, kind, name string, at reconciler.Position) reconciler.Violation {
+	v := p.violation(scope, kind, name, at.File)
+	if _, blueprint := blueprintOf(v.Position.File); blueprint || v.Position.Line == 0 {
+		v.Position = at
+	}
+	return v
+}
+
 // cueProblems returns CUE's own messages, each with its most telling position:
 // in a document rather than in a blueprint, and never in the schema.
 func cueProblems(errs []errors.Error) []problem {
