@@ -47,17 +47,12 @@ func (a *app) apply(ctx context.Context) error {
 	return outcome(summary)
 }
 
-// outcome turns a pass into the exit code: the worst unit decides.
+// outcome turns a pass into the exit code: the worst unit or violation decides.
 func outcome(s *reconciler.Summary) error {
-	code := 0
-	worse := func(c int) {
-		rank := map[int]int{0: 0, exitPending: 1, exitDenied: 2, exitFailure: 3}
-		if rank[c] > rank[code] {
-			code = c
-		}
-	}
+	var worst verdicts
+	worst.violations(s.Violations)
 	if s.Refused != nil {
-		worse(exitFailure)
+		worst.note(exitFailure)
 	}
 	for _, u := range s.Units {
 		if u.Ready {
@@ -65,34 +60,38 @@ func outcome(s *reconciler.Summary) error {
 		}
 		switch u.Reason {
 		case reconciler.ReasonDenied:
-			worse(exitDenied)
+			worst.note(exitDenied)
 		case reconciler.ReasonUpstream, reconciler.ReasonRollout, reconciler.ReasonWaiting, reconciler.ReasonApproval,
 			reconciler.ReasonSuspended, reconciler.ReasonDeletionGuard, reconciler.ReasonReferenced, reconciler.ReasonProtected, reconciler.ReasonExpired:
-			worse(exitPending)
+			worst.note(exitPending)
 		default:
-			worse(exitFailure)
+			worst.note(exitFailure)
 		}
 	}
-	if code == 0 {
-		return nil
-	}
-	return codeError{code: code}
+	return worst.err()
 }
 
-// printSummary lists what is not ready, and counts the rest.
+// printSummary lists what is not ready or has drifted, and counts the rest.
 func printSummary(a *app, s *reconciler.Summary) {
 	if s.Refused != nil {
-		fmt.Fprintf(a.stdout, "the revision %.8s is refused; the last good one stays in force\n", s.Refused.Revision)
+		then := "the last good one stays in force"
+		if s.Revision == "" {
+			then = "there is none before it, so nothing is done"
+		}
+		fmt.Fprintf(a.stdout, "the revision %.8s is refused; %s\n", s.Refused.Revision, then)
 		printViolations(a.stdout, s.Refused.Violations)
 	}
 	printViolations(a.stdout, s.Violations)
 	ready := 0
 	for _, u := range s.Units {
-		if u.Ready {
-			ready++
+		if !u.Ready {
+			fmt.Fprintf(a.stdout, "%s: %s: %s\n", u.Request, u.Reason, printable(u.Message))
 			continue
 		}
-		fmt.Fprintf(a.stdout, "%s: %s: %s\n", u.Request, u.Reason, printable(u.Message))
+		ready++
+		if u.Drifted {
+			fmt.Fprintf(a.stdout, "%s: %s: what runs differs from what was applied, see `pave status %s`\n", u.Request, reconciler.ReasonDrift, u.Request)
+		}
 	}
 	fmt.Fprintf(a.stdout, "%d of %d requests are ready\n", ready, len(s.Units))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,21 +82,41 @@ func (a *app) knownRecord(ctx context.Context) *reconciler.Record {
 }
 
 // verdict turns violations into the exit code.
-func verdict(violations []reconciler.Violation) error {
-	code := 0
-	for _, v := range violations {
+func verdict(found []reconciler.Violation) error {
+	var worst verdicts
+	worst.violations(found)
+	return worst.err()
+}
+
+// verdicts is the gravest of several exit codes.
+type verdicts struct{ code int }
+
+func (w *verdicts) note(code int) {
+	gravity := []int{0, exitPending, exitDenied, exitFailure}
+	if slices.Index(gravity, code) > slices.Index(gravity, w.code) {
+		w.code = code
+	}
+}
+
+func (w *verdicts) violations(found []reconciler.Violation) {
+	for _, v := range found {
 		switch {
 		case v.Level == reconciler.Warn:
-		case v.Rule != "" && code != exitFailure:
-			code = exitDenied
-		case v.Rule == "":
-			code = exitFailure
+		case v.Level == reconciler.Approve:
+			w.note(exitPending)
+		case v.Rule != "":
+			w.note(exitDenied)
+		default:
+			w.note(exitFailure)
 		}
 	}
-	if code == 0 {
+}
+
+func (w *verdicts) err() error {
+	if w.code == 0 {
 		return nil
 	}
-	return codeError{code: code}
+	return codeError{code: w.code}
 }
 
 func (a *app) printValidation(violations []reconciler.Violation, checked *reconciler.Checked, engine *policy.Engine, tests int) error {
