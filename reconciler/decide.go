@@ -59,7 +59,8 @@ type decider struct {
 	observed   map[string]time.Time // when a unit was last compared with what runs
 	now        time.Time
 
-	made map[string]decision
+	made      map[string]decision
+	successor string // a request that may rename another one
 }
 
 // decide returns a decision for every unit that the revision or the record knows.
@@ -378,6 +379,7 @@ func (d *decider) rolloutOf(b Blueprint, names, failed []string) {
 // deletions decides about units that the revision asks for no longer, and
 // puts the guards before every destroy.
 func (d *decider) deletions() {
+	d.successor = d.checked.successor(d.record)
 	for _, name := range sortedNames(d.record.Units) {
 		if _, decided := d.made[name]; decided {
 			continue
@@ -395,9 +397,9 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 	switch {
 	case !d.checked.Complete:
 		return decision{verb: wait, reason: ReasonWaiting, message: "nothing is deleted while a file of the revision cannot be read"}
-	case d.checked.successor(d.record) != "":
-		return decision{verb: wait, reason: ReasonWaiting, message: fmt.Sprintf(
-			"nothing is deleted while the request %s has errors: it may be this one under another name", d.checked.successor(d.record))}
+	case d.successor != "":
+		return decision{verb: wait, reason: ReasonWaiting,
+			message: fmt.Sprintf("nothing is deleted while the request %s has errors: it may be this one under another name", d.successor)}
 	case d.unverified[name]:
 		return d.disbelieved()
 	case !recorded.Exists():
