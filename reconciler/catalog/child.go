@@ -141,6 +141,12 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 	if text := stderr.String(); strings.Contains(text, "stack overflow") || strings.Contains(text, "panic:") {
 		return answers, "ended in a fault of the evaluator", nil
 	}
+	// The runtime itself may be what finds no memory, and then says anything:
+	// that a thread cannot be made, or that it met a nil pointer. Serve ends
+	// with 1 where it says what is wrong.
+	if exit, ended := errors.AsType[*exec.ExitError](err); ended && exit.ExitCode() != 1 {
+		return answers, fmt.Sprintf("needs more than %d MB of memory", childMemory>>20), nil
+	}
 	return nil, "", fmt.Errorf("the evaluator ended: %w: %s", err, stderr.String())
 }
 
