@@ -120,7 +120,11 @@ func (a *app) statusOf(record *reconciler.Record, name string) error {
 	case unit != nil:
 		conditions = unit.Conditions
 		fmt.Fprintf(a.stdout, "request %s: %s for %s (%s) in %s\n", name, unit.Blueprint, unit.Service, unit.Owner, unit.Environment)
-		fmt.Fprintf(a.stdout, "cost %.2f a month, %s, applied at %.8s\n", unit.Cost, plural(len(unit.Resources), "resource"), unit.AppliedRevision)
+		applied := "never applied"
+		if unit.AppliedRevision != "" {
+			applied = fmt.Sprintf("applied at %.8s", unit.AppliedRevision)
+		}
+		fmt.Fprintf(a.stdout, "cost %.2f a month, %s, %s\n", unit.Cost, plural(len(unit.Resources), "resource"), applied)
 	case service != nil:
 		conditions = service.Conditions
 		fmt.Fprintf(a.stdout, "service %s: owned by %s, %s\n", name, service.Owner, service.Lifecycle)
