@@ -92,6 +92,101 @@ func TestExamplesAgreeWithCue(t *testing.T) {
 	}
 }
 
+// layouts are files that touch each other. The bodies lack their first line.
+var layouts = map[string]map[string]string{
+	"a folder with a name of one letter": {
+		"c/team/a.cue": `service: a: {title: "A", owner: "payments", type: "job", lifecycle: "production"}`,
+		"d/a.cue":      `service: b: {title: "B", owner: "payments", type: "job", lifecycle: "production"}, _computes: true`,
+	},
+	"data in two folders": {
+		"x/a.cue":   `service: a: {title: "A", owner: "payments", type: "job", lifecycle: "production"}`,
+		"x/y/b.cue": `service: b: {title: "B", owner: "payments", type: "job", lifecycle: "production"}`,
+	},
+	"a pattern above": {
+		"x/a.cue":   `service: [string]: {owner: "payments", type: "job"}`,
+		"x/y/b.cue": `service: b: {title: "B", lifecycle: "production"}`,
+	},
+	"a pattern above that refuses": {
+		"x/a.cue":   `service: [string]: owner: "platform"`,
+		"x/y/b.cue": `service: b: {title: "B", owner: "payments", type: "job", lifecycle: "production"}`,
+	},
+	"a pattern below that refuses what is above": {
+		"x/a.cue":   `service: a: {title: "A", owner: "payments", type: "job", lifecycle: "production"}`,
+		"x/y/b.cue": `service: [string]: owner: "platform"`,
+	},
+	"a pattern below that adds to what is above": {
+		"x/a.cue":   `service: a: {title: "A", owner: "payments", type: "job", lifecycle: "production"}`,
+		"x/y/b.cue": `service: [string]: tier: 1`,
+	},
+	"a document above that is refused": {
+		"x/a.cue":   `service: a: {title: "A", owner: "payments", type: "jab", lifecycle: "production"}`,
+		"x/y/b.cue": `service: b: {title: "B", owner: "payments", type: "job", lifecycle: "production"}, _computes: true`,
+	},
+	"a use of what is above": {
+		"x/a.cue":   `#owner: "payments"`,
+		"x/y/b.cue": `service: b: {title: "B", owner: #owner, type: "job", lifecycle: "production"}`,
+	},
+	"a hidden field of the file beside": {
+		"x/a.cue": `_owner: "payments"`,
+		"x/b.cue": `service: b: {title: "B", owner: _owner, type: "job", lifecycle: "production"}`,
+	},
+	"a hidden field of the root": {
+		"defaults.cue": `_owner: "payments"`,
+		"x/b.cue":      `service: b: {title: "B", owner: _owner, type: "job", lifecycle: "production"}`,
+	},
+	"a constraint of the organisation": {
+		"rules.cue": `#service: tier!: _`,
+		"x/b.cue":   `service: b: {title: "B", owner: "payments", type: "job", lifecycle: "production"}`,
+	},
+	"an output of the file beside": {
+		"x/a.cue": `request: a: {blueprint: "everything", service: "s", environment: "staging", inputs: text: "t"}`,
+		"x/b.cue": `request: b: {blueprint: "everything", service: "s", environment: "staging", inputs: {text: "t", host: request.a.outputs.host}}`,
+	},
+	"what a blueprint's package brings": {
+		"blueprints/bare/more.cue": "package bare\n" + `#Services: brought: {title: "B", owner: "payments", type: "job", lifecycle: "production"}`,
+		"x/b.cue":                  "import \"acme.example/platform/blueprints/bare\"\n" + `service: bare.#Services`,
+	},
+	"no documents": {
+		"x/a.cue": `// nothing yet`,
+		"x/b.cue": `service: {}`,
+	},
+}
+
+// TestLayoutsAgreeWithCue compares platforms whose files touch each other: the
+// platform as a whole is refused by both or by none.
+func TestLayoutsAgreeWithCue(t *testing.T) {
+	cue := cueCommand(t)
+	platform := archiveFiles(t, filepath.Join("testdata", "differential.txtar"))
+	for name, layout := range layouts {
+		t.Run(name, func(t *testing.T) {
+			files := maps.Clone(platform)
+			for file, text := range layout {
+				if !strings.HasPrefix(text, "package ") {
+					text = "package platform\n" + text
+				}
+				files[file] = text + "\n"
+			}
+			theirs, ours := cueAnswers(t, cue, files, []string{"..."})["..."], together(paveAnswers(t, files))
+			if (theirs.refused == "") != (ours.refused == "") {
+				t.Errorf("cue: %s\nPave: %s", theirs.refused, ours.refused)
+			}
+			if theirs.refused == "" && !maps.Equal(theirs.documents, ours.documents) {
+				t.Errorf("the documents differ:\n cue %v\npave %v", theirs.documents, ours.documents)
+			}
+		})
+	}
+}
+
+// together joins what is said of folders.
+func together(answers map[string]said) said {
+	all := said{documents: map[string]string{}}
+	for _, a := range answers {
+		all.refused += a.refused
+		maps.Copy(all.documents, a.documents)
+	}
+	return all
+}
+
 // code makes a file one that computes.
 func code(text string) string { return text + "\n_computes: true\n" }
 
@@ -238,27 +333,31 @@ func cueAnswers(t *testing.T, cue string, files map[string]string, folders []str
 	return answers
 }
 
-// documentsOf returns the documents of an exported folder, their fields sorted.
+// documentsOf returns the documents of exported folders, their fields sorted.
 func documentsOf(export []byte) (map[string]string, error) {
-	var root map[string]json.RawMessage
-	if err := json.Unmarshal(export, &root); err != nil {
-		return nil, err
-	}
 	documents := map[string]string{}
-	for _, kind := range []string{"service", "request"} {
-		var all map[string]json.RawMessage
-		if err := json.Unmarshal(root[kind], &all); err != nil {
-			return nil, fmt.Errorf("read %s: %w", kind, err)
+	dec := json.NewDecoder(bytes.NewReader(export))
+	for {
+		var root struct{ Service, Request map[string]json.RawMessage }
+		if err := dec.Decode(&root); err == io.EOF {
+			return documents, nil
+		} else if err != nil {
+			return nil, err
 		}
-		for name, doc := range all {
-			sorted, err := sortFields(doc)
-			if err != nil {
-				return nil, err
+		for kind, all := range map[string]map[string]json.RawMessage{"service": root.Service, "request": root.Request} {
+			for name, doc := range all {
+				sorted, err := sortFields(doc)
+				if err != nil {
+					return nil, err
+				}
+				// A document is what it is in the folder that declares it, which
+				// comes before the folders below.
+				if key := kind + " " + name; documents[key] == "" {
+					documents[key] = string(sorted)
+				}
 			}
-			documents[kind+" "+name] = string(sorted)
 		}
 	}
-	return documents, nil
 }
 
 // cueCommand returns the cue command that the comparison is with.

@@ -56,15 +56,22 @@ func (ev *evaluation) instance(ctx *cue.Context, folder string, files ...map[str
 			overlay[path.Join(virtualRoot, name)] = load.FromString(content)
 		}
 	}
-	instances := load.Instances([]string{"./" + folder}, &load.Config{
+	folders := []string{"./" + folder}
+	if top, _, _ := strings.Cut(folder, "/"); len(top) == 1 {
+		// From a folder whose name has one letter CUE does not find the root's
+		// imports, unless it loads the root as well.
+		folders = []string{".", "./" + folder}
+	}
+	instances := load.Instances(folders, &load.Config{
 		Dir: virtualRoot, Overlay: overlay,
 		Env: []string{"CUE_REGISTRY=none", "CUE_CACHE_DIR=/nonexistent"},
 	})
-	if err := instances[0].Err; err != nil {
+	instance := instances[len(instances)-1]
+	if err := instance.Err; err != nil {
 		return cue.Value{}, nil, err
 	}
-	v := ctx.BuildInstance(instances[0])
-	return v, instances[0].Files, nil
+	v := ctx.BuildInstance(instance)
+	return v, instance.Files, nil
 }
 
 // govern evaluates the root. A broken blueprint is replaced by a stub, so that
@@ -100,6 +107,7 @@ func (ev *evaluation) govern(j job) answer {
 		}
 		a.Governance = g
 	}
+	a.Violations = append(a.Violations, strayDocuments(root)...)
 	ev.ctx = ctx
 	ev.facts = governanceFacts(root)
 	ev.service = root.LookupPath(cue.MakePath(cue.Def("#service")))
@@ -108,6 +116,26 @@ func (ev *evaluation) govern(j job) answer {
 		ev.byName[b.Name] = ev.request.FillPath(cue.MakePath(cue.Str("blueprint")), b.Name)
 	}
 	return a
+}
+
+// strayDocuments refuses documents that governance computes, which the survey
+// could not see: nothing would read them.
+func strayDocuments(root cue.Value) []reconciler.Violation {
+	var violations []reconciler.Violation
+	for _, kind := range []string{"service", "request"} {
+		it, err := lookup(root, []string{kind}).Fields()
+		for err == nil && it.Next() {
+			at := declared(it.Value())
+			if at.File == "" {
+				at.File = "platform.cue"
+			}
+			violations = append(violations, reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeRevision,
+				Kind: kind, Name: it.Selector().Unquoted(), Position: at,
+				Message: "is computed beside the platform's own settings, where it would never be read",
+				Hint:    "move it to a file of its own, such as catalog/TEAM/NAME.cue"})
+		}
+	}
+	return violations
 }
 
 // explainRoot explains the errors of the root, document by document.
