@@ -540,7 +540,7 @@ func TestReadmeDaemon(t *testing.T) {
 	done := s.run([]step{
 		{command: "pave init --quiet acme"},
 		{command: "mkdir -p -m 700 etc/credentials && (umask 077; echo secret > etc/token; echo KEY=value > etc/credentials/development.env)"},
-		{command: "echo 'disable_checkpoint = true' > etc/terraform.tfrc"},
+		{command: "cat > etc/terraform.tfrc <<'END'\n" + cliConfig(t) + "END"},
 		{command: "ssh-keygen -q -t ed25519 -N '' -f etc/signing-key"},
 		{command: command + " --listen 127.0.0.1:0 2>log & daemon=$!"},
 		{command: `for try in {1..300}; do at=$(sed -n 's/.* listen=\(\S*\).*/\1/p' log); [ -n "$at" ] && break; sleep 0.1; done; echo $at`},
@@ -565,6 +565,18 @@ func TestReadmeDaemon(t *testing.T) {
 	if !strings.Contains(status, "2 of 2 requests are ready") {
 		t.Errorf("the daemon did not converge:\n%s\n%s", status, log)
 	}
+}
+
+// cliConfig returns the CLI configuration for Terraform that README.md shows.
+func cliConfig(t *testing.T) string {
+	t.Helper()
+	for _, f := range readDocument(t, "README.md").fences() {
+		if f.language == "hcl" && strings.Contains(f.text, "provider_installation") {
+			return f.text
+		}
+	}
+	t.Fatal("README.md shows no CLI configuration")
+	return ""
 }
 
 // TestReadmeLinks checks that what the documents point to is there.
