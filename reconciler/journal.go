@@ -33,9 +33,9 @@ type journal struct {
 	files    map[string][sha256.Size]byte // what is published, by path
 	dirty    map[string]bool              // paths that may differ from it
 	edits    map[string][]Edit            // the applied folders, by unit
-	events   map[string]event
-	order    []string
-	done     []Running // to be forgotten once recorded
+	events   map[string][]event           // by unit
+	said     int                          // counts them
+	done     []Running                    // to be forgotten once recorded
 	last     time.Time
 	failures int       // to publish, since it last succeeded
 	retry    time.Time // not to be tried again before
@@ -44,7 +44,7 @@ type journal struct {
 // newJournal starts at a record that is published as it is.
 func newJournal(record *Record, trust *Trust, base, remote string) (*journal, error) {
 	j := &journal{record: record, trust: trust, base: base, remote: remote, restore: base != remote,
-		files: map[string][sha256.Size]byte{}, dirty: map[string]bool{}, edits: map[string][]Edit{}, events: map[string]event{}}
+		files: map[string][sha256.Size]byte{}, dirty: map[string]bool{}, edits: map[string][]Edit{}, events: map[string][]event{}}
 	for path, v := range record.documents() {
 		content, err := encode(v)
 		if err != nil {
@@ -108,8 +108,8 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 			if believed {
 				return err
 			}
-			r.Log.Warn("the status branch cannot be read and is not believed", "error", err)
-			record = NewRecord()
+			// An empty record in its place could make everything twice.
+			return fmt.Errorf("%w; this host did not write it: restore the branch, or remove it if nothing of this platform runs", err)
 		}
 	}
 	for _, name := range memory.Unverified {
@@ -139,8 +139,11 @@ func (r *Reconciler) ours(ctx context.Context, tip, last string, written bool) (
 		return false, nil
 	}
 	signed, err := r.Source.Authentic(ctx, tip)
-	if err != nil || !signed || !written {
+	if err != nil || !signed || last == "" {
 		return signed, err
+	}
+	if !written { // what leads on from it would have brought it along
+		return false, nil
 	}
 	return r.Source.Follows(ctx, tip, last)
 }
@@ -173,7 +176,7 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 	if err != nil {
 		return err
 	}
-	if ours {
+	if ours && !r.journal.pending() { // else what is to be recorded would be lost
 		r.Log.Info("took over the status branch", "tip", shortHash(tip))
 		return r.believe(ctx, tip)
 	}
@@ -185,10 +188,13 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 // touch notes that a document may have changed.
 func (j *journal) touch(path string) { j.dirty[path] = true }
 
+// event notes what the next status commit says of a unit: all that runs did,
+// and of what was decided the last word.
 func (j *journal) event(e event) {
-	// The last word on a unit counts, where it was said.
-	j.order = append(slices.DeleteFunc(j.order, func(unit string) bool { return unit == e.unit }), e.unit)
-	j.events[e.unit] = e
+	kept := slices.DeleteFunc(j.events[e.unit], func(old event) bool { return !old.run || old.trailer == e.trailer })
+	j.said++
+	e.order = j.said
+	j.events[e.unit] = append(kept, e)
 }
 
 // inForce notes a revision that came into force.
@@ -212,10 +218,13 @@ func (j *journal) inForce(c *Checked) {
 			j.record.Services[name] = status
 		}
 		status.Owner, status.Lifecycle, status.Tier = s.Owner, s.Lifecycle, s.Tier
-		status.Conditions.Set(Valid, true, "Valid", "", now)
-		status.Conditions.Set(Allowed, true, "Allowed", "", now)
-		if h, held := c.holds["service/"+name]; held {
-			status.Conditions.Set(h.condition, false, h.reason, h.message, now)
+		h := c.holds["service/"+name]
+		for _, kind := range []string{Valid, Allowed} {
+			if kind == h.condition {
+				status.Conditions.Set(kind, false, h.reason, h.message, now)
+			} else {
+				status.Conditions.Set(kind, true, kind, "", now)
+			}
 		}
 		j.touch(shard("services", name) + ".json")
 	}
@@ -285,7 +294,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		case wait:
 			j.event(event{unit: name, verb: "queue", trailer: "waiting reason=" + made.reason, text: made.message})
 		default:
-			if said, found := j.events[name]; found && said.text == "" {
+			if said := j.events[name]; len(said) > 0 && said[len(said)-1].run && said[len(said)-1].text == "" {
 				continue // what a run did says more
 			}
 			e := event{unit: name, verb: "record", trailer: "recorded"}
@@ -394,7 +403,7 @@ func (s *UnitStatus) accepted(now time.Time) {
 func (j *journal) fault(name string, err error, now time.Time) {
 	status := j.unit(name)
 	status.holds(Planned, ReasonPlanFailed, oneLine(err.Error(), 500), false, now)
-	j.event(event{unit: name, verb: "fail", trailer: "failed reason=" + ReasonPlanFailed, text: err.Error()})
+	j.event(event{unit: name, run: true, verb: "fail", trailer: "failed reason=" + ReasonPlanFailed, text: err.Error()})
 }
 
 // unit returns the status of a unit for a change.
@@ -477,7 +486,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	status.Conditions.Drop(Drifted)
 	j.keepLock(job, result)
 	j.keepApplied(job, result)
-	e := event{unit: job.Unit, verb: "apply", trailer: fmt.Sprintf("applied %s blueprint=%s", result.Plan, status.Blueprint)}
+	e := event{unit: job.Unit, run: true, verb: "apply", trailer: fmt.Sprintf("applied %s blueprint=%s", result.Plan, status.Blueprint)}
 	if result.Outcome == Unchanged {
 		e.verb, e.trailer = "confirm", "unchanged blueprint="+status.Blueprint
 	}
@@ -531,7 +540,7 @@ func (j *journal) drifted(job Job, result Result, now time.Time) {
 		message += fmt.Sprintf(", %s %s", c.Action, c.Address)
 	}
 	status.Conditions.Set(Drifted, true, ReasonDrift, message, now)
-	j.event(event{unit: job.Unit, verb: "find drift in", trailer: "drifted " + plan.String(), text: message})
+	j.event(event{unit: job.Unit, run: true, verb: "find drift in", trailer: "drifted " + plan.String(), text: message})
 }
 
 // destroyed removes a unit from the record, or resets it where the revision
@@ -556,7 +565,7 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	}
 	j.record.Platform.Deletions = append(recent, Deletion{Request: job.Unit, Revision: job.Revision, At: now.UTC().Format(time.RFC3339)})
 	j.touch("platform.json")
-	j.event(event{unit: job.Unit, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)})
+	j.event(event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)})
 }
 
 // failed records a run that did not do what was asked.
@@ -605,7 +614,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		j.keepApplied(job, result)
 	}
-	e := event{unit: job.Unit, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message}
+	e := event{unit: job.Unit, run: true, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message}
 	if f.condition == Allowed || f.condition == Approved {
 		e.verb, e.trailer = "hold", fmt.Sprintf("held %s reason=%s", result.Plan, f.reason)
 	}
@@ -690,7 +699,12 @@ func (r *Reconciler) publish(ctx context.Context) error {
 			return err
 		}
 		if commit != "" {
-			remember := func(t *trusted) { t.Tip, t.Unverified = commit, slices.Sorted(maps.Keys(r.unverified)) }
+			remember := func(t *trusted) {
+				t.Tip, t.Unverified, t.Recorded = commit, slices.Sorted(maps.Keys(r.unverified)), nil
+				for _, run := range j.done {
+					t.Recorded = append(t.Recorded, run.Job().ID)
+				}
+			}
 			if err := j.trust.update(remember); err != nil {
 				return fmt.Errorf("remember the status commit: %w", err)
 			}
@@ -702,7 +716,7 @@ func (r *Reconciler) publish(ctx context.Context) error {
 		clear(j.dirty)
 		clear(j.edits)
 		clear(j.events)
-		j.order, j.subject, j.remarks = nil, "", nil
+		j.said, j.subject, j.remarks = 0, "", nil
 		return r.forgetRuns()
 	}
 }
@@ -732,10 +746,8 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 			parents = append(parents, j.base) // its history must not be lost
 		}
 	}
-	events := make([]event, 0, len(j.order))
-	for _, name := range j.order {
-		events = append(events, j.events[name])
-	}
+	events := slices.Concat(slices.Collect(maps.Values(j.events))...)
+	slices.SortFunc(events, func(a, b event) int { return a.order - b.order })
 	subject := cmp.Or(subjectLine(events), j.subject)
 	if subject == "" && j.restore && j.remote != j.base {
 		subject = "Restore the status that Pave recorded"
@@ -747,13 +759,16 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 	return commit, files, err
 }
 
-// forgetRuns removes the files of runs whose results are recorded.
+// forgetRuns removes the files of runs whose results are recorded. What cannot
+// be removed is tried again after the next record.
 func (r *Reconciler) forgetRuns() error {
+	var left []Running
 	for _, run := range r.journal.done {
 		if err := run.Forget(); err != nil {
 			r.Log.Warn("remove a finished run", "run", run.Job().ID, "error", err)
+			left = append(left, run)
 		}
 	}
-	r.journal.done = nil
+	r.journal.done = left
 	return nil
 }

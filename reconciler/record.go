@@ -157,6 +157,8 @@ type event struct {
 	verb    string // for the subject: applied, destroyed, holds, fails, waits …
 	trailer string // what follows the name in the Unit trailer
 	text    string // for the body: why it does not run; empty where all is well
+	run     bool   // whether a run did it, or it was only decided
+	order   int    // when it was said, among the others
 }
 
 // subjectLine sums the events up: "Apply checkout-db and 2 more, hold ledger-db".
