@@ -1,8 +1,12 @@
 package reconciler
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -234,4 +238,70 @@ func TestUnlistedStageIsReachedLast(t *testing.T) {
 	}
 	w.expect("db", start, "")
 	w.expect("live", wait, ReasonRollout)
+}
+
+// ended is a run that left its result, in a folder that may refuse to go.
+type ended struct {
+	job     Job
+	stuck   bool
+	removed bool
+}
+
+func (e *ended) Job() Job { return e.job }
+func (e *ended) Wait(context.Context) (Result, error) {
+	return Result{ID: e.job.ID, Unit: e.job.Unit, Outcome: Unchanged}, nil
+}
+func (e *ended) Stop() error { return nil }
+func (e *ended) Forget() error {
+	e.removed = !e.stuck
+	if e.stuck {
+		return errors.New("not empty")
+	}
+	return nil
+}
+
+func left(unit, id string) *ended { return &ended{job: Job{Unit: unit, ID: id, Mode: Converge}} }
+
+// The results of an earlier process are taken in the order of the runs, and
+// never twice.
+func TestEarlierRunsAreTakenInOrder(t *testing.T) {
+	w := newWorld(t)
+	r := New(Options{Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
+	r.record, r.journal = w.record, w.journal
+	recorded, stuck := left("db", "1"), left("cache", "1")
+	stuck.stuck = true
+	if err := r.Trust.save(trusted{Tip: "tip", Recorded: []string{"1"}}); err != nil {
+		t.Fatal(err)
+	}
+	preview := left("db", "4")
+	preview.job.Mode = Preview
+	runs := []Running{left("db", "3"), recorded, left("db", "2"), preview, stuck}
+	for range 2 { // begun twice, since the repository could not be read at first
+		if err := r.adopt(t.Context(), runs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var order []string
+	for range 2 {
+		f := <-r.results
+		if _, busy := r.running["db"]; !busy {
+			t.Error("the unit is free while a run of it is left")
+		}
+		order = append(order, f.run.Job().ID)
+		r.finish(f)
+	}
+	select {
+	case f := <-r.results:
+		t.Errorf("got the result of %s of %s besides", f.run.Job().ID, f.run.Job().Unit)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if !slices.Equal(order, []string{"2", "3"}) || len(r.running) != 0 {
+		t.Errorf("got results of %v, left %v", order, r.running)
+	}
+	if err := r.forgetRuns(); err != nil || !recorded.removed {
+		t.Errorf("a recorded run is left: %v", err)
+	}
+	if len(r.journal.done) == 0 || r.journal.done[0] != stuck {
+		t.Errorf("a run that could not be removed is forgotten: %v", r.journal.done)
+	}
 }

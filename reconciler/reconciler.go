@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -210,17 +211,37 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	if err != nil { // one that cannot be read keeps nothing else from going on
 		r.Log.Error("find earlier runs", "error", err)
 	}
-	for _, run := range left {
-		if run.Job().Mode == Preview {
-			continue // says nothing of what was applied
-		}
-		if waiting, found := r.running[run.Job().Unit]; found && waiting.Job().ID == run.Job().ID {
-			continue // begun before
-		}
-		r.Log.Info("found a run of an earlier process", "unit", run.Job().Unit, "run", run.Job().ID)
-		r.await(ctx, run)
+	if err := r.adopt(ctx, left); err != nil {
+		return err
 	}
 	return r.advance(ctx, heads)
+}
+
+// adopt waits for the runs of an earlier process, for those of one unit in the
+// order in which they were started: the last one counts.
+func (r *Reconciler) adopt(ctx context.Context, left []Running) error {
+	memory, err := r.Trust.load()
+	if err != nil {
+		return err
+	}
+	units := map[string][]Running{}
+	for _, run := range left {
+		job := run.Job()
+		switch _, begun := r.running[job.Unit]; {
+		case begun: // when an earlier attempt to begin found it
+		case job.Mode == Preview: // says nothing of what was applied
+		case slices.Contains(memory.Recorded, job.ID):
+			r.journal.forgetLater(run)
+		default:
+			r.Log.Info("found a run of an earlier process", "unit", job.Unit, "run", job.ID)
+			units[job.Unit] = append(units[job.Unit], run)
+		}
+	}
+	for _, runs := range units {
+		slices.SortFunc(runs, func(a, b Running) int { return cmp.Compare(a.Job().ID, b.Job().ID) })
+		r.await(ctx, runs...)
+	}
+	return nil
 }
 
 // remoteTimeout bounds what waits for the repository: a peer that says nothing
@@ -400,16 +421,21 @@ func (r *Reconciler) begins(ctx context.Context, job Job) error {
 	return nil
 }
 
-func (r *Reconciler) await(ctx context.Context, run Running) {
-	r.running[run.Job().Unit] = run
+// await waits in the background for runs of one unit, one after the other.
+func (r *Reconciler) await(ctx context.Context, runs ...Running) {
+	last := runs[len(runs)-1]
+	r.running[last.Job().Unit] = last
 	go func() {
-		result, err := run.Wait(ctx)
-		if err != nil && ctx.Err() != nil {
-			return // the run goes on, for whoever comes next
-		}
-		select {
-		case r.results <- finished{run, result, err}:
-		case <-ctx.Done():
+		for _, run := range runs {
+			result, err := run.Wait(ctx)
+			if err != nil && ctx.Err() != nil {
+				return // the run goes on, for whoever comes next
+			}
+			select {
+			case r.results <- finished{run, result, err}:
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 }
@@ -436,7 +462,9 @@ func (r *Reconciler) collect(ctx context.Context) error {
 // finish takes the result of a run into the record.
 func (r *Reconciler) finish(f finished) {
 	job := f.run.Job()
-	delete(r.running, job.Unit)
+	if r.running[job.Unit] == f.run {
+		delete(r.running, job.Unit)
+	}
 	result := f.result
 	if f.err != nil {
 		if errors.Is(f.err, context.Canceled) {
@@ -448,7 +476,9 @@ func (r *Reconciler) finish(f finished) {
 	switch result.Outcome {
 	case Unchanged, Applied, Changed:
 		r.attempts[job.Unit] = attempt{basis: job.Basis, next: r.Now().Add(time.Minute)}
-		delete(r.unverified, job.Unit)
+		if result.Outcome != Changed { // what was recorded was compared, not replaced
+			delete(r.unverified, job.Unit)
+		}
 		r.progress.Succeeded++
 	case Destroyed:
 		delete(r.attempts, job.Unit)

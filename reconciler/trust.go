@@ -24,6 +24,9 @@ type trusted struct {
 	// Unverified are the units whose record came from a tip that is not
 	// believed and that no run has confirmed since.
 	Unverified []string `json:"unverified,omitempty"`
+	// Recorded are the runs whose results are recorded and whose files may be
+	// left: found again, they would be recorded once more, over what came later.
+	Recorded []string `json:"recorded,omitempty"`
 	// Revision is the revision of the tracked branch that was in force last.
 	Revision string `json:"revision,omitempty"`
 }
