@@ -15,6 +15,7 @@
 #   PAVE_TEST_CUE        the cue command
 #   PAVE_TEST_VERSITYGW  an S3 server
 #   PAVE_TEST_DYNALITE   a DynamoDB server
+#   PAVE_TEST_GITEA      Gitea, with the folders beside it that it reads
 #
 # A test that cannot do without one of them, terraform excepted, is left out by
 # -short, and so by `make test-fast`.
@@ -39,7 +40,7 @@ demo: ## watch Pave run a whole platform on this machine, in a temporary folder
 
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"
-	@$(GET) engine tofu providers cue versitygw dynalite -- \
+	@$(GET) engine tofu providers cue versitygw dynalite gitea -- \
 		sh -c 'env | grep ^PAVE_TEST_ | sort; \
 			grep -q hashicorp/aws "$$PAVE_TEST_PROVIDERS" || echo "test: NOT RUN: examples/aws, for this machine has no AWS provider (PAVE_AWS_PROVIDER_MIRROR may name a plugin folder that has it)"; \
 			echo "test: running every test"; exec go test -timeout 40m $(ALL)'

@@ -230,9 +230,9 @@ func (g *gitea) await(ctx context.Context) error {
 		}
 		select {
 		case <-g.done:
-			return fmt.Errorf("Gitea ended: %s\n%s", g.cmd.ProcessState, g.logTail())
+			return fmt.Errorf("gitea ended: %s\n%s", g.cmd.ProcessState, g.logTail())
 		case <-ctx.Done():
-			return fmt.Errorf("Gitea does not answer: %w\n%s", ctx.Err(), g.logTail())
+			return fmt.Errorf("gitea does not answer: %w\n%s", ctx.Err(), g.logTail())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -87,7 +87,7 @@ func (c *call) answer(answer answer, body io.Reader) (reply, error) {
 	}
 	if len(bytes.TrimSpace(data)) > 0 {
 		value, err := decode(data)
-		if c.body, _ = value.(object); err != nil || c.body == nil {
+		if c.body, _ = value.(object); err != nil || c.body == nil && value != nil {
 			return failure(http.StatusBadRequest, "Problems parsing JSON"), nil
 		}
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -205,22 +206,16 @@ func fork(c *call) (reply, error) {
 	return c.shaped(c.path(), repository)
 }
 
-// pulls lists pull requests. Gitea orders in other ways and knows no filter by head.
+// pulls lists pull requests. Gitea orders in other ways and filters by other names.
 func pulls(c *call) (reply, error) {
-	query := url.Values{"state": {"open"}}
-	for _, name := range []string{"state", "base"} {
-		if value := c.query.Get(name); value != "" {
-			query.Set(name, value)
-		}
-	}
-	r, items, err := c.all(c.path(), query)
+	r, items, err := c.all(c.path(), url.Values{"state": {cmp.Or(c.query.Get("state"), "open")}})
 	if err != nil || !r.ok() {
 		return r, err
 	}
-	head := c.query.Get("head")
+	head, base := c.query.Get("head"), c.query.Get("base")
 	items = keep(items, func(o object) bool {
 		pullInList(o)
-		return head == "" || dig(o, "head", "label") == head
+		return (head == "" || dig(o, "head", "label") == head) && (base == "" || dig(o, "base", "ref") == base)
 	})
 	key := "created_at"
 	if c.query.Get("sort") == "updated" {
@@ -286,11 +281,7 @@ func createPull(c *call) (reply, error) {
 const mergeDeadline = 20 * time.Second
 
 func merge(c *call) (reply, error) {
-	method := c.text("merge_method")
-	if method == "" {
-		method = "merge"
-	}
-	body := object{"do": method, "head_commit_id": c.text("sha"),
+	body := object{"do": cmp.Or(c.text("merge_method"), "merge"), "head_commit_id": c.text("sha"),
 		"merge_title_field": c.text("commit_title"), "merge_message_field": c.text("commit_message")}
 	var r reply
 	for start := time.Now(); ; time.Sleep(200 * time.Millisecond) {
@@ -326,12 +317,28 @@ func reviews(c *call) (reply, error) {
 	if err != nil || !r.ok() {
 		return r, err
 	}
-	items = keep(items, func(o object) bool {
+	slices.SortStableFunc(items, func(a, b any) int { return byTime(a.(object), b.(object), "submitted_at") })
+	restore(items)
+	return c.page(keep(items, func(o object) bool {
 		review(o)
 		return o["state"] != "REQUEST_REVIEW" && o["state"] != "PENDING"
-	})
-	slices.SortStableFunc(items, func(a, b any) int { return byTime(a.(object), b.(object), "submitted_at") })
-	return c.page(items), nil
+	})), nil
+}
+
+// restore takes back a dismissal that only a later word of the same person
+// caused: Gitea dismisses what is replaced, and GitHub does not.
+func restore(items list) {
+	later := map[any]bool{}
+	for _, item := range slices.Backward(items) {
+		o, _ := item.(object)
+		who := dig(o, "user", "login")
+		if later[who] {
+			o["dismissed"] = false
+		}
+		if o["state"] == "APPROVED" || o["state"] == "REQUEST_CHANGES" {
+			later[who] = true
+		}
+	}
 }
 
 func createReview(c *call) (reply, error) {
