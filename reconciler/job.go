@@ -29,7 +29,8 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	if err != nil {
 		return Job{}, err
 	}
-	subject := c.requestSubject(name, r.record, c.teamCosts(r.record))
+	believed := r.record.without(r.unverified)
+	subject := c.requestSubject(name, believed, c.teamCosts(believed))
 	job := r.newJob(name, mode)
 	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
 	job.Environment, job.Folder = u.Environment.Name, u.Blueprint.Folder

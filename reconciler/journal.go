@@ -149,13 +149,17 @@ func (r *Reconciler) ours(ctx context.Context, tip, last string, written bool) (
 }
 
 // disbelieve forgets what must not be taken from a branch that this Pave did
-// not write: which revision was good, which providers are locked, and how long
-// a unit has lived.
+// not write: which revision was good, which providers are locked, which services
+// are old ones and how long a unit has lived.
 func (r *Reconciler) disbelieve() {
 	for name, u := range r.record.Units {
 		r.unverified[name] = true
 		u.FirstApplied = ""
 		r.journal.touch(shard("requests", name) + ".json")
+	}
+	for name := range r.record.Services {
+		delete(r.record.Services, name)
+		r.journal.touch(shard("services", name) + ".json")
 	}
 	for name := range r.record.Locks {
 		delete(r.record.Locks, name)

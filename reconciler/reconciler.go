@@ -323,7 +323,7 @@ func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) 
 	if err != nil {
 		return nil, err
 	}
-	return Check(ctx, r.Parts, tree, revision, r.record)
+	return Check(ctx, r.Parts, tree, revision, r.record.without(r.unverified))
 }
 
 // lastGood brings the revision that was in force last into force again, where

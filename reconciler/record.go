@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +23,18 @@ type Record struct {
 // NewRecord returns the record of a platform where nothing has happened.
 func NewRecord() *Record {
 	return &Record{Units: map[string]*UnitStatus{}, Services: map[string]*ServiceStatus{}, Locks: map[string]Lock{}}
+}
+
+// without returns the record but for units that are not believed: to the rules
+// what only they vouch for is asked for the first time.
+func (r *Record) without(units map[string]bool) *Record {
+	if len(units) == 0 {
+		return r
+	}
+	believed := *r
+	believed.Units = maps.Clone(r.Units)
+	maps.DeleteFunc(believed.Units, func(name string, _ *UnitStatus) bool { return units[name] })
+	return &believed
 }
 
 // ReadRecord reads the status branch at a commit. A file that cannot be read
@@ -128,7 +141,7 @@ func message(subject string, revision Revision, remarks []string, events []event
 	}
 	const most = 20
 	for _, line := range lines[:min(most, len(lines))] {
-		b.WriteString(oneLine(line, 300) + "\n")
+		b.WriteString(remark(line) + "\n")
 	}
 	if more := len(lines) - most; more > 0 {
 		fmt.Fprintf(&b, "and %d more\n", more)
@@ -149,6 +162,19 @@ func message(subject string, revision Revision, remarks []string, events []event
 	}
 	b.WriteString("Pave-Record: v1\n")
 	return b.String()
+}
+
+var trailerStart = regexp.MustCompile(`^[A-Z][A-Za-z-]*:`)
+
+// remark makes text a line of a message's body. One that begins as a trailer
+// does is indented: a file may have such a name, and `git log --grep '^Unit: '`
+// is to find what Pave says.
+func remark(text string) string {
+	line := oneLine(text, 300)
+	if trailerStart.MatchString(line) {
+		return "  " + line
+	}
+	return line
 }
 
 // event is what a status commit says of one unit.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -183,4 +184,112 @@ func TestLastGoodRevisionIsTheLast(t *testing.T) {
 	if !strings.Contains(said, `"revision": "`+good+`"`) {
 		t.Errorf("expected %s in force, got %s", good, said)
 	}
+}
+
+// forge rewrites the status branch as whoever may push it could: f edits its
+// files in a work tree.
+func (h *host) forge(f func(dir string)) {
+	h.Helper()
+	dir := filepath.Join(h.dir, "forged")
+	h.git("worktree", "add", "--quiet", dir, "pave/status")
+	f(dir)
+	h.git("-C", dir, "add", "--all")
+	h.git("-C", dir, "commit", "--quiet", "--message", "Apply everything\n\nPave-Record: v1")
+	h.git("worktree", "remove", dir)
+}
+
+func replaceIn(t *testing.T, path, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	if !strings.Contains(string(text), old) {
+		t.Fatalf("%s does not hold %q:\n%s", path, old, text)
+	}
+	must(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), old, new)), 0o600))
+}
+
+// A host that did not write the status branch takes no module to run from it,
+// no end of a unit, no revision and nothing that makes a rule milder.
+func TestForgedRecordMovesNothing(t *testing.T) {
+	h := newStarter(t)
+	h.replace("catalog/platform/welcome.cue", `inputs: text: "Hello from Git."`, "inputs: text: \"Hello from Git.\"\n\treplace: true")
+	h.write("policies/new.rego", `package acme.new
+
+deny contains "nothing may be new" if {
+	input.kind == "request"
+	input.name == "welcome-quote"
+	input.change.action == "create"
+	input.settings.title == "Closed platform"
+}
+`)
+	h.commit("Let the note be replaced")
+	h.pave(0, "apply")
+	h.replace("platform.cue", "Our platform", "Closed platform")
+	h.commit("Close the platform")
+	good := strings.TrimSpace(h.git("rev-parse", "HEAD"))
+	h.pave(0, "apply")
+
+	proof := filepath.Join(h.dir, "proof")
+	h.forge(func(dir string) {
+		note := filepath.Join(dir, "requests/we/welcome-note.json")
+		replaceIn(t, note, `"blueprint": "note"`, `"blueprint": "other"`)
+		must(t, os.WriteFile(filepath.Join(dir, "applied/we/welcome-note/module/evil.tf"),
+			[]byte(`resource "terraform_data" "evil" { provisioner "local-exec" { command = "touch `+proof+`" } }`), 0o600))
+		quote := filepath.Join(dir, "requests/we/welcome-quote.json")
+		text, err := os.ReadFile(quote)
+		must(t, err)
+		old := firstApplied.FindString(string(text))
+		replaceIn(t, quote, old, `"firstApplied": "2001-01-01T00:00:00Z"`)
+	})
+
+	// The same repository, seen from a new host.
+	must(t, os.RemoveAll(h.state()))
+	h.loseCache()
+	h.expectStarts("version", "init", "plan", "show", "apply")
+	h.pave(exitDenied, "apply")
+	h.expectStarts("version")
+	if _, err := os.Stat(proof); err == nil {
+		t.Error("the forged module was run")
+	}
+	units := h.units()
+	if u := units["welcome-note"]; u.Reason != "Waiting" || !strings.Contains(u.Message, "pave status adopt") {
+		t.Errorf("expected the note to wait for an operator, got %+v", u)
+	}
+	if u := units["welcome-quote"]; u.Reason != "DeniedByPolicy" {
+		t.Errorf("expected the rules to see a new request, got %+v", u)
+	}
+
+	// Nothing of it is believed later either.
+	h.replace("platform.cue", `owner: "platform"`, `owner: "nobody"`)
+	h.commit("Break the settings")
+	if said := h.lastSaid(exitFailure, "apply", "-o", "json"); !strings.Contains(said, `"revision": "`+good+`"`) {
+		t.Errorf("expected %s in force, got %s", good, said)
+	}
+}
+
+var firstApplied = regexp.MustCompile(`"firstApplied": "[^"]*"`)
+
+// A branch that nobody here wrote and nobody can read is no empty one.
+func TestDamagedRecordIsNoEmptyOne(t *testing.T) {
+	h := newStarter(t)
+	h.pave(0, "apply")
+	h.forge(func(dir string) {
+		must(t, os.WriteFile(filepath.Join(dir, "requests/we/welcome-note.json"), []byte("{"), 0o600))
+	})
+	h.expectStarts("version", "init", "plan", "show", "apply")
+
+	// This host knows what it wrote, and puts it back.
+	h.pave(0, "apply")
+	h.expectStarts()
+	h.expectAllReady(2)
+
+	h.forge(func(dir string) {
+		must(t, os.WriteFile(filepath.Join(dir, "requests/we/welcome-note.json"), []byte("{"), 0o600))
+	})
+	must(t, os.RemoveAll(h.state()))
+	h.loseCache()
+	if said := h.lastSaid(exitFailure, "apply"); !strings.Contains(said, "requests/we/welcome-note.json") || !strings.Contains(said, "this host did not write it") {
+		t.Errorf("got %s", said)
+	}
+	h.expectStarts()
 }
