@@ -322,7 +322,8 @@ func (d *decider) rollout() {
 		if !recorded.Exists() || recorded.Module == u.Module.Digest {
 			continue
 		}
-		if last := d.attempts[name]; last.failures > 0 && last.module == u.Module.Digest {
+		last := d.attempts[name]
+		if last.failures > 0 && last.module == u.Module.Digest || recorded.FailedModule == u.Module.Digest {
 			failed[u.Blueprint.Name] = append(failed[u.Blueprint.Name], name)
 			continue
 		}

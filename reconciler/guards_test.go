@@ -305,3 +305,61 @@ func TestEarlierRunsAreTakenInOrder(t *testing.T) {
 		t.Errorf("a run that could not be removed is forgotten: %v", r.journal.done)
 	}
 }
+
+// Whoever runs next, a rollout that stopped stays stopped.
+func TestStoppedRolloutStaysStopped(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	var all []Request
+	for _, name := range names {
+		all = append(all, request(name))
+	}
+	w.revise("one", all...)
+	for _, name := range names {
+		w.apply(name)
+	}
+	w.revise("two", all...)
+	for name, u := range w.checked.Units {
+		u.Module.Digest = "changed"
+		w.checked.Units[name] = u
+	}
+	w.expect("a", start, "")
+	w.expect("e", wait, ReasonRollout) // four at a time
+	job := w.job("a")
+	job.Success.Module = "changed"
+	w.end(job, PlanFailed)
+	w.expect("a", start, "") // is tried again
+	for _, name := range names[1:] {
+		w.expect(name, wait, ReasonRollout)
+	}
+	w.end(job, Applied)
+	w.expect("b", start, "")
+}
+
+// A look that finds what was applied says nothing, at whatever revision; one
+// that ends a drift does.
+func TestObservationSaysNothingNew(t *testing.T) {
+	w := newWorld(t)
+	w.revise("one", request("db"))
+	w.apply("db")
+	w.expect("db", keep, ReasonApplied)
+	w.revise("two", request("db"))
+	w.expect("db", keep, ReasonApplied)
+	before, _ := encode(w.record.Units["db"])
+	clear(w.journal.events)
+	job := w.job("db")
+	job.Mode = Observe
+	w.end(job, Unchanged)
+	w.expect("db", keep, ReasonApplied)
+	if after, _ := encode(w.record.Units["db"]); string(after) != string(before) || len(w.journal.events) != 0 {
+		t.Errorf("got %s\nafter %s\nand %v", after, before, w.journal.events)
+	}
+	w.end(job, Changed)
+	if w.expect("db", keep, ReasonApplied); !w.record.Units["db"].Is(Drifted) {
+		t.Error("the drift is not recorded")
+	}
+	w.end(job, Unchanged)
+	if w.expect("db", keep, ReasonApplied); w.record.Units["db"].Is(Drifted) || len(w.journal.events) != 1 {
+		t.Errorf("the end of the drift is not recorded: %v", w.journal.events)
+	}
+}

@@ -441,6 +441,10 @@ var failures = map[Outcome]struct {
 func (j *journal) result(job Job, result Result, now time.Time) {
 	switch result.Outcome {
 	case Applied, Unchanged:
+		if old := j.record.Units[job.Unit]; job.Mode == Observe && old.Exists() && old.Fingerprint == fingerprint(job.Basis, result.Lock) {
+			j.confirmed(job, result, now)
+			return
+		}
 		j.succeeded(job, result, now)
 	case Changed:
 		j.drifted(job, result, now)
@@ -498,6 +502,22 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		e.trailer += " plan=" + digest[:min(12, len(digest))]
 	}
 	j.event(e)
+}
+
+// confirmed records that what runs is what was applied. Unless something is
+// otherwise than it was recorded, there is nothing to say: every look at every
+// unit would make a commit.
+func (j *journal) confirmed(job Job, result Result, now time.Time) {
+	status := j.unit(job.Unit)
+	wasReady := status.Is(Ready) && !status.Is(Drifted)
+	status.State.Serial = result.State.Serial
+	status.accepted(now)
+	status.applied(now)
+	status.Conditions.Drop(Drifted)
+	if !wasReady {
+		status.ObservedRevision = job.Revision
+		j.event(event{unit: job.Unit, run: true, verb: "confirm", trailer: "unchanged blueprint=" + status.Blueprint})
+	}
 }
 
 // keepLock records the provider lock that a blueprint without one was first
@@ -599,6 +619,9 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 	status.holds(f.condition, f.reason, message, f.stalled, now)
 	if result.Outcome == StateLost || result.Outcome == NotOwned {
 		status.Fingerprint = "" // whatever is asked for next, it is looked at first
+	}
+	if job.Mode == Converge && job.Success != nil && result.Outcome != Interrupted && result.Outcome != AwaitingApproval {
+		status.FailedModule = job.Success.Module
 	}
 	if job.Mode == Converge && (result.Outcome == ApplyFailed || result.Outcome == Unknown) {
 		// Something may exist by now, and what was applied last is not what runs.

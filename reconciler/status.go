@@ -118,6 +118,9 @@ type UnitStatus struct {
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// Module is the digest of the blueprint's code at the last apply.
 	Module string `json:"module,omitempty"`
+	// FailedModule is that of the last run, where it failed: a rollout stops at
+	// it, whoever runs it next.
+	FailedModule string `json:"failedModule,omitempty"`
 
 	Protect bool `json:"protect"`
 	// Unprotected is the revision that lifted the protection last.
