@@ -1,0 +1,820 @@
+package github_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/github"
+	"github.com/pave-dev/pave/reconciler/github/fake"
+)
+
+var (
+	alice = fake.User{ID: 1, Login: "alice"}
+	bob   = fake.User{ID: 2, Login: "bob"}
+	carol = fake.User{ID: 3, Login: "carol"}
+	dave  = fake.User{ID: 4, Login: "dave"}
+)
+
+func sha(n int) string { return fmt.Sprintf("%040x", n) }
+
+// open is a forge with pull request 12 from alice, whose head is sha(2).
+func open(t *testing.T) (*fake.Server, *fake.Pull) {
+	t.Helper()
+	s := fake.New(t)
+	for _, u := range []fake.User{alice, bob, carol, dave} {
+		s.AddUser(u)
+	}
+	p := s.AddPull(fake.Pull{Number: 12, Title: "Add a database", Author: alice, State: "open", BaseRef: "main", BaseSHA: sha(1),
+		HeadRef: "feature", HeadSHA: sha(2), Commits: []fake.Commit{commit(2, alice)}})
+	s.AddPush(fake.Push{Owner: fake.Owner, Name: fake.Name, Ref: "refs/heads/feature", Before: sha(0), After: sha(2), Kind: "branch_creation", By: alice})
+	return s, p
+}
+
+func commit(n int, by fake.User) fake.Commit {
+	email := by.Login + "@acme.example"
+	return fake.Commit{SHA: sha(n), Message: "change", Author: by, Committer: by, AuthorEmail: email, CommitterEmail: email}
+}
+
+func byToken(t *testing.T, s *fake.Server) *github.Forge {
+	t.Helper()
+	return connect(t, github.Options{Token: fake.Token, Transport: s.Transport()})
+}
+
+func byApp(t *testing.T, s *fake.Server) *github.Forge {
+	t.Helper()
+	return connect(t, github.Options{App: &github.App{ID: fake.AppID, Key: s.AppKey()}, Transport: s.Transport()})
+}
+
+func connect(t *testing.T, o github.Options) *github.Forge {
+	t.Helper()
+	if o.URL == "" {
+		o.URL = "https://github.acme.example"
+	}
+	o.Owner, o.Name, o.Branch = fake.Owner, fake.Name, "main"
+	f, err := github.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// ways are the two ways to be somebody on the forge.
+var ways = map[string]func(*testing.T, *fake.Server) *github.Forge{"token": byToken, "app": byApp}
+
+// eachWay runs a test as an account and as an App, in fake time.
+func eachWay(t *testing.T, test func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge)) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, way) })
+		})
+	}
+}
+
+func report(state reconciler.CheckState, units int) reconciler.Report {
+	r := reconciler.Report{Number: 12, Base: sha(1), Head: sha(2), State: state, Headline: fmt.Sprintf("%d units change", units)}
+	for i := range units {
+		r.Units = append(r.Units, reconciler.PlannedUnit{Request: fmt.Sprintf("unit-%03d", i), Action: "apply", Outcome: reconciler.Changed,
+			Plan: reconciler.PlanSummary{Add: 1, Change: i % 3, Changes: []reconciler.ChangedField{
+				{Address: "random_password.this", Action: "create"}, {Address: fmt.Sprintf("local_file.file[%d]", i), Action: "update", Attributes: []string{"content"}}}}})
+	}
+	return r
+}
+
+func withViolations(r reconciler.Report, n int) reconciler.Report {
+	for i := range n {
+		r.Violations = append(r.Violations, reconciler.Violation{Level: reconciler.Deny, Rule: "acme.rule", Kind: "request", Name: "unit-000",
+			Position: reconciler.Position{File: "catalog/a.cue", Line: i + 1, Column: 3}, Message: fmt.Sprintf("wrong for reason %d", i), Hint: "ask"})
+	}
+	return r
+}
+
+func writes(calls []fake.Call) int {
+	n := 0
+	for _, c := range calls {
+		if c.Method != http.MethodGet && !strings.HasSuffix(c.Path, "/access_tokens") {
+			n++
+		}
+	}
+	return n
+}
+
+// standing fails unless one comment and one check of ours stand, as reported.
+func standing(t *testing.T, s *fake.Server, r reconciler.Report) {
+	t.Helper()
+	comments := s.Comments(r.Number)
+	if len(comments) != 1 {
+		t.Fatalf("%d comments stand, want 1", len(comments))
+	}
+	if body := comments[0].Body; !strings.Contains(body, github.Markdown(r, "https://github.acme.example/acme/platform")) {
+		t.Fatalf("the comment is not the report's:\n%s", body)
+	}
+	link := fmt.Sprintf("https://github.com/acme/platform/pull/12#issuecomment-%d", comments[0].ID)
+	statuses, runs := s.Statuses(r.Head), s.Runs(r.Head)
+	switch {
+	case len(runs) > 0:
+		run := runs[len(runs)-1]
+		want := map[reconciler.CheckState]string{reconciler.CheckPassed: "completed success", reconciler.CheckFailed: "completed failure",
+			reconciler.CheckWaiting: "completed action_required", reconciler.CheckPending: "in_progress "}[r.State]
+		if got := run.Status + " " + run.Conclusion; got != want || run.Title != r.Headline || run.Details != link {
+			t.Fatalf("the check run is %q %q %s, want %q %q %s", got, run.Title, run.Details, want, r.Headline, link)
+		}
+		if len(statuses) > 0 {
+			t.Fatal("a check run and a status stand")
+		}
+		seen := map[any]bool{}
+		for _, a := range run.Annotations {
+			if seen[a["start_line"]] {
+				t.Fatalf("the annotation of line %v stands twice", a["start_line"])
+			}
+			seen[a["start_line"]] = true
+		}
+		if want := min(len(r.Violations), 150); len(run.Annotations) != want {
+			t.Fatalf("%d annotations stand, want %d", len(run.Annotations), want)
+		}
+	case len(statuses) > 0:
+		last := statuses[len(statuses)-1]
+		want := map[reconciler.CheckState]string{reconciler.CheckWaiting: "pending"}[r.State]
+		if want == "" {
+			want = string(r.State)
+		}
+		if last.State != want || last.Description != r.Headline || last.Context != "pave" || last.Target != link {
+			t.Fatalf("the status is %+v, want %s %q", last, want, r.Headline)
+		}
+	default:
+		t.Fatal("no check stands")
+	}
+}
+
+func publish(t *testing.T, f *github.Forge, r reconciler.Report) {
+	t.Helper()
+	if err := f.Publish(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPublishOnceWhateverTheSize(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		var first, next []int
+		for _, units := range []int{1, 50, 300} {
+			s, _ := open(t)
+			f := connect(t, s)
+			r := report(reconciler.CheckPassed, units)
+			publish(t, f, r)
+			standing(t, s, r)
+			first = append(first, len(s.Calls()))
+			if n := writes(s.Calls()); n != 2 {
+				t.Errorf("%d units: %d changes, want one comment and one check", units, n)
+			}
+
+			s.SetFault(nil)
+			publish(t, f, r)
+			if calls := s.Calls(); len(calls) != 0 {
+				t.Errorf("%d units: the same again costs %v", units, calls)
+			}
+			r.Headline, r.State = "something else", reconciler.CheckFailed
+			publish(t, f, r)
+			standing(t, s, r)
+			next = append(next, len(s.Calls()))
+
+			s.SetFault(nil)
+			publish(t, connect(t, s), r)
+			if calls := s.Calls(); writes(calls) != 0 {
+				t.Errorf("%d units: the same after a restart changes something: %v", units, calls)
+			}
+		}
+		if first[0] != first[1] || first[1] != first[2] || first[2] > 9 {
+			t.Errorf("a first report costs %v requests for 1, 50 and 300 units", first)
+		}
+		if next[0] != next[1] || next[1] != next[2] || next[2] > 3 {
+			t.Errorf("another report costs %v requests for 1, 50 and 300 units", next)
+		}
+	})
+}
+
+func TestPublishEveryState(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, _ := open(t)
+		f := connect(t, s)
+		for _, state := range []reconciler.CheckState{reconciler.CheckPending, reconciler.CheckFailed, reconciler.CheckPending,
+			reconciler.CheckWaiting, reconciler.CheckPassed} {
+			r := report(state, 2)
+			publish(t, f, r)
+			standing(t, s, r)
+		}
+	})
+}
+
+// Whichever request is the last that a process makes, and whether the forge
+// had taken it or not, the next process ends with the same, once.
+func TestPublishKilledAnywhere(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		before, after := report(reconciler.CheckPending, 1), withViolations(report(reconciler.CheckFailed, 50), 120)
+		for _, begun := range []bool{false, true} {
+			for _, taken := range []bool{false, true} {
+				for k := 1; ; k++ {
+					s, _ := open(t)
+					f := connect(t, s)
+					if begun {
+						publish(t, f, before)
+					}
+					killed := false
+					ctx, kill := context.WithCancel(t.Context())
+					s.SetFault(func(call int, _ *http.Request) fake.Fault {
+						if call < k {
+							return fake.Fault{}
+						}
+						kill()
+						killed = true
+						return fake.Fault{Before: !taken || call > k, After: taken}
+					})
+					err := f.Publish(ctx, after)
+					kill()
+					if killed && err == nil {
+						t.Fatalf("killed at call %d, and no error", k)
+					}
+					s.SetFault(nil)
+					publish(t, connect(t, s), after)
+					standing(t, s, after)
+					if runs := s.Runs(after.Head); len(runs) > 1 {
+						t.Fatalf("killed at call %d: %d check runs stand", k, len(runs))
+					}
+					if n := len(s.Statuses(after.Head)); n > 2 {
+						t.Fatalf("killed at call %d: %d statuses stand", k, n)
+					}
+					if !killed {
+						break
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestPublishThroughFaults(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	faults := map[string]func(call int, r *http.Request) fake.Fault{
+		"every second answer, by chance, is 502": func(int, *http.Request) fake.Fault {
+			if chance.IntN(2) == 0 {
+				return fake.Fault{Status: 502}
+			}
+			return fake.Fault{}
+		},
+		"every third answer, by chance, is lost": func(int, *http.Request) fake.Fault { return fake.Fault{After: chance.IntN(3) == 0} },
+		"every second answer is lost": func(call int, _ *http.Request) fake.Fault { return fake.Fault{After: call%2 == 0} },
+		"the first twenty are 429": func(call int, _ *http.Request) fake.Fault {
+			if call <= 20 {
+				return fake.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}}
+			}
+			return fake.Fault{}
+		},
+		"403 by wording": func(call int, _ *http.Request) fake.Fault {
+			if call%3 == 1 {
+				return fake.Fault{Status: 403, Body: `{"message":"You have exceeded a secondary rate limit","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`}
+			}
+			return fake.Fault{}
+		},
+		"nonsense for an answer": func(call int, _ *http.Request) fake.Fault {
+			if call == 2 {
+				return fake.Fault{Status: 503, Body: "<html>unicorn"}
+			}
+			return fake.Fault{}
+		},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+				s, _ := open(t)
+				s.SetFault(fault)
+				f := connect(t, s)
+				r := withViolations(report(reconciler.CheckFailed, 3), 3)
+				for tries := 1; ; tries++ {
+					err := f.Publish(t.Context(), r)
+					if err == nil {
+						break
+					}
+					if tries == 10 {
+						t.Fatal(err)
+					}
+				}
+				standing(t, s, r)
+				if runs := s.Runs(r.Head); len(runs) > 1 {
+					t.Errorf("%d check runs stand", len(runs))
+				}
+			})
+		})
+	}
+}
+
+// A forge that is away for ten minutes gets the last report, however often the
+// loop tries meanwhile, and only that one.
+func TestPublishAfterTenDeadMinutes(t *testing.T) {
+	for _, fault := range []fake.Fault{{Before: true}, {Status: 503}, {After: true}} {
+		eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+			s, _ := open(t)
+			f := connect(t, s)
+			publish(t, f, report(reconciler.CheckPending, 1))
+			begin := time.Now()
+			s.SetFault(func(int, *http.Request) fake.Fault {
+				if time.Since(begin) < 10*time.Minute {
+					return fault
+				}
+				return fake.Fault{}
+			})
+			tries := 0
+			for r := report(reconciler.CheckFailed, 1); ; r.Headline = fmt.Sprintf("try %d", tries) {
+				tries++
+				err := f.Publish(t.Context(), r)
+				if err == nil {
+					standing(t, s, r)
+					break
+				}
+				if time.Since(begin) > 12*time.Minute {
+					t.Fatal(err)
+				}
+				time.Sleep(30 * time.Second)
+			}
+			if n := len(s.Calls()); n > 40*tries {
+				t.Errorf("%d requests in %d tries", n, tries)
+			}
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		f := byToken(t, s)
+		s.Do(func() { s.Limit, s.Reset = 3, time.Now().Add(17*time.Minute) })
+		begin := time.Now()
+		r := report(reconciler.CheckPassed, 1)
+		publish(t, f, r)
+		standing(t, s, r)
+		if waited := time.Since(begin); waited < 17*time.Minute || waited > 18*time.Minute {
+			t.Errorf("waited %v for a limit that ends after 17m", waited)
+		}
+		for _, c := range s.Calls() {
+			if c.Status == http.StatusForbidden {
+				t.Error("it asked although it knew that nothing was left")
+			}
+		}
+
+		s.Do(func() { s.Limit, s.Reset = 0, time.Now().Add(time.Hour) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := f.Open(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with a minute's patience: %v", err)
+		}
+	})
+}
+
+// Two hundred reports at once stay below the forge's secondary limit.
+func TestChangesAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		f := byToken(t, s)
+		for i := range 100 {
+			r := report(reconciler.CheckPassed, 1)
+			r.Headline = strconv.Itoa(i)
+			publish(t, f, r)
+		}
+		for _, c := range s.Calls() {
+			if c.Status == http.StatusForbidden {
+				t.Fatal("it met the secondary limit")
+			}
+		}
+	})
+}
+
+func TestCommentIsOursAndOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		for range 150 {
+			s.AddComment(12, alice, "chat")
+		}
+		forged := s.AddComment(12, bob, "<!-- pave: pave -->\nall is well")
+		other := s.AddComment(12, fake.Bot, "by hand")
+		first := s.AddComment(12, fake.Bot, "<!-- pave: pave -->\nan earlier process")
+		s.AddComment(12, fake.Bot, "<!-- pave: pave -->\na racing process")
+		f := byToken(t, s)
+		r := report(reconciler.CheckPassed, 1)
+		publish(t, f, r)
+		comments := s.Comments(12)
+		if len(comments) != 153 {
+			t.Fatalf("%d comments stand, want those of others and one", len(comments))
+		}
+		for _, c := range comments {
+			if (c.ID == forged || c.ID == other) && c.Edited > 0 {
+				t.Errorf("it edited comment %q", c.Body)
+			}
+			if c.ID == first && !strings.Contains(c.Body, "1 units change") {
+				t.Errorf("the first of ours says %q", c.Body)
+			}
+		}
+
+		// Deleted by hand: the next different report brings it back.
+		r.Headline = "again"
+		remove(t, s, first)
+		publish(t, f, r)
+		if n := len(s.Comments(12)); n != 153 {
+			t.Errorf("%d comments stand after ours was deleted", n)
+		}
+	})
+}
+
+// remove deletes a comment as its author does on the page.
+func remove(t *testing.T, s *fake.Server, id int64) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, fmt.Sprintf("https://github.acme.example/api/v3/repos/acme/platform/issues/comments/%d", id), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+fake.Token)
+	resp, err := s.Transport().RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusNoContent {
+		t.Fatal(resp, err)
+	}
+}
+
+// Processes that publish at the same time leave one comment, once they have all
+// published what holds.
+func TestRacingProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		r := report(reconciler.CheckPassed, 1)
+		done := make(chan error)
+		for range 8 {
+			f := byToken(t, s)
+			go func() { done <- f.Publish(t.Context(), r) }()
+		}
+		for range 8 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		publish(t, byToken(t, s), r)
+		standing(t, s, r)
+	})
+}
+
+func TestAnnotations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		f := byApp(t, s)
+		many := withViolations(report(reconciler.CheckFailed, 1), 400)
+		publish(t, f, many)
+		standing(t, s, many)
+		if n := writes(s.Calls()); n != 4 {
+			t.Errorf("%d changes, want a comment and three batches", n)
+		}
+		// Others cannot replace them in the same run.
+		few := withViolations(report(reconciler.CheckFailed, 1), 2)
+		publish(t, f, few)
+		standing(t, s, few)
+		if n := len(s.Runs(sha(2))); n != 2 {
+			t.Errorf("%d check runs, want a second one for other annotations", n)
+		}
+		few.Headline = "the same places"
+		publish(t, f, few)
+		standing(t, s, few)
+		if n := len(s.Runs(sha(2))); n != 2 {
+			t.Errorf("%d check runs, want the same one for the same annotations", n)
+		}
+	})
+}
+
+func TestAppWithoutChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		s.ChecksDenied = true
+		r := report(reconciler.CheckWaiting, 1)
+		publish(t, byApp(t, s), r)
+		standing(t, s, r)
+		if len(s.Statuses(sha(2))) != 1 {
+			t.Error("no status stands")
+		}
+	})
+}
+
+func TestTokenIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		f := byApp(t, s)
+		for range 3 {
+			if _, err := f.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Minute)
+		}
+	})
+}
+
+// The worst of two pull requests with one head is what their commit says, in
+// whatever order they report, and without flapping.
+func TestOneHeadTwoPullRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		s.AddPull(fake.Pull{Number: 13, Title: "the same", Author: bob, State: "open", BaseRef: "main", BaseSHA: sha(1), HeadRef: "feature", HeadSHA: sha(2)})
+		f := byToken(t, s)
+		good, bad := report(reconciler.CheckPassed, 1), report(reconciler.CheckFailed, 2)
+		bad.Number = 13
+		for range 3 {
+			publish(t, f, good)
+			publish(t, f, bad)
+		}
+		all := s.Statuses(sha(2))
+		if len(all) != 2 || all[1].State != "failure" {
+			t.Errorf("the statuses are %+v", all)
+		}
+		s.Do(func() { s.Pull(13).State = "closed" })
+		if _, err := f.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, f, good)
+		if all = s.Statuses(sha(2)); all[len(all)-1].State != "success" {
+			t.Errorf("once the worse is closed the statuses are %+v", all)
+		}
+	})
+}
+
+func TestTooManyStatuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		s.AddStatuses(sha(2), "pave", 1000)
+		err := byToken(t, s).Publish(t.Context(), report(reconciler.CheckPassed, 1))
+		if err == nil || !strings.Contains(err.Error(), "push") {
+			t.Errorf("the error is %v, want one that says to push another commit", err)
+		}
+		if len(s.Comments(12)) != 1 {
+			t.Error("the comment did not come")
+		}
+	})
+}
+
+func TestState(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, _ := open(t)
+		f := connect(t, s)
+		for range 3 {
+			if err := f.State(t.Context(), sha(9), reconciler.CheckPassed, strings.Repeat("ü", 500)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(s.Statuses(sha(9))) + len(s.Runs(sha(9))); n != 1 {
+			t.Errorf("%d checks stand", n)
+		}
+		if err := f.State(t.Context(), "main", reconciler.CheckPassed, "x"); err == nil {
+			t.Error("a branch passed for a commit")
+		}
+	})
+}
+
+func TestOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := open(t)
+		for i := range 250 {
+			s.AddPull(fake.Pull{Number: 100 + i, Title: "x", Author: bob, State: "open", BaseRef: "main", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(i + 10), HeadOwner: "bob", HeadName: "platform"})
+		}
+		s.AddPull(fake.Pull{Number: 900, Author: bob, State: "open", BaseRef: "release", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(3)})
+		s.AddPull(fake.Pull{Number: 901, Author: bob, State: "closed", BaseRef: "main", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(3)})
+		f := byToken(t, s)
+		for range 2 {
+			s.SetFault(nil)
+			pulls, err := f.Open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(pulls) != 251 || pulls[0].Number != 12 || pulls[0].Fork || !pulls[250].Fork || pulls[0].Author != (reconciler.Person{ID: 1, Handle: "alice"}) {
+				t.Fatalf("%d pull requests, the first %+v", len(pulls), pulls[0])
+			}
+		}
+		for _, c := range s.Calls() {
+			if c.Status != http.StatusNotModified {
+				t.Errorf("the second look costs %+v", c)
+			}
+		}
+		s.Do(func() { p.HeadSHA = sha(77) })
+		pulls, err := f.Open(t.Context())
+		if err != nil || pulls[0].Head != sha(77) {
+			t.Errorf("after a push the head is %s (%v)", pulls[0].Head, err)
+		}
+		s.Do(func() { p.HeadSHA = "--upload-pack=x" })
+		if _, err := f.Open(t.Context()); err == nil {
+			t.Error("an option passed for a commit")
+		}
+	})
+}
+
+func TestMerged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := open(t)
+		f := byToken(t, s)
+		s.Do(func() { p.MergeSHA = sha(50) }) // the forge's own try
+		if _, found, err := f.Merged(t.Context(), sha(50)); found || err != nil {
+			t.Errorf("a try passes for a merge (%v)", err)
+		}
+		s.Do(func() { p.State, p.MergedAt, p.MergedBy = "closed", time.Now(), bob })
+		got, found, err := f.Merged(t.Context(), sha(50))
+		if err != nil || !found || got.Number != 12 || got.Merge != sha(50) || got.MergedBy.ID != bob.ID || got.Open {
+			t.Errorf("the merge is %+v, %v (%v)", got, found, err)
+		}
+		for _, other := range []string{sha(2), sha(51)} { // its head, and any other commit
+			if _, found, err := f.Merged(t.Context(), other); found || err != nil {
+				t.Errorf("%s passes for the merge (%v)", other, err)
+			}
+		}
+		s.Do(func() { p.BaseRef = "release" })
+		if _, found, _ := f.Merged(t.Context(), sha(50)); found {
+			t.Error("a merge into another branch counts")
+		}
+	})
+}
+
+func TestReviews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := open(t)
+		at := time.Unix(1_700_000_000, 0)
+		for i, state := range []string{"APPROVED", "CHANGES_REQUESTED", "DISMISSED", "COMMENTED", "PENDING"} {
+			p.Reviews = append(p.Reviews, fake.Review{By: bob, State: state, Commit: sha(2), Submitted: at.Add(time.Duration(i) * time.Hour)})
+		}
+		p.Reviews = append(p.Reviews, fake.Review{State: "APPROVED", Commit: sha(2), Submitted: at}) // a deleted account's
+		for range 200 {
+			p.Reviews = append(p.Reviews, fake.Review{By: carol, State: "COMMENTED", Commit: sha(1), Submitted: at})
+		}
+		got, err := byToken(t, s).Reviews(t.Context(), 12)
+		if err != nil || len(got) != 204 {
+			t.Fatalf("%d reviews (%v)", len(got), err)
+		}
+		for i, want := range []reconciler.ReviewState{reconciler.ReviewApproved, reconciler.ReviewRejected, reconciler.ReviewDismissed, reconciler.ReviewComment} {
+			if got[i].State != want || got[i].By.ID != bob.ID || got[i].Commit != sha(2) || !got[i].Submitted.Equal(at.Add(time.Duration(i)*time.Hour)) {
+				t.Errorf("review %d is %+v, want %s", i, got[i], want)
+			}
+		}
+	})
+}
+
+func TestPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t)
+		f := byToken(t, s)
+		if got, err := f.Person(t.Context(), "Alice"); err != nil || got.ID != alice.ID {
+			t.Errorf("alice is %+v (%v)", got, err)
+		}
+		for _, handle := range []string{"nobody", "", "../orgs/acme", "a?b", "a/b"} {
+			if got, err := f.Person(t.Context(), handle); err == nil {
+				t.Errorf("%q is %+v", handle, got)
+			}
+		}
+	})
+}
+
+func TestParticipants(t *testing.T) {
+	webFlow := fake.Commit{SHA: sha(3), Message: "Merge", Author: alice, AuthorEmail: "a@x", CommitterEmail: "noreply@github.acme.example", Verified: true}
+	unsigned := webFlow
+	unsigned.Verified = false
+	with := func(message string) fake.Commit {
+		c := commit(3, alice)
+		c.Message = message
+		return c
+	}
+	pushed := func(kind string, before, after int, by fake.User) fake.Push {
+		return fake.Push{Owner: fake.Owner, Name: fake.Name, Ref: "refs/heads/feature", Kind: kind, Before: sha(before), After: sha(after), By: by}
+	}
+	cases := []struct {
+		name     string
+		change   func(s *fake.Server, p *fake.Pull)
+		want     []int64
+		complete bool
+	}{
+		{"alone", func(*fake.Server, *fake.Pull) {}, []int64{1}, true},
+		{"another author", func(_ *fake.Server, p *fake.Pull) { p.Commits = append(p.Commits, commit(2, bob)) }, []int64{1, 2}, true},
+		{"the web's commits", func(_ *fake.Server, p *fake.Pull) { p.Commits = append(p.Commits, webFlow) }, []int64{1}, true},
+		{"a pretended web commit", func(_ *fake.Server, p *fake.Pull) { p.Commits = append(p.Commits, unsigned) }, []int64{1}, false},
+		{"a co-author by id", func(_ *fake.Server, p *fake.Pull) {
+			p.Commits = append(p.Commits, with("x\n\nCo-Authored-By: B <2+bob@users.noreply.github.acme.example>"))
+		}, []int64{1, 2}, true},
+		{"a co-author by another forge's id", func(_ *fake.Server, p *fake.Pull) {
+			p.Commits = append(p.Commits, with("x\n\nCo-authored-by: B <2+bob@users.noreply.evil.example>"))
+		}, []int64{1}, false},
+		{"a co-author who commits as well", func(_ *fake.Server, p *fake.Pull) {
+			p.Commits = append(p.Commits, commit(4, bob), with("x\n\nco-authored-by: B <BOB@acme.example>"))
+		}, []int64{1, 2}, true},
+		{"a co-author who committed before", func(s *fake.Server, p *fake.Pull) {
+			s.AddCommit(commit(99, carol))
+			p.Commits = append(p.Commits, with("x\n\nCo-authored-by: C <carol@acme.example>"))
+		}, []int64{1, 3}, true},
+		{"an unknown co-author", func(_ *fake.Server, p *fake.Pull) {
+			p.Commits = append(p.Commits, with("x\n\nCo-authored-by: C <c@nowhere.example>"))
+		}, []int64{1}, false},
+		{"a broken co-author", func(_ *fake.Server, p *fake.Pull) {
+			p.Commits = append(p.Commits, with("x\r\n\r\nCo-authored-by: bob\r"))
+		}, []int64{1}, false},
+		{"a deleted author", func(_ *fake.Server, p *fake.Pull) { p.Author = fake.User{ID: 10137, Login: "ghost"} }, []int64{1}, false},
+		{"another who pushed", func(s *fake.Server, p *fake.Pull) {
+			p.HeadSHA = sha(3)
+			p.Commits = append(p.Commits, commit(3, alice))
+			s.AddPush(pushed("push", 2, 3, dave))
+		}, []int64{1, 4}, true},
+		{"another who rewrote it", func(s *fake.Server, p *fake.Pull) {
+			p.HeadSHA = sha(3)
+			p.Commits = []fake.Commit{commit(3, alice)}
+			s.AddPush(pushed("push", 2, 5, bob))
+			s.AddPush(pushed("force_push", 5, 3, dave))
+		}, []int64{1, 2, 4}, true},
+		{"pushes before it do not count", func(s *fake.Server, p *fake.Pull) {
+			p.HeadSHA = sha(6)
+			p.Commits = []fake.Commit{commit(6, alice)}
+			s.AddPush(pushed("push", 2, 5, bob))
+			s.AddPush(pushed("push", 5, 6, alice))
+		}, []int64{1}, true},
+		{"pushes after it do not count", func(s *fake.Server, _ *fake.Pull) { s.AddPush(pushed("push", 2, 7, bob)) }, []int64{1}, true},
+		{"a push nobody recorded", func(_ *fake.Server, p *fake.Pull) { p.HeadSHA = sha(8) }, []int64{1}, false},
+		{"a fork that is gone", func(_ *fake.Server, p *fake.Pull) { p.HeadOwner, p.HeadName, p.HeadGone = "alice", "platform", true }, []int64{1}, false},
+		{"a fork", func(s *fake.Server, p *fake.Pull) {
+			p.HeadOwner, p.HeadName = "alice", "mine"
+			s.AddPush(fake.Push{Owner: "alice", Name: "mine", Ref: "refs/heads/feature", Kind: "branch_creation", Before: sha(0), After: sha(2), By: dave})
+		}, []int64{1, 4}, true},
+		{"many pushes", func(s *fake.Server, p *fake.Pull) {
+			for i := range 150 {
+				s.AddPush(pushed("force_push", 1000+i, 1001+i, dave))
+			}
+			p.HeadSHA = sha(1150)
+			p.Commits = []fake.Commit{commit(1150, alice)}
+		}, []int64{1, 4}, true},
+		{"too many commits to list", func(_ *fake.Server, p *fake.Pull) {
+			for i := range 260 {
+				p.Commits = append(p.Commits, commit(2000+i, alice))
+			}
+		}, []int64{1}, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := open(t)
+				c.change(s, p)
+				people, complete, err := byToken(t, s).Participants(t.Context(), 12)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var ids []int64
+				for _, one := range people {
+					ids = append(ids, one.ID)
+				}
+				if fmt.Sprint(ids) != fmt.Sprint(c.want) || complete != c.complete {
+					t.Errorf("participants are %v, complete %v; want %v, %v", ids, complete, c.want, c.complete)
+				}
+			})
+		})
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	good := github.Options{Owner: "a", Name: "b", Branch: "main", Token: "t"}
+	if _, err := github.New(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*github.Options){
+		"no credentials":    func(o *github.Options) { o.Token = "" },
+		"two credentials":   func(o *github.Options) { o.App = &github.App{ID: 1} },
+		"plain http":        func(o *github.Options) { o.URL = "http://github.acme.example" },
+		"another scheme":    func(o *github.Options) { o.URL = "ssh://git@github.com" },
+		"a path":            func(o *github.Options) { o.URL = "https://github.com/acme" },
+		"user and password": func(o *github.Options) { o.URL = "https://a:b@github.com" },
+		"no branch":         func(o *github.Options) { o.Branch = "" },
+		"a path for a name": func(o *github.Options) { o.Name = "b/../c" },
+		"dots for a name":   func(o *github.Options) { o.Name = ".." },
+		"a check's marker":  func(o *github.Options) { o.Check = "x --> y" },
+		"a bad key":         func(o *github.Options) { o.Token, o.App = "", &github.App{ID: 1, Key: []byte("x")} },
+	} {
+		o := good
+		change(&o)
+		if _, err := github.New(o); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// Over a real connection: redirects elsewhere are not followed, an answer without
+// end is given up.
+func TestRealConnection(t *testing.T) {
+	s, _ := open(t)
+	address := s.Listen()
+	f := connect(t, github.Options{URL: address, Token: fake.Token})
+	if pulls, err := f.Open(t.Context()); err != nil || len(pulls) != 1 {
+		t.Errorf("%d pull requests (%v)", len(pulls), err)
+	}
+	s.SetFault(func(int, *http.Request) fake.Fault {
+		return fake.Fault{Status: 302, Header: http.Header{"Location": {"http://localhost:1/x"}}}
+	})
+	if _, err := f.PullRequest(t.Context(), 12); err == nil || !strings.Contains(err.Error(), "another host") {
+		t.Errorf("a redirect elsewhere: %v", err)
+	}
+}

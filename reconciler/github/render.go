@@ -1,0 +1,583 @@
+package github
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// maxMarkdown keeps clear of the 65,535 characters that comments and summaries
+// may have, in bytes.
+const maxMarkdown = 60_000
+
+// detail is how much a rendering shows. Where it would be too long, the next one
+// shows less; nothing is ever cut off in the middle.
+type detail struct {
+	lines      int // of a list
+	resources  int // of a unit
+	attributes int // of a resource
+	text       int // characters of one text
+}
+
+var details = []detail{
+	{lines: 1000, resources: 20, attributes: 20, text: maxProse},
+	{lines: 400, resources: 6, attributes: 6, text: 300},
+	{lines: 200, resources: 3, attributes: 3, text: 160},
+	{lines: 60, resources: 2, attributes: 2, text: 120},
+	{lines: 20, resources: 1, attributes: 1, text: 80},
+	{lines: 3, resources: 1, attributes: 1, text: 40},
+}
+
+// openLines is how many lines of a list are shown unfolded.
+const openLines = 10
+
+func (f *Forge) render(report reconciler.Report) string { return Markdown(report, f.web) }
+
+// Markdown renders a report for a forge whose repository has its pages at web.
+// Nothing in it that Pave did not write is live.
+func Markdown(report reconciler.Report, web string) string {
+	var text string
+	for _, d := range details {
+		p := page{detail: d, web: web, report: report}
+		if text = p.render(); len(text) <= maxMarkdown {
+			break
+		}
+	}
+	return text
+}
+
+// page is one rendering.
+type page struct {
+	detail
+	b      strings.Builder
+	web    string
+	report reconciler.Report
+}
+
+func (p *page) render() string {
+	p.headline()
+	p.governance()
+	p.units()
+	p.effects()
+	p.policy()
+	p.costs()
+	p.affected()
+	p.approvals()
+	p.notes()
+	p.warnings()
+	return strings.TrimSpace(p.b.String()) + "\n"
+}
+
+func (p *page) printf(format string, args ...any) { fmt.Fprintf(&p.b, format, args...) }
+
+func (p *page) prose(text string) string { return proseOf(text, p.text) }
+func (p *page) code(text string) string  { return codeSpan(visible(text, p.text)) }
+
+func (p *page) headline() {
+	icons := map[reconciler.CheckState]string{reconciler.CheckPassed: "✅", reconciler.CheckFailed: "❌",
+		reconciler.CheckWaiting: "✋", reconciler.CheckPending: "⏳"}
+	p.printf("### %s %s\n", cmp.Or(icons[p.report.State], "❌"), cmp.Or(p.prose(p.report.Headline), "Pave"))
+	if p.web != "" && commitPattern.MatchString(p.report.Head) && commitPattern.MatchString(p.report.Base) {
+		p.printf("\n%s on top of %s\n", p.commit(p.report.Head), p.commit(p.report.Base))
+	}
+}
+
+func (p *page) commit(sha string) string {
+	return fmt.Sprintf("[`%s`](%s/commit/%s)", sha[:7], p.web, sha)
+}
+
+func (p *page) governance() {
+	if len(p.report.Governance) == 0 {
+		return
+	}
+	lines := make([]string, 0, len(p.report.Governance))
+	for _, file := range p.report.Governance {
+		lines = append(lines, p.place(reconciler.Position{File: file}))
+	}
+	p.printf("\n#### ⚠️ This changes what others are judged by\n\n")
+	p.list("files", lines)
+}
+
+// place is a link to where something stands, as it is at the head.
+func (p *page) place(at reconciler.Position) string {
+	text := reconciler.Position{File: at.File, Line: at.Line}.String()
+	if text == "" {
+		return ""
+	}
+	if p.web == "" || !linkable(at.File) || !commitPattern.MatchString(p.report.Head) {
+		return p.code(text)
+	}
+	fragment := ""
+	if at.Line > 0 {
+		fragment = fmt.Sprintf("#L%d", at.Line)
+	}
+	return fmt.Sprintf("[%s](%s/blob/%s/%s%s)", p.code(text), p.web, p.report.Head, escapePath(at.File), fragment)
+}
+
+// list writes lines as a list, folded where there are many.
+func (p *page) list(what string, lines []string) {
+	shown := lines[:min(len(lines), p.lines)]
+	open := shown
+	if len(lines) > openLines {
+		open = shown[:min(3, len(shown))]
+	}
+	p.bullets(open)
+	if folded := shown[len(open):]; len(folded) > 0 {
+		p.printf("\n<details><summary>%d more %s</summary>\n\n", len(lines)-len(open), what)
+		p.bullets(folded)
+		p.omitted(len(lines)-len(shown), what)
+		p.printf("\n</details>\n")
+		return
+	}
+	p.omitted(len(lines)-len(shown), what)
+}
+
+func (p *page) bullets(lines []string) {
+	for _, line := range lines {
+		p.printf("- %s\n", line)
+	}
+}
+
+func (p *page) omitted(n int, what string) {
+	if n > 0 {
+		p.printf("\n%d more %s: `pave plan --base` shows all.\n", n, what)
+	}
+}
+
+// units shows what happens to each unit, the gravest first. Units to which the
+// same happens are one line.
+func (p *page) units() {
+	if len(p.report.Units) == 0 {
+		return
+	}
+	title := "What happens"
+	if p.report.Deployed {
+		title = "What happened"
+	}
+	p.printf("\n#### %s\n\n%s\n\n", title, p.totals())
+	groups := p.groups()
+	lines := make([]string, 0, len(groups))
+	var same []group
+	for _, g := range groups {
+		if len(g.units) > 2 {
+			same = append(same, g)
+			continue
+		}
+		for _, u := range g.units {
+			lines = append(lines, join(p.code(u.Request), g.text))
+		}
+	}
+	for _, g := range same[:min(len(same), p.lines)] {
+		p.printf("- **%s** %s\n", count(len(g.units), "unit"), g.text)
+	}
+	p.omitted(len(same)-min(len(same), p.lines), "groups")
+	if len(lines) > 0 {
+		p.list("units", lines)
+	}
+	for _, g := range same[:min(len(same), p.lines)] {
+		p.printf("\n<details><summary>The %d units: %s</summary>\n\n", len(g.units), g.verb)
+		p.printf("%s\n", p.names(g.units))
+		p.printf("\n</details>\n")
+	}
+}
+
+func (p *page) names(units []reconciler.PlannedUnit) string {
+	var names []string
+	for _, u := range units[:min(len(units), p.lines)] {
+		names = append(names, p.code(u.Request))
+	}
+	if n := len(units) - len(names); n > 0 {
+		names = append(names, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(names, ", ")
+}
+
+// group is the units to which the same happens.
+type group struct {
+	rank  int
+	verb  string
+	text  string // Markdown
+	units []reconciler.PlannedUnit
+}
+
+func (p *page) groups() []group {
+	found := map[string]*group{}
+	var order []*group
+	for _, u := range p.report.Units {
+		rank, verb := p.verb(u)
+		text := p.happens(u, verb)
+		g := found[text]
+		if g == nil {
+			g = &group{rank: rank, verb: verb, text: text}
+			found[text] = g
+			order = append(order, g)
+		}
+		g.units = append(g.units, u)
+	}
+	slices.SortStableFunc(order, func(a, b *group) int { return cmp.Compare(a.rank, b.rank) })
+	groups := make([]group, len(order))
+	for i, g := range order {
+		groups[i] = *g
+	}
+	return groups
+}
+
+// verb is what happens to a unit in a word, and how grave it is: zero is the gravest.
+func (p *page) verb(u reconciler.PlannedUnit) (int, string) {
+	if p.report.Deployed {
+		switch u.Outcome {
+		case reconciler.Applied, reconciler.Unchanged:
+			return 5, "applied"
+		case reconciler.Destroyed:
+			return 4, "destroyed"
+		case "", reconciler.AwaitingApproval, reconciler.Interrupted:
+			return 3, "waiting"
+		}
+		return 0, "failed"
+	}
+	_, replaced := replaces(u.Plan)
+	switch {
+	case slices.Contains(failures, u.Outcome):
+		return 0, "no plan"
+	case u.Action == "destroy":
+		return 1, "destroy"
+	case replaced > 0:
+		return 1, "replace"
+	case u.Plan.Destroy > 0:
+		return 2, "change, destroying resources"
+	case u.Action == "hold":
+		return 3, "hold"
+	case u.Action == "wait":
+		return 4, "wait"
+	case u.Plan.Change > 0:
+		return 5, "change"
+	case u.Plan.Add > 0:
+		return 6, "create"
+	case u.Action == "none":
+		return 8, "nothing"
+	}
+	return 7, "apply"
+}
+
+// failures are the outcomes of a preview without a plan.
+var failures = []reconciler.Outcome{reconciler.PlanFailed, reconciler.StateLost, reconciler.NotOwned, reconciler.Interrupted, reconciler.Unknown}
+
+// replaces tells the counts of a plan apart: an engine counts what it replaces
+// as created and as destroyed.
+func replaces(plan reconciler.PlanSummary) (rest reconciler.PlanSummary, replaced int) {
+	for _, c := range plan.Changes {
+		if c.Action == "replace" {
+			replaced++
+		}
+	}
+	plan.Add, plan.Destroy = max(plan.Add-replaced, 0), max(plan.Destroy-replaced, 0)
+	return plan, replaced
+}
+
+// happens describes what happens to a unit, without its name.
+func (p *page) happens(u reconciler.PlannedUnit, verb string) string {
+	parts := []string{"**" + verb + "**"}
+	if counts := counted(u.Plan); counts != "" {
+		parts[0] += " (" + counts + ")"
+	}
+	if u.Took > 0 {
+		parts[0] += " in " + u.Took.Round(100*time.Millisecond).String()
+	}
+	if u.Reason != "" {
+		parts = append(parts, p.code(u.Reason))
+	}
+	if u.Message != "" {
+		parts = append(parts, p.prose(u.Message))
+	}
+	text := strings.Join(parts, " ")
+	if changes := p.changes(u.Plan.Changes); changes != "" {
+		text += ": " + changes
+	}
+	return text
+}
+
+func counted(plan reconciler.PlanSummary) string {
+	rest, replaced := replaces(plan)
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		verb string
+	}{{rest.Add, "create"}, {rest.Change, "change"}, {replaced, "replace"}, {rest.Destroy, "destroy"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", part.n, part.verb))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// changes names the resources of a plan and the attributes that change, what is
+// lost first.
+func (p *page) changes(changes []reconciler.ChangedField) string {
+	rank := map[string]int{"delete": -4, "replace": -3, "update": -2, "create": -1}
+	changes = slices.Clone(changes)
+	slices.SortStableFunc(changes, func(a, b reconciler.ChangedField) int { return cmp.Compare(rank[a.Action], rank[b.Action]) })
+	var parts []string
+	for _, c := range changes[:min(len(changes), p.resources)] {
+		part := join(p.prose(c.Action), p.code(c.Address))
+		if len(c.Attributes) > 0 && c.Action != "create" && c.Action != "delete" {
+			part += " (" + p.attributeNames(c.Attributes) + ")"
+		}
+		parts = append(parts, part)
+	}
+	if n := len(changes) - len(parts); n > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (p *page) attributeNames(names []string) string {
+	var parts []string
+	for _, name := range names[:min(len(names), p.attributes)] {
+		parts = append(parts, p.code(name))
+	}
+	if n := len(names) - len(parts); n > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// totals counts all units, and all resources.
+func (p *page) totals() string {
+	verbs, ranks, sum := map[string]int{}, map[string]int{}, reconciler.PlanSummary{}
+	replaced := 0
+	for _, u := range p.report.Units {
+		rank, verb := p.verb(u)
+		verbs[verb]++
+		ranks[verb] = rank
+		rest, n := replaces(u.Plan)
+		sum.Add, sum.Change, sum.Destroy = sum.Add+rest.Add, sum.Change+rest.Change, sum.Destroy+rest.Destroy
+		replaced += n
+	}
+	var parts []string
+	for _, verb := range slices.SortedFunc(maps.Keys(verbs), func(a, b string) int { return cmp.Compare(ranks[a], ranks[b]) }) {
+		parts = append(parts, fmt.Sprintf("%d %s", verbs[verb], verb))
+	}
+	text := fmt.Sprintf("**%s**: %s", count(len(p.report.Units), "unit"), strings.Join(parts, ", "))
+	if sum.Add+sum.Change+sum.Destroy+replaced > 0 {
+		text += fmt.Sprintf(". Resources: %d to create, %d to change, %d to replace, %d to destroy", sum.Add, sum.Change, replaced, sum.Destroy)
+	}
+	return text + "."
+}
+
+func (p *page) effects() {
+	if len(p.report.Effects) == 0 {
+		return
+	}
+	lines := make([]string, 0, len(p.report.Effects))
+	for _, e := range p.report.Effects {
+		lines = append(lines, join(p.prose(e.Kind), p.code(e.Name), p.code(e.Field))+": "+p.prose(e.Message))
+	}
+	p.printf("\n#### Changes that no plan shows\n\n")
+	p.list("effects", lines)
+}
+
+// allViolations are those of the revision and those of the plans of its units.
+func allViolations(report reconciler.Report) []reconciler.Violation {
+	all := slices.Clone(report.Violations)
+	for _, u := range report.Units {
+		for _, v := range u.Violations {
+			if v.Name == "" {
+				v.Kind, v.Name = "request", u.Request
+			}
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// sorted orders violations by how grave they are.
+func sorted(all []reconciler.Violation) []reconciler.Violation {
+	rank := map[reconciler.Level]int{reconciler.Approve: 1, reconciler.Warn: 2}
+	all = reconciler.SortViolations(all)
+	slices.SortStableFunc(all, func(a, b reconciler.Violation) int { return cmp.Compare(rank[a.Level], rank[b.Level]) })
+	return all
+}
+
+func subject(v reconciler.Violation) string {
+	return join(v.Kind, v.Name, strings.Join(v.Path, "."), v.Rule)
+}
+
+func (p *page) policy() {
+	var lines []string
+	for _, v := range sorted(allViolations(p.report)) {
+		switch v.Level {
+		case reconciler.Warn:
+		case reconciler.Approve:
+			lines = append(lines, "✋ "+p.violation(v))
+		default:
+			lines = append(lines, "❌ "+p.violation(v))
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	p.printf("\n#### What stands against it\n\n")
+	p.list("results", lines)
+}
+
+func (p *page) violation(v reconciler.Violation) string {
+	where := join(p.place(v.Position), p.prose(v.Kind), p.code(v.Name), p.code(strings.Join(v.Path, ".")))
+	text := p.prose(v.Message)
+	if where != "" {
+		text = where + ": " + text
+	}
+	if v.Rule != "" {
+		text += " (" + p.code(v.Rule) + ")"
+	}
+	if v.Team != "" {
+		text += "; " + p.code(v.Team) + " may approve"
+	}
+	if v.Hint != "" {
+		text += " → " + p.prose(v.Hint)
+	}
+	return text
+}
+
+func (p *page) costs() {
+	if len(p.report.Costs) == 0 {
+		return
+	}
+	rows := make([]string, 0, len(p.report.Costs))
+	over := 0
+	for _, c := range p.report.Costs {
+		budget := "none"
+		if c.Budget != nil {
+			budget = fmt.Sprintf("%.2f", *c.Budget)
+			if c.After > *c.Budget {
+				over++
+				budget = fmt.Sprintf("**%s, exceeded by %.2f**", budget, c.After-*c.Budget)
+			}
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %.2f | %.2f | %+.2f | %s |", cell(p.code(c.Team)), c.Before, c.After, c.After-c.Before, budget))
+	}
+	p.printf("\n#### Cost a month\n")
+	if over > 0 {
+		p.printf("\n**%s over budget.**\n", count(over, "team"))
+	}
+	p.table("teams", "| team | before | after | difference | budget |\n|---|--:|--:|--:|--:|\n", rows)
+}
+
+// table writes rows, folded where there are many.
+func (p *page) table(what, head string, rows []string) {
+	shown := rows[:min(len(rows), p.lines)]
+	fold := len(rows) > openLines
+	if fold {
+		p.printf("\n<details><summary>%d %s</summary>\n", len(rows), what)
+	}
+	p.printf("\n%s%s\n", head, strings.Join(shown, "\n"))
+	p.omitted(len(rows)-len(shown), what)
+	if fold {
+		p.printf("\n</details>\n")
+	}
+}
+
+func (p *page) affected() {
+	if len(p.report.Affected) == 0 {
+		return
+	}
+	owners, tier, touched := map[string]bool{}, 0, 0
+	rows := make([]string, 0, len(p.report.Affected))
+	for _, a := range p.report.Affected {
+		owners[a.Owner] = true
+		if a.Tier > 0 && (tier == 0 || a.Tier < tier) {
+			tier = a.Tier
+		}
+		why := "touched"
+		if a.Via == "" {
+			touched++
+		} else {
+			why = "depends on " + p.code(a.Via)
+		}
+		grade := "–"
+		if a.Tier > 0 {
+			grade = fmt.Sprint(a.Tier)
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", cell(p.code(a.Service)), cell(p.code(a.Owner)), grade, cell(why)))
+	}
+	text := fmt.Sprintf("**%s** touched, %d depending on them, of %s", count(touched, "service"), len(rows)-touched, count(len(owners), "team"))
+	if tier > 0 {
+		text += fmt.Sprintf(", the most critical of tier %d", tier)
+	}
+	p.printf("\n#### Blast radius\n\n%s.\n", text)
+	p.table("services", "| service | owner | tier | why |\n|---|---|--:|---|\n", rows)
+}
+
+func (p *page) approvals() {
+	if len(p.report.Approvals) == 0 {
+		return
+	}
+	lines := make([]string, 0, len(p.report.Approvals))
+	for _, n := range slices.SortedStableFunc(slices.Values(p.report.Approvals), func(a, b reconciler.Needed) int { return compareBool(a.Given, b.Given) }) {
+		line := "✋ " + join(p.code(n.Team), "must approve")
+		if n.Given {
+			line = "✅ " + join(p.code(n.Team), "approved")
+			if n.By != "" {
+				line += " by " + p.code(n.By)
+			}
+		}
+		if n.Reason != "" {
+			line += ": " + p.prose(n.Reason)
+		}
+		lines = append(lines, line)
+	}
+	p.printf("\n#### Who must approve\n\n")
+	p.list("approvals", lines)
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func (p *page) notes() {
+	if len(p.report.Notes) == 0 {
+		return
+	}
+	lines := make([]string, 0, len(p.report.Notes))
+	for _, note := range p.report.Notes {
+		lines = append(lines, p.prose(note))
+	}
+	p.printf("\n#### What this does not cover\n\n")
+	p.list("notes", lines)
+}
+
+func (p *page) warnings() {
+	var lines []string
+	for _, v := range sorted(allViolations(p.report)) {
+		if v.Level == reconciler.Warn {
+			lines = append(lines, p.violation(v))
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	p.printf("\n#### Warnings\n\n")
+	p.list("warnings", lines)
+}
+
+// join puts blanks between the parts that are not empty.
+func join(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,328 @@
+package reconciler
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// governed judges by the governance of another revision: a change is judged by
+// what was in force before it, so that it cannot allow itself.
+type governed struct {
+	rules Judge
+	base  *Platform
+}
+
+// Judge replaces what the change may have brought: settings and teams.
+func (g governed) Judge(ctx context.Context, subject Subject) ([]Violation, error) {
+	subject.Settings = g.base.Settings.JSON
+	if owner := ownerOf(subject); owner != "" {
+		if team, found := g.base.Teams[owner]; found {
+			subject.Team = team.JSON
+		}
+	}
+	return g.rules.Judge(ctx, subject)
+}
+
+func ownerOf(subject Subject) string {
+	var service struct {
+		Owner string `json:"owner"`
+	}
+	_ = json.Unmarshal(subject.Service, &service)
+	return service.Owner
+}
+
+// Compare reports what a change makes of the platform: everything a reviewer
+// needs to know but the plans, which the caller adds to Units. base is the
+// revision in force, head what the change makes of it, changed the paths that
+// differ.
+func Compare(base, head *Checked, changed []string) Report {
+	r := Report{Base: base.Revision.Commit, Head: head.Revision.Commit, Violations: newViolations(base, head)}
+	for _, path := range changed {
+		if governs(path) {
+			r.Governance = append(r.Governance, path)
+		}
+	}
+	if head.Refused() || base.Refused() {
+		return r
+	}
+	r.Effects = effects(base.Platform, head.Platform)
+	r.Costs = costChanges(base.Platform, head.Platform)
+	r.Affected = affected(base.Platform, head.Platform)
+	r.Approvals = approvals(base.Platform, head.Platform, r)
+	return r
+}
+
+// newViolations returns the violations of the head, without warnings that the
+// base has too.
+func newViolations(base, head *Checked) []Violation {
+	known := map[string]bool{}
+	for _, v := range base.Violations {
+		v.Position = Position{}
+		known[v.String()] = true
+	}
+	var fresh []Violation
+	for _, v := range head.Violations {
+		text := v
+		text.Position = Position{}
+		if v.Level != Warn || !known[text.String()] {
+			fresh = append(fresh, v)
+		}
+	}
+	return fresh
+}
+
+// governs tells whether a path holds what others are judged by or run: anything
+// but documents and words.
+func governs(path string) bool {
+	switch {
+	case strings.HasPrefix(path, "blueprints/"), strings.HasPrefix(path, "cue.mod/"), strings.HasPrefix(path, "policies/"):
+		return !strings.HasSuffix(path, ".md")
+	case strings.HasSuffix(path, ".tf"), strings.HasSuffix(path, ".tf.json"), strings.HasSuffix(path, ".rego"):
+		return true
+	}
+	return strings.HasSuffix(path, ".cue") && !strings.Contains(path, "/")
+}
+
+// effects lists the changes that no plan shows, as what they will cause.
+func effects(base, head *Platform) []Effect {
+	var all []Effect
+	for _, name := range sortedNames(union(base.Requests, head.Requests)) {
+		before, was := base.Requests[name]
+		after, is := head.Requests[name]
+		if was && is {
+			all = append(all, requestEffects(before, after)...)
+		}
+	}
+	for _, name := range sortedNames(union(base.Services, head.Services)) {
+		before, was := base.Services[name]
+		after, is := head.Services[name]
+		add := func(field, format string, args ...any) {
+			all = append(all, Effect{Kind: "service", Name: name, Field: field, Message: fmt.Sprintf(format, args...)})
+		}
+		switch {
+		case !was:
+			add("", "is a service of its own, owned by %s", after.Owner)
+		case !is:
+			add("", "is a service no longer; it was owned by %s", before.Owner)
+		default:
+			if before.Owner != after.Owner {
+				add("owner", "moves from %s to %s, with its requests and their cost", before.Owner, after.Owner)
+			}
+			if before.Lifecycle != after.Lifecycle {
+				add("lifecycle", "goes from %s to %s", before.Lifecycle, after.Lifecycle)
+			}
+			if before.Tier != after.Tier {
+				add("tier", "goes from tier %d to tier %d", before.Tier, after.Tier)
+			}
+		}
+	}
+	for _, name := range sortedNames(union(base.Teams, head.Teams)) {
+		all = append(all, teamEffects(name, base.Teams, head.Teams)...)
+	}
+	return all
+}
+
+func requestEffects(before, after Request) []Effect {
+	var all []Effect
+	add := func(field, format string, args ...any) {
+		all = append(all, Effect{Kind: "request", Name: after.Name, Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	if before.Protect != after.Protect {
+		if after.Protect {
+			add("protect", "is protected from being destroyed")
+		} else {
+			add("protect", "may be destroyed by a later change")
+		}
+	}
+	if before.Expires != after.Expires {
+		switch {
+		case after.Expires == "":
+			add("expires", "has no last day of its own; it had %s", before.Expires)
+		case before.Expires == "":
+			add("expires", "is destroyed after %s", after.Expires)
+		default:
+			add("expires", "is destroyed after %s; it was %s", after.Expires, before.Expires)
+		}
+	}
+	if (before.Suspend == nil) != (after.Suspend == nil) {
+		if after.Suspend != nil {
+			add("suspend", "is held as it is: %s", after.Suspend.Reason)
+		} else {
+			add("suspend", "is planned and applied again")
+		}
+	}
+	if before.Service != after.Service {
+		add("service", "moves from the service %s to %s", before.Service, after.Service)
+	}
+	if !slices.Equal(before.ShareWith, after.ShareWith) {
+		add("shareWith", "shares its secrets with: %s", orNobody(after.ShareWith))
+	}
+	if before.Replace != after.Replace && after.Replace {
+		add("replace", "may be destroyed and created anew when its blueprint or environment changes")
+	}
+	if after.AllowDestroy != nil && before.AllowDestroy == nil {
+		add("allowDestroy", "may lose data in: %s", strings.Join(after.AllowDestroy.Resources, ", "))
+	}
+	return all
+}
+
+func teamEffects(name string, base, head map[string]Team) []Effect {
+	before, was := base[name]
+	after, is := head[name]
+	var all []Effect
+	add := func(field, format string, args ...any) {
+		all = append(all, Effect{Kind: "team", Name: name, Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case !was:
+		add("", "is a team of its own, with: %s", orNobody(after.Members))
+	case !is:
+		add("", "is a team no longer")
+	case !bytes.Equal(canonical(before.JSON), canonical(after.JSON)):
+		for _, person := range after.Members {
+			if !slices.Contains(before.Members, person) {
+				add("members", "gains %s, who may approve in its name", person)
+			}
+		}
+		for _, person := range before.Members {
+			if !slices.Contains(after.Members, person) {
+				add("members", "loses %s", person)
+			}
+		}
+		if amount(before.Budget) != amount(after.Budget) {
+			add("budget", "may spend %s a month; it was %s", amount(after.Budget), amount(before.Budget))
+		}
+	}
+	return all
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", ")
+}
+
+func amount(budget *float64) string {
+	if budget == nil {
+		return "any amount"
+	}
+	return fmt.Sprintf("%.2f", *budget)
+}
+
+// costChanges returns the teams whose monthly cost changes.
+func costChanges(base, head *Platform) []CostChange {
+	sum := func(p *Platform) map[string]float64 {
+		all := map[string]float64{}
+		for _, r := range p.Requests {
+			all[p.Services[r.Service].Owner] += r.Cost.Monthly
+		}
+		return all
+	}
+	before, after := sum(base), sum(head)
+	var changes []CostChange
+	for _, team := range sortedNames(union(before, after)) {
+		if team != "" && before[team] != after[team] {
+			changes = append(changes, CostChange{Team: team, Before: before[team], After: after[team], Budget: base.Teams[team].Budget})
+		}
+	}
+	return changes
+}
+
+// affected returns the services that a change touches, and those that depend
+// on one, directly or not.
+func affected(base, head *Platform) []Affected {
+	touched := map[string]bool{}
+	for name := range union(base.Services, head.Services) {
+		if !bytes.Equal(canonical(base.Services[name].JSON), canonical(head.Services[name].JSON)) {
+			touched[name] = true
+		}
+	}
+	for name := range union(base.Requests, head.Requests) {
+		if before, after := base.Requests[name], head.Requests[name]; !bytes.Equal(canonical(before.JSON), canonical(after.JSON)) {
+			for _, r := range []Request{before, after} {
+				if r.Service != "" {
+					touched[r.Service] = true
+				}
+			}
+		}
+	}
+	users := map[string][]string{}
+	for name, s := range head.Services {
+		for _, dep := range s.DependsOn {
+			users[dep] = append(users[dep], name)
+		}
+	}
+	via := map[string]string{}
+	queue := sortedNames(touched)
+	for len(queue) > 0 {
+		at := queue[0]
+		queue = queue[1:]
+		slices.Sort(users[at])
+		for _, user := range users[at] {
+			if _, known := via[user]; !known && !touched[user] {
+				via[user] = at
+				queue = append(queue, user)
+			}
+		}
+	}
+	var all []Affected
+	add := func(name, through string) {
+		s, found := head.Services[name]
+		if !found {
+			s = base.Services[name]
+		}
+		all = append(all, Affected{Service: name, Owner: s.Owner, Tier: s.Tier, Via: through})
+	}
+	for _, name := range sortedNames(touched) {
+		add(name, "")
+	}
+	for _, name := range sortedNames(via) {
+		add(name, via[name])
+	}
+	return all
+}
+
+// approvals returns who must approve by the base's governance: the platform
+// team for governance, both owners for a service that moves, and whoever a rule
+// names.
+func approvals(base, head *Platform, r Report) []Needed {
+	var needed []Needed
+	add := func(team, reason string) {
+		n := Needed{Team: team, Reason: reason}
+		if team != "" && !slices.Contains(needed, n) {
+			needed = append(needed, n)
+		}
+	}
+	if len(r.Governance) > 0 {
+		add(base.Settings.Owner, "the change touches what everybody is judged by")
+	}
+	for _, name := range sortedNames(union(base.Services, head.Services)) {
+		before, was := base.Services[name]
+		after, is := head.Services[name]
+		if was && is && before.Owner != after.Owner {
+			add(before.Owner, fmt.Sprintf("the service %s leaves the team", name))
+			add(after.Owner, fmt.Sprintf("the service %s comes to the team", name))
+		}
+	}
+	for _, v := range r.Violations {
+		if v.Level == Approve {
+			add(v.Team, v.Message)
+		}
+	}
+	return needed
+}
+
+func union[V any](a, b map[string]V) map[string]V {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]V{}
+	}
+	maps.Copy(all, b)
+	return all
+}
