@@ -269,7 +269,7 @@ func TestPublishThroughFaults(t *testing.T) {
 			return fake.Fault{}
 		},
 		"every third answer, by chance, is lost": func(int, *http.Request) fake.Fault { return fake.Fault{After: chance.IntN(3) == 0} },
-		"every second answer is lost": func(call int, _ *http.Request) fake.Fault { return fake.Fault{After: call%2 == 0} },
+		"every second answer is lost":            func(call int, _ *http.Request) fake.Fault { return fake.Fault{After: call%2 == 0} },
 		"the first twenty are 429": func(call int, _ *http.Request) fake.Fault {
 			if call <= 20 {
 				return fake.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}}

@@ -185,14 +185,23 @@ func TestOddDeliveries(t *testing.T) {
 			change func(r *http.Request) *http.Request
 			status int
 		}{
-			"as it should be":    {func(r *http.Request) *http.Request { return r }, 202},
-			"with a charset":     {func(r *http.Request) *http.Request { r.Header.Set("Content-Type", "application/json; charset=utf-8"); return r }, 202},
-			"an unknown event":   {func(r *http.Request) *http.Request { r.Header.Set("X-GitHub-Event", "star"); return r }, 202},
-			"GET":                {func(r *http.Request) *http.Request { r.Method = "GET"; return r }, 405},
-			"a form":             {func(r *http.Request) *http.Request { r.Header.Set("Content-Type", "application/x-www-form-urlencoded"); return r }, 415},
-			"no type":            {func(r *http.Request) *http.Request { r.Header.Del("Content-Type"); return r }, 415},
-			"no event":           {func(r *http.Request) *http.Request { r.Header.Del("X-GitHub-Event"); return r }, 400},
-			"a broken body":      {func(r *http.Request) *http.Request { r.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)); return r }, 400},
+			"as it should be": {func(r *http.Request) *http.Request { return r }, 202},
+			"with a charset": {func(r *http.Request) *http.Request {
+				r.Header.Set("Content-Type", "application/json; charset=utf-8")
+				return r
+			}, 202},
+			"an unknown event": {func(r *http.Request) *http.Request { r.Header.Set("X-GitHub-Event", "star"); return r }, 202},
+			"GET":              {func(r *http.Request) *http.Request { r.Method = "GET"; return r }, 405},
+			"a form": {func(r *http.Request) *http.Request {
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				return r
+			}, 415},
+			"no type":  {func(r *http.Request) *http.Request { r.Header.Del("Content-Type"); return r }, 415},
+			"no event": {func(r *http.Request) *http.Request { r.Header.Del("X-GitHub-Event"); return r }, 400},
+			"a broken body": {func(r *http.Request) *http.Request {
+				r.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+				return r
+			}, 400},
 			"no JSON":            {func(*http.Request) *http.Request { return delivery("push", []byte("payload={}")) }, 400},
 			"deep JSON":          {func(*http.Request) *http.Request { return delivery("push", []byte(strings.Repeat("[", 100_000))) }, 400},
 			"a number as a word": {func(*http.Request) *http.Request { return delivery("pull_request", []byte(`{"number":"7"}`)) }, 400},
