@@ -2,39 +2,11 @@ package reconciler
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 )
-
-// governed judges by the governance of another revision: a change is judged by
-// what was in force before it, so that it cannot allow itself.
-type governed struct {
-	rules Judge
-	base  *Platform
-}
-
-// Judge replaces what the change may have brought: settings and teams.
-func (g governed) Judge(ctx context.Context, subject Subject) ([]Violation, error) {
-	subject.Settings = g.base.Settings.JSON
-	if owner := ownerOf(subject); owner != "" {
-		if team, found := g.base.Teams[owner]; found {
-			subject.Team = team.JSON
-		}
-	}
-	return g.rules.Judge(ctx, subject)
-}
-
-func ownerOf(subject Subject) string {
-	var service struct {
-		Owner string `json:"owner"`
-	}
-	_ = json.Unmarshal(subject.Service, &service)
-	return service.Owner
-}
 
 // Compare reports what a change makes of the platform: everything a reviewer
 // needs to know but the plans, which the caller adds to Units. base is the

@@ -8,6 +8,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/literal"
@@ -223,8 +224,9 @@ func (x *explainer) twice(p problem, ps []problem) bool {
 	if len(ps) != 1 || len(values) != 2 || !constraint.Exists() {
 		return false
 	}
+	scratch := cuecontext.New()
 	for _, src := range values {
-		v := constraint.Context().CompileString(src)
+		v := scratch.CompileString(src)
 		if v.Err() != nil || !v.IsConcrete() || constraint.Unify(v).Validate(cue.Concrete(true)) != nil {
 			return false
 		}

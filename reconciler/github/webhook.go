@@ -155,7 +155,7 @@ func (h *handler) hint(event string, body []byte) int {
 			h.pokes.add(Event{})
 		}
 		for _, p := range asked {
-			h.pokes.add(Event{Number: p.Number})
+			h.pokes.add(Event(p))
 		}
 	}
 	return http.StatusAccepted
