@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -14,8 +15,9 @@ type Forge interface {
 	Open(ctx context.Context) ([]PullRequest, error)
 	// PullRequest returns one, open or not.
 	PullRequest(ctx context.Context, number int) (PullRequest, error)
-	// Merged returns the pull request whose merge made the commit, and whether
-	// there is one.
+	// Merged returns the pull request that brought the commit to the tracked
+	// branch, and whether there is one. A merge that rebases brings several
+	// commits, of which the last is the pull request's Merge.
 	Merged(ctx context.Context, commit string) (PullRequest, bool, error)
 	// Participants returns who may not approve the pull request: who opened it,
 	// authored, committed or co-authored a commit of it, or pushed to it.
@@ -27,11 +29,23 @@ type Forge interface {
 	// Person returns the account with the handle.
 	Person(ctx context.Context, handle string) (Person, error)
 	// Publish brings the one check and the one comment of a pull request to
-	// what the report says. What stands already is left alone.
-	Publish(ctx context.Context, report Report) error
-	// State sets the one status of a commit of the tracked branch.
+	// what the report says. What stands already is left alone. It returns when,
+	// by the forge's clock, the comment was brought to what it says.
+	Publish(ctx context.Context, report Report) (time.Time, error)
+	// State sets the one status of a commit.
 	State(ctx context.Context, commit string, state CheckState, description string) error
+	// Merge merges a pull request whose head is the commit. The error is
+	// ErrMoved where the head is another by now, or the forge would not merge it.
+	Merge(ctx context.Context, number int, head string) error
+	// Gaps says, in sentences for the platform team, where the forge's own
+	// settings let a change past Pave's check: a tracked branch that is not
+	// protected, a check that is not required or that anybody may set. It is nil
+	// where there is none or where Pave may not know.
+	Gaps(ctx context.Context) ([]string, error)
 }
+
+// ErrMoved reports that a pull request is not what it was.
+var ErrMoved = errors.New("the pull request moved")
 
 // Person is an account of the forge. Only the id identifies it.
 type Person struct {
@@ -106,6 +120,11 @@ type Report struct {
 	Costs      []CostChange  `json:"costs,omitempty"`
 	Affected   []Affected    `json:"affected,omitempty"`
 	Approvals  []Needed      `json:"approvals,omitempty"`
+	// Live are documents of the platform that rules which the change brings
+	// would deny, though the change does not touch them.
+	Live []Violation `json:"live,omitempty"`
+	// Past are applies of the recorded history that these rules would have denied.
+	Past []PastDenial `json:"past,omitempty"`
 	// Notes say what the report does not cover, and why.
 	Notes []string `json:"notes,omitempty"`
 	// Deployed tells that the change is merged, and that Units say what became of it.
@@ -136,10 +155,20 @@ type Affected struct {
 	Via     string `json:"via,omitempty"` // the service that it depends on; empty where it is touched itself
 }
 
+// PastDenial is an apply that rules which came later would have denied.
+type PastDenial struct {
+	Request  string `json:"request"`
+	Revision string `json:"revision"` // that was applied
+	Rule     string `json:"rule"`
+	Message  string `json:"message"`
+}
+
 // Needed is an approval that a change needs.
 type Needed struct {
 	Team   string `json:"team"`
 	Reason string `json:"reason"`
-	Given  bool   `json:"given"`
-	By     string `json:"by,omitempty"` // the handle of who gave it
+	// Units wait for it, sorted; none means the whole revision.
+	Units []string `json:"units,omitempty"`
+	Given bool     `json:"given"`
+	By    string   `json:"by,omitempty"` // the handle of who gave it
 }

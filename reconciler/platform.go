@@ -25,6 +25,9 @@ type Document struct {
 	JSON json.RawMessage `json:"-"`
 	// Position is the document's opening in the file that declares it.
 	Position Position `json:"-"`
+	// Sources are the files that decide what the document says, sorted, without
+	// those of the root and of blueprints.
+	Sources []string `json:"-"`
 }
 
 // Settings is the document `platform`. Its fields mirror #Platform of the schema.
@@ -53,13 +56,22 @@ type Settings struct {
 		Parallel int      `json:"parallel"`
 		RunTime  Interval `json:"runTime"`
 	} `json:"limits"`
-	Document `json:"-"`
+	Preview struct {
+		// MaxUnits bounds the plans for a pull request that changes blueprints.
+		MaxUnits int `json:"maxUnits"`
+	} `json:"preview"`
+	// AutoMerge merges pull requests that the rules call pre-approved.
+	AutoMerge bool `json:"autoMerge"`
+	Document  `json:"-"`
 }
 
 // Guards limits deletion.
 type Guards struct {
 	MaxDeletes        int `json:"maxDeletes"`        // per revision
 	MaxDeletesPerHour int `json:"maxDeletesPerHour"` // over all revisions
+	// RequirePullRequest lets only merged pull requests change the platform,
+	// where a forge is configured.
+	RequirePullRequest bool `json:"requirePullRequest"`
 	Release           []struct {
 		Request string `json:"request"`
 		Reason  string `json:"reason"`
@@ -88,6 +100,8 @@ type Team struct {
 	OnCall  string   `json:"onCall"`
 	Channel string   `json:"channel"`
 	Budget  *float64 `json:"budget"` // a month; nil means none was set
+	// Keys are the SSH public keys by which members sign approvals, by handle.
+	Keys map[string]string `json:"keys"`
 
 	Document `json:"-"`
 }

@@ -7,10 +7,30 @@ import (
 	"fmt"
 )
 
-// Heads are the tips of the two branches; empty where a branch does not exist.
+// Heads are the tips of the branches that Pave reads; empty where one does not exist.
 type Heads struct {
 	Tracked string
 	Status  string
+	// Approvals is the branch that `pave approve` writes.
+	Approvals string
+	// Queue are the commits that a merge queue wants to know about before they
+	// become the tracked branch, in the order of their numbers. They are not fetched.
+	Queue []QueuedMerge
+}
+
+// QueuedMerge is a commit that a merge queue made of the tracked branch and one
+// or more pull requests, the last of which has the number.
+type QueuedMerge struct {
+	Number int
+	Commit string
+}
+
+// SignedApproval is somebody's word, signed with their key, that one plan of one
+// unit may be applied.
+type SignedApproval struct {
+	Unit string
+	Plan string // the digest, whole
+	By   string // whose key it is
 }
 
 // ErrConflict reports that the status branch moved between fetch and push. The
@@ -31,6 +51,14 @@ type Source interface {
 	Authentic(ctx context.Context, commit string) (bool, error)
 	// Follows tells whether a fetched commit is, or descends from, an earlier one.
 	Follows(ctx context.Context, commit, earlier string) (bool, error)
+	// Line returns the commits of the first-parent line from tip back to since,
+	// which is left out, the newest first, and whether since was reached. It
+	// returns at most so many. An empty since is before the first commit.
+	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	// Approvals returns what the commits of the approvals branch say, up to its
+	// tip, of those that are signed by one of the keys. keys are SSH public keys
+	// as authorized_keys has them, by whom they belong to.
+	Approvals(ctx context.Context, tip string, keys map[string][]string) ([]SignedApproval, error)
 	// Publish makes one commit on the status branch, whose tip on the remote is
 	// expected to be parents[0]. No parents means that there is no branch: the
 	// commit follows base then, so that a branch that was removed returns with

@@ -266,9 +266,9 @@ func affected(base, head *Platform) []Affected {
 func approvals(base, head *Platform, r Report) []Needed {
 	var needed []Needed
 	add := func(team, reason string) {
-		n := Needed{Team: team, Reason: reason}
-		if team != "" && !slices.Contains(needed, n) {
-			needed = append(needed, n)
+		same := func(n Needed) bool { return n.Team == team && n.Reason == reason }
+		if team != "" && !slices.ContainsFunc(needed, same) {
+			needed = append(needed, Needed{Team: team, Reason: reason})
 		}
 	}
 	if len(r.Governance) > 0 {
