@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,7 +34,8 @@ type Checked struct {
 	// missing must not be taken for deleted.
 	Complete bool
 
-	holds map[string]hold // by "request/name"
+	holds map[string]hold        // by "request/name"
+	asks  map[string][]Violation // approvals that rules ask for, by request
 }
 
 // hold says why a document keeps its last applied state.
@@ -50,7 +52,7 @@ func (c *Checked) Refused() bool { return c.Platform == nil }
 // applied before; an empty one means that every document is new. The error
 // tells that no verdict was reached.
 func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record) (*Checked, error) {
-	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}}
+	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}, asks: map[string][]Violation{}}
 	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return nil, err
@@ -274,7 +276,12 @@ func (c *Checked) sort() {
 	c.Complete = true
 	blueprints := map[string]Violation{}
 	for _, v := range c.Violations {
-		if v.Level == Warn {
+		switch v.Level {
+		case Approve:
+			c.ask(v)
+			continue
+		case Deny:
+		default:
 			continue
 		}
 		switch v.Scope {
@@ -303,6 +310,41 @@ func (c *Checked) sort() {
 	}
 }
 
+// ask notes the requests that a rule wants an approval for.
+func (c *Checked) ask(v Violation) {
+	for name, r := range c.Platform.Requests {
+		if v.Kind == "request" && v.Name == name || v.Kind == "service" && v.Name == r.Service || v.Kind == "blueprint" && v.Name == r.Blueprint {
+			c.asks[name] = append(c.asks[name], v)
+		}
+	}
+}
+
+// needs returns the approvals that rules ask for of one request. Where a rule
+// names no team it is the owner's word.
+func (c *Checked) needs(name string) []Needed {
+	owner := c.Platform.Services[c.Platform.Requests[name].Service].Owner
+	return neededBy(c.asks[name], name, owner)
+}
+
+// neededBy returns the approvals that the violations ask for.
+func neededBy(violations []Violation, unit, owner string) []Needed {
+	var needed []Needed
+	for _, v := range violations {
+		if v.Level == Approve {
+			needed = append(needed, Needed{Team: cmp.Or(v.Team, owner), Reason: ruled(v), Units: []string{unit}})
+		}
+	}
+	return merge(needed)
+}
+
+// ruled is what a rule says, and which.
+func ruled(v Violation) string {
+	if v.Rule == "" {
+		return v.Message
+	}
+	return fmt.Sprintf("%s (%s)", v.Message, v.Rule)
+}
+
 // successor returns a request that was never applied and could not be
 // evaluated; empty where there is none. It may rename another one, and nobody
 // can tell which.
@@ -329,8 +371,6 @@ func (c *Checked) hold(v Violation) {
 		if n := strings.LastIndex(h.message, " (and more)"); n < 0 {
 			h.message += " (and more)"
 		}
-	case v.Level == Approve:
-		h = hold{Approved, ReasonApproval, v.String()}
 	case v.Rule != "":
 		h = hold{Allowed, ReasonDenied, v.String()}
 	default:

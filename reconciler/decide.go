@@ -34,6 +34,13 @@ type decision struct {
 	deletes bool
 	// observe tells that nothing differs and only drift is looked for.
 	observe bool
+	// uncleared tells that nobody let the change happen yet: what the revision
+	// says of the unit is not taken over. A gated run plans all the same, and
+	// applies only an approved plan.
+	uncleared, gated bool
+	approved         []string
+	pulls            []int    // the pull requests that brought the change
+	credits          []string // the trailers that name them, and who approved
 }
 
 // attempt remembers the last run of a unit, in memory only: a daemon that

@@ -37,6 +37,15 @@ func fingerprint(basis string, lock []byte) string {
 	return sum(h)
 }
 
+// PlanDigest identifies what an approval of this job's plan is for: what the plan
+// does, as the digest of its actions says, and all that the engine is given. Code
+// that no plan shows, such as a provisioner, changes it as well.
+func (j Job) PlanDigest(actions string, lock []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "pave-plan-v1 %s %t %s %s", j.Unit, j.Destroy, fingerprint(j.Basis, lock), actions)
+	return sum(h)
+}
+
 func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)[:20]) }
 
 func majorMinor(version string) string {

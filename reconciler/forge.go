@@ -169,6 +169,9 @@ type Needed struct {
 	Reason string `json:"reason"`
 	// Units wait for it, sorted; none means the whole revision.
 	Units []string `json:"units,omitempty"`
-	Given bool     `json:"given"`
-	By    string   `json:"by,omitempty"` // the handle of who gave it
+	// Insider tells that a change which only members of the team made needs it
+	// not: they speak for the team.
+	Insider bool   `json:"insider,omitempty"`
+	Given   bool   `json:"given"`
+	By      string `json:"by,omitempty"` // the handle of who gave it
 }

@@ -2,10 +2,9 @@ package reconciler
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -22,6 +21,11 @@ func (r *Reconciler) job(ctx context.Context, name string, made decision) (Job, 
 	return r.applyJob(ctx, r.checked.Units[name], made, mode)
 }
 
+// allow states what the job may apply.
+func (j *Job) allow(made decision) {
+	j.Gated, j.Approved, j.Pulls, j.Credits = made.gated, made.approved, made.pulls, made.credits
+}
+
 // applyJob assembles the run of a unit at the revision in force.
 func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode Walk) (Job, error) {
 	c, name := r.checked, u.Name()
@@ -34,6 +38,7 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	job := r.newJob(name, mode)
 	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
 	job.Environment, job.Folder = u.Environment.Name, u.Blueprint.Folder
+	job.allow(made)
 	job.Lock, _ = r.lockOf(u)
 	if recorded := r.record.Units[name]; recorded != nil {
 		job.Recorded = recorded.State
@@ -48,9 +53,14 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 		Version: 1, Request: name, Service: u.Request.Service, Owner: u.Service.Owner, Blueprint: u.Blueprint.Name,
 		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
 		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: made.rendering.References,
-		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON,
+		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON, Sources: sources(u),
 	}
 	return job, nil
+}
+
+// sources are the files that decide what a unit's document says.
+func sources(u Unit) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(u.Request.Sources, u.Service.Sources))))
 }
 
 // lastDayAfter returns the unit's last day as it will be once this run applied it.
@@ -63,11 +73,8 @@ func (r *Reconciler) lastDayAfter(u Unit) string {
 }
 
 func (r *Reconciler) newJob(name string, mode Walk) Job {
-	var id [6]byte
-	_, _ = rand.Read(id[:]) // never fails
 	return Job{
-		ID:   r.Now().UTC().Format("20060102T150405.000000") + "-" + hex.EncodeToString(id[:]),
-		Unit: name, Mode: mode, Revision: r.checked.Revision.Commit, Engine: r.engine,
+		ID: newID(r.Now()), Unit: name, Mode: mode, Revision: r.checked.Revision.Commit, Engine: r.engine,
 		Timeout: time.Duration(r.checked.Platform.Settings.Limits.RunTime),
 	}
 }
@@ -139,6 +146,7 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
 	job := r.newJob(name, Converge)
 	job.Destroy, job.Environment, job.Recorded = true, recorded.Environment, recorded.State
+	job.allow(made)
 	if job.Module, err = moduleFiles(tree, folder+"/module", module.Files); err != nil {
 		return Job{}, err
 	}

@@ -35,6 +35,7 @@ type journal struct {
 	edits    map[string][]Edit            // the applied folders, by unit
 	events   map[string][]event           // by unit
 	said     int                          // counts them
+	credits  []string                     // trailers of who let it happen
 	done     []Running                    // to be forgotten once recorded
 	last     time.Time
 	failures int       // to publish, since it last succeeded
@@ -250,12 +251,29 @@ func (j *journal) inForce(c *Checked) {
 func (j *journal) refuse(refusal *Refusal) {
 	j.record.Platform.Refused = refusal
 	j.touch("platform.json")
-	j.subject, j.remarks = "Refuse the revision "+shortHash(refusal.Revision), nil
+	verb, word := "Refuse", "refused: "
+	if refusal.Waiting {
+		verb, word = "Hold", "held: "
+	}
+	j.subject, j.remarks = verb+" the revision "+shortHash(refusal.Revision), nil
 	for _, v := range refusal.Violations {
-		j.remarks = append(j.remarks, "refused: "+v.String())
+		j.remarks = append(j.remarks, word+v.String())
 	}
 	if j.revision.Commit == "" {
 		j.revision.Commit = refusal.Revision
+	}
+}
+
+// warn notes where something else lets changes past Pave.
+func (j *journal) warn(warnings []string) {
+	if slices.Equal(j.record.Platform.Warnings, warnings) {
+		return
+	}
+	j.record.Platform.Warnings = warnings
+	j.touch("platform.json")
+	j.subject = "Warn of the forge's settings"
+	if len(warnings) == 0 {
+		j.subject = "Warn of the forge's settings no longer"
 	}
 }
 
@@ -279,7 +297,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		}
 		before, _ := encode(status)
 		wasReady := status.Is(Ready)
-		if u, runs := c.Units[name]; runs {
+		if u, runs := c.Units[name]; runs && !made.uncleared {
 			status.describe(u, made, c.Revision.Commit)
 		} else if r, asked := c.Platform.Requests[name]; asked {
 			status.introduce(r, c.Platform)
@@ -322,7 +340,7 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 	}
 	s.Expires = lastDay(u, s)
 	if made.verb == keep && made.reason == ReasonApplied {
-		s.Cost, s.Document = u.Request.Cost.Monthly, u.Request.JSON
+		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, sources(u)
 	}
 }
 
@@ -439,6 +457,11 @@ var failures = map[Outcome]struct {
 
 // result takes the result of a run into the record.
 func (j *journal) result(job Job, result Result, now time.Time) {
+	for _, credit := range job.Credits {
+		if !slices.Contains(j.credits, credit) {
+			j.credits = append(j.credits, credit)
+		}
+	}
 	switch result.Outcome {
 	case Applied, Unchanged:
 		if old := j.record.Units[job.Unit]; job.Mode == Observe && old.Exists() && old.Fingerprint == fingerprint(job.Basis, result.Lock) {
@@ -638,6 +661,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		if job.Success != nil && !job.Destroy {
 			status.References, status.Document, status.Cost = job.Success.References, job.Success.Document, job.Success.Cost
+			status.Sources = job.Success.Sources
 		}
 		j.keepApplied(job, result)
 	}
@@ -743,7 +767,7 @@ func (r *Reconciler) publish(ctx context.Context) error {
 		clear(j.dirty)
 		clear(j.edits)
 		clear(j.events)
-		j.said, j.subject, j.remarks = 0, "", nil
+		j.said, j.subject, j.remarks, j.credits = 0, "", nil, nil
 		return r.forgetRuns()
 	}
 }
@@ -779,7 +803,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 	if subject == "" && j.restore && j.remote != j.base {
 		subject = "Restore the status that Pave recorded"
 	}
-	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, events)
+	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, j.credits, events)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	commit, err := r.Source.Publish(ctx, j.base, parents, edits, text)

@@ -74,7 +74,7 @@ Pave-Record: v1
 		})
 	}
 
-	long := message("Apply u000 and 249 more", revision, nil, many(250))
+	long := message("Apply u000 and 249 more", revision, nil, nil, many(250))
 	if n := strings.Count(long, "\nUnit: "); n != 200 || !strings.HasSuffix(long, "\nUnit: u199 applied +1 ~0 -0 blueprint=db\nUnits-Omitted: 50\nPave-Record: v1\n") {
 		t.Errorf("%d units, ending in %q", n, long[len(long)-100:])
 	}
@@ -82,7 +82,7 @@ Pave-Record: v1
 	for i := range failing {
 		failing[i].text = "no"
 	}
-	if body := message("Fail", revision, []string{"one more"}, failing); strings.Count(body, ": no\n") != 19 || !strings.Contains(body, "\nu018: no\nand 6 more\n\n") {
+	if body := message("Fail", revision, []string{"one more"}, nil, failing); strings.Count(body, ": no\n") != 19 || !strings.Contains(body, "\nu018: no\nand 6 more\n\n") {
 		t.Errorf("got:\n%s", body)
 	}
 }

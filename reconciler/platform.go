@@ -72,7 +72,7 @@ type Guards struct {
 	// RequirePullRequest lets only merged pull requests change the platform,
 	// where a forge is configured.
 	RequirePullRequest bool `json:"requirePullRequest"`
-	Release           []struct {
+	Release            []struct {
 		Request string `json:"request"`
 		Reason  string `json:"reason"`
 	} `json:"release"`

@@ -22,6 +22,7 @@ type Heads struct {
 // or more pull requests, the last of which has the number.
 type QueuedMerge struct {
 	Number int
+	Ref    string // such as refs/heads/gh-readonly-queue/main/pr-7-…
 	Commit string
 }
 

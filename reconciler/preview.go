@@ -23,28 +23,14 @@ type PlannedUnit struct {
 }
 
 // PreviewRevision plans what a revision would change, without applying or recording
-// anything. commit names the revision; "" is the tracked branch. base, where
-// given, is a revision to compare with in place of what was applied: only units
-// that differ between the two are planned. wanted limits the answer to these
-// units. The units come in the order of names, without those that nothing
-// happens to. The revision itself may be refused: Checked tells.
+// anything. commit names the revision; "" is the tracked branch. wanted limits the
+// answer to these units. The units come in the order of names, without those that
+// nothing happens to. The revision itself may be refused: Checked tells.
 //
 // The runner's folder is for previews alone: what is left in it is removed.
-func (r *Reconciler) PreviewRevision(ctx context.Context, commit, base string, wanted []string) (*Checked, []PlannedUnit, error) {
-	left, err := r.Runner.Unfinished() // by a preview that was interrupted
+func (r *Reconciler) PreviewRevision(ctx context.Context, commit string, wanted []string) (*Checked, []PlannedUnit, error) {
+	heads, err := r.prepare(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find earlier previews: %w", err)
-	}
-	for _, run := range left {
-		if err := run.Forget(); err != nil {
-			r.Log.Warn("remove an earlier preview", "unit", run.Job().Unit, "error", err)
-		}
-	}
-	heads, err := r.heads(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := r.believe(ctx, heads.Status); err != nil {
 		return nil, nil, err
 	}
 	if commit == "" {
@@ -65,22 +51,32 @@ func (r *Reconciler) PreviewRevision(ctx context.Context, commit, base string, w
 	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {
 		return nil, nil, err
 	}
-	differs := func(string) bool { return true }
-	if base != "" {
-		if differs, err = r.differences(ctx, base); err != nil {
-			return nil, nil, err
-		}
+	units, jobs, err := r.plannable(ctx, func(name string) bool { return len(wanted) == 0 || slices.Contains(wanted, name) })
+	if err != nil {
+		return nil, nil, err
 	}
-	r.attempts = map[string]attempt{}
-	planned, err := r.planAll(ctx, func(name string) bool {
-		return (len(wanted) == 0 || slices.Contains(wanted, name)) && differs(name)
-	})
-	return checked, planned, err
+	return checked, units, r.planAll(ctx, units, jobs)
 }
 
-// differences returns whether a unit differs between the base and the revision
-// in force.
-func (r *Reconciler) differences(ctx context.Context, base string) (func(string) bool, error) {
+// PreviewChange compares a revision with another one, and plans what differs
+// between the two. "" stands for the tracked branch. The base judges.
+func (r *Reconciler) PreviewChange(ctx context.Context, base, head string) (*Report, error) {
+	heads, err := r.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	change := ProposedChange{Head: head, InForce: base, Status: r.record.Tip, Unverified: sortedNames(r.unverified)}
+	if change.Head == "" {
+		change.Head = heads.Tracked
+	}
+	revision, err := r.Source.Revision(ctx, change.Head)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := r.Source.Tree(ctx, change.Head)
+	if err != nil {
+		return nil, err
+	}
 	before, err := r.read(ctx, base)
 	if err != nil {
 		return nil, err
@@ -88,86 +84,85 @@ func (r *Reconciler) differences(ctx context.Context, base string) (func(string)
 	if before.Refused() {
 		return nil, fmt.Errorf("the base %s is refused itself: %s", before.Revision.Short(), before.Violations[0])
 	}
-	bases := func(c *Checked) map[string]string {
-		all := map[string]string{}
-		for name, u := range c.Units {
-			if rendering, err := r.Runner.Render(u); err == nil {
-				all[name] = basis(u.Module.Digest, rendering, r.engine, func(string) string { return "" })
-			}
-		}
-		for key, h := range c.holds {
-			all[key] = h.message
-		}
-		return all
+	if change.Engine, err = r.Runner.Engine(ctx, r.engineName(before)); err != nil {
+		return nil, err
 	}
-	was, is := bases(before), bases(r.checked)
-	return func(name string) bool {
-		return was[name] != is[name] || was["request/"+name] != is["request/"+name]
-	}, nil
+	proposal, err := r.Propose(ctx, change, tree, revision)
+	if err != nil {
+		return nil, err
+	}
+	report := &proposal.Report
+	if err := r.planAll(ctx, report.Units, proposal.Jobs); err != nil {
+		return nil, err
+	}
+	report.conclude(false)
+	return report, nil
 }
 
-// planAll plans the chosen units and waits for the plans.
-func (r *Reconciler) planAll(ctx context.Context, chosen func(string) bool) ([]PlannedUnit, error) {
+// prepare reads the record, for a preview.
+func (r *Reconciler) prepare(ctx context.Context) (Heads, error) {
+	if err := forgetPlans(ctx, r.Runner); err != nil {
+		return Heads{}, err
+	}
+	heads, err := r.heads(ctx)
+	if err != nil {
+		return Heads{}, err
+	}
+	return heads, r.believe(ctx, heads.Status)
+}
+
+// plannable returns what the revision in force would do to the chosen units, and
+// the jobs that plan it.
+func (r *Reconciler) plannable(ctx context.Context, chosen func(string) bool) ([]PlannedUnit, []Job, error) {
 	decisions := r.decide()
-	planned := map[string]PlannedUnit{}
-	limit := r.checked.Platform.Settings.Limits.Parallel
-	take := func(f finished) error {
-		job := f.run.Job()
-		delete(r.running, job.Unit)
-		if f.err != nil {
-			return f.err
-		}
-		p := planned[job.Unit]
-		p.Outcome, p.Plan, p.Violations = f.result.Outcome, f.result.Plan, f.result.Violations
-		if f.result.Message != "" {
-			p.Message = f.result.Message
-		}
-		planned[job.Unit] = p
-		return f.run.Forget()
-	}
-	wait := func() error {
-		r.report()
-		select {
-		case f := <-r.results:
-			return take(f)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	var units []PlannedUnit
+	var jobs []Job
 	for _, name := range sortedNames(decisions) {
 		made := decisions[name]
 		if !chosen(name) || made.verb == keep || made.verb == forget {
 			continue
 		}
-		p := PlannedUnit{Request: name, Action: made.action(), Reason: made.reason, Message: made.message}
-		planned[name] = p
-		if made.verb != start && made.verb != destroy {
-			continue
-		}
-		for len(r.running) >= limit {
-			if err := wait(); err != nil {
-				return nil, err
+		unit := PlannedUnit{Request: name, Action: made.action(), Reason: made.reason, Message: made.message}
+		if made.verb == start || made.verb == destroy {
+			job, err := r.job(ctx, name, made)
+			if err != nil {
+				return nil, nil, fmt.Errorf("plan %s: %w", name, err)
 			}
+			jobs = append(jobs, job)
 		}
-		job, err := r.job(ctx, name, made)
-		if err != nil {
-			return nil, fmt.Errorf("plan %s: %w", name, err)
-		}
-		job.Mode = Preview
-		if err := r.begins(ctx, job); err != nil {
-			return nil, fmt.Errorf("plan %s: %w", name, err)
-		}
+		units = append(units, unit)
 	}
-	for len(r.running) > 0 {
-		if err := wait(); err != nil {
-			return nil, err
+	return units, jobs, nil
+}
+
+// planAll makes the plans and takes what they say into the units, which are in
+// the order of names.
+func (r *Reconciler) planAll(ctx context.Context, units []PlannedUnit, jobs []Job) error {
+	r.progress.Running = len(jobs)
+	parallel := 2
+	if r.checked != nil && !r.checked.Refused() {
+		parallel = r.checked.Platform.Settings.Limits.Parallel
+	}
+	return plan(ctx, r.Runner, jobs, parallel, func(job Job, result Result) {
+		takePlan(units, job, result)
+		r.progress.Running--
+		if r.Progress != nil {
+			r.Progress(r.progress)
 		}
+	})
+}
+
+// takePlan takes the result of a plan into the unit that it is of.
+func takePlan(units []PlannedUnit, job Job, result Result) {
+	i, found := slices.BinarySearchFunc(units, job.Unit, func(u PlannedUnit, name string) int { return strings.Compare(u.Request, name) })
+	if !found {
+		return
 	}
-	all := make([]PlannedUnit, 0, len(planned))
-	for _, name := range sortedNames(planned) {
-		all = append(all, planned[name])
+	u := &units[i]
+	u.Outcome, u.Plan, u.Violations = result.Outcome, result.Plan, result.Violations
+	if result.Message != "" {
+		u.Message = result.Message
 	}
-	return all, nil
 }
 
 func (d decision) action() string {

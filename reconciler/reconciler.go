@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,10 @@ type Options struct {
 	Log    *slog.Logger // nil discards
 	// Engine overrides the engine that the settings name.
 	Engine string
+	// Forge is where changes are reviewed; nil where there is none. Shown is
+	// needed with it.
+	Forge Forge
+	Shown *Shown
 	// Progress, if set, is called whenever the counts change.
 	Progress func(Progress)
 	// Now is the clock; nil is time.Now.
@@ -43,12 +48,15 @@ type Progress struct {
 type Reconciler struct {
 	Options
 	pokes   chan struct{}
+	wakes   chan struct{} // something is known that was asked for
 	results chan finished
+	views   chan chan View
 
 	looked  time.Time // when the repository was asked last, whatever it said
 	head    string    // the tracked tip that was read last
 	checked *Checked  // the revision in force
 	refusal *Refusal  // a later revision that is not
+	waiting *Checked  // a later revision that somebody must let happen
 	record  *Record
 	journal *journal
 	engine  Engine
@@ -58,6 +66,16 @@ type Reconciler struct {
 	unverified map[string]bool
 	observed   map[string]time.Time // nil where drift is not looked for
 	progress   Progress
+
+	gate         *gate
+	settled      trusted                  // as it is remembered
+	approvalsTip string                   // of the approvals branch
+	queue        []QueuedMerge            // as it was advertised last
+	holds        map[string]heldBack      // by unit
+	asking       map[string]asking        // by unit
+	paths        map[string][]string      // that commits change
+	warned       atomic.Pointer[[]string] // what the status branch is to warn of
+	deployments  map[int]*deployment      // by pull request
 }
 
 type finished struct {
@@ -74,18 +92,23 @@ func New(o Options) *Reconciler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Reconciler{Options: o, pokes: make(chan struct{}, 1), results: make(chan finished),
-		running: map[string]Running{}, attempts: map[string]attempt{}}
+	r := &Reconciler{Options: o, pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
+		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
+		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
+	r.gate = newGate(o.Forge, o.Shown, o.Log, func() { nudge(r.wakes) })
+	return r
+}
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Poke asks for a look at the repository, soon. It never blocks; pokes that
 // come together are one.
-func (r *Reconciler) Poke() {
-	select {
-	case r.pokes <- struct{}{}:
-	default:
-	}
-}
+func (r *Reconciler) Poke() { nudge(r.pokes) }
 
 // Converge makes one pass: it fetches once, runs what differs and what depends
 // on it, records what happened and returns the state of every unit. Each unit
@@ -146,7 +169,14 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 		case f := <-r.results:
 			r.finish(f)
 		case <-r.pokes:
+			r.gate.forget()
 			r.look(ctx)
+		case <-r.wakes:
+			if r.waiting != nil {
+				r.look(ctx)
+			}
+		case view := <-r.views:
+			view <- r.view()
 		case <-wake.C:
 			if r.Now().Sub(r.looked) >= r.poll() {
 				r.look(ctx)
@@ -154,6 +184,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 		}
 		wake.Stop()
 	}
+	r.gate.work.Wait()
 	return r.drain(patience)
 }
 
@@ -205,6 +236,12 @@ func (r *Reconciler) begin(ctx context.Context) error {
 		return err
 	}
 	if err := r.believe(ctx, heads.Status); err != nil {
+		return err
+	}
+	if err := r.recallSettled(heads); err != nil {
+		return err
+	}
+	if err := r.resume(); err != nil {
 		return err
 	}
 	left, err := r.Runner.Unfinished()
@@ -273,12 +310,18 @@ func (r *Reconciler) fetch(ctx context.Context) error {
 // last good one in force.
 func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	r.progress.LastFetch = r.Now()
+	r.approvalsTip, r.queue = heads.Approvals, heads.Queue
 	if heads.Tracked == r.head && r.checked != nil {
 		return nil
 	}
-	checked, err := r.read(ctx, heads.Tracked)
+	checked, err := r.candidate(ctx, heads.Tracked)
 	if err != nil {
 		return err
+	}
+	if r.checked == nil && r.gate.forge != nil { // what is in force judges what comes
+		if err := r.lastGood(ctx); err != nil {
+			return err
+		}
 	}
 	if checked.Refused() {
 		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(checked.Violations))
@@ -292,6 +335,10 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		r.journal.refuse(r.refusal)
 		return nil
 	}
+	cleared, err := r.governs(ctx, checked)
+	if err != nil || !cleared {
+		return err
+	}
 	engine, err := r.Runner.Engine(ctx, r.engineName(checked))
 	if err != nil {
 		return err
@@ -301,7 +348,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	if err := r.Trust.update(func(t *trusted) { t.Revision = heads.Tracked }); err != nil {
 		return fmt.Errorf("remember the revision: %w", err)
 	}
-	r.head, r.checked, r.engine, r.refusal = heads.Tracked, checked, engine, nil
+	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.journal.inForce(checked)
 	return nil
 }
@@ -355,7 +402,10 @@ func (r *Reconciler) lastGood(ctx context.Context) error {
 
 // step decides about every unit, notes what holds, and starts what may start.
 func (r *Reconciler) step(ctx context.Context) error {
-	decisions := r.decide()
+	decisions, err := r.decideGated(ctx)
+	if err != nil {
+		return err
+	}
 	r.journal.note(r.checked, decisions, r.Now())
 	limit := r.checked.Platform.Settings.Limits.Parallel
 	for _, observe := range []bool{false, true} { // changes overtake drift
@@ -483,6 +533,9 @@ func (r *Reconciler) finish(f finished) {
 	case Destroyed:
 		delete(r.attempts, job.Unit)
 		r.progress.Destroyed++
+	case AwaitingApproval:
+		r.progress.Succeeded++
+		r.asks(job, result)
 	default:
 		level = slog.LevelWarn
 		r.progress.Failed++
@@ -498,6 +551,7 @@ func (r *Reconciler) finish(f finished) {
 	r.Log.Log(context.Background(), level, "a run ended", "unit", job.Unit, "run", job.ID, "outcome", string(result.Outcome),
 		"plan", result.Plan.String(), "message", result.Message)
 	r.journal.result(job, result, r.Now())
+	r.deployed(job, result)
 	r.journal.forgetLater(f.run)
 }
 

@@ -130,7 +130,7 @@ func appliedFolder(name string) string { return shard("applied", name) }
 
 // message renders a status commit: a subject that a person reads, what is
 // wrong, and trailers that `git log --grep` finds.
-func message(subject string, revision Revision, remarks []string, events []event) string {
+func message(subject string, revision Revision, remarks, credits []string, events []event) string {
 	var b strings.Builder
 	b.WriteString(subject + "\n\n")
 	lines := slices.Clone(remarks)
@@ -151,6 +151,9 @@ func message(subject string, revision Revision, remarks []string, events []event
 	}
 	if revision.Commit != "" {
 		fmt.Fprintf(&b, "Revision: %s\n", revision.Commit)
+	}
+	for _, credit := range credits[:min(len(credits), 100)] {
+		b.WriteString(oneLine(credit, 200) + "\n")
 	}
 	const mostUnits = 200
 	for i, e := range events {
@@ -251,7 +254,11 @@ func (r *Record) readme(title string) []byte {
 	fmt.Fprintf(&b, "# %s: status\n\nPave writes this branch; nothing reads it but people and Pave.\n\n", escapeMarkdown(title))
 	fmt.Fprintf(&b, "%d of %d requests are ready. What runs costs %.2f a month.\n", ready, len(r.Units), cost)
 	if refused := r.Platform.Refused; refused != nil {
-		fmt.Fprintf(&b, "\nThe revision %s is refused; the last good one stays in force:\n\n", shortHash(refused.Revision))
+		state := "is refused"
+		if refused.Waiting {
+			state = "waits for an approval"
+		}
+		fmt.Fprintf(&b, "\nThe revision %s %s; the last good one stays in force:\n\n", shortHash(refused.Revision), state)
 		for i, v := range refused.Violations {
 			if i == 20 {
 				fmt.Fprintf(&b, "- and %d more\n", len(refused.Violations)-i)
@@ -259,6 +266,9 @@ func (r *Record) readme(title string) []byte {
 			}
 			fmt.Fprintf(&b, "- %s\n", escapeMarkdown(v.String()))
 		}
+	}
+	for _, warning := range r.Platform.Warnings {
+		fmt.Fprintf(&b, "\n**Warning:** %s\n", escapeMarkdown(warning))
 	}
 	if len(rest) > 0 {
 		b.WriteString("\n| request | owner | environment | reason | what it says |\n|---|---|---|---|---|\n")

@@ -62,7 +62,7 @@ func TestTextOfStrangersIsOneLine(t *testing.T) {
 	if want := "a [2Jb c d e f g h i j\uFFFDk Unit: ledger-db destroyed l"; got != want {
 		t.Errorf("got %q", got)
 	}
-	text := message("Apply checkout-db", Revision{Commit: "c0ffee"}, []string{hostile}, []event{{unit: "checkout-db", verb: "fail", trailer: "failed", text: hostile}})
+	text := message("Apply checkout-db", Revision{Commit: "c0ffee"}, []string{hostile}, nil, []event{{unit: "checkout-db", verb: "fail", trailer: "failed", text: hostile}})
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "Unit: ") && line != "Unit: checkout-db failed\n" {
 			t.Errorf("a forged trailer: %q", line)

@@ -13,7 +13,7 @@ import (
 // revision in force, head what the change makes of it, changed the paths that
 // differ.
 func Compare(base, head *Checked, changed []string) Report {
-	r := Report{Base: base.Revision.Commit, Head: head.Revision.Commit, Violations: newViolations(base, head)}
+	r := Report{Base: base.Revision.Commit, Head: head.Revision.Commit, Violations: newViolations(base, head, changed)}
 	for _, path := range changed {
 		if governs(path) {
 			r.Governance = append(r.Governance, path)
@@ -25,13 +25,13 @@ func Compare(base, head *Checked, changed []string) Report {
 	r.Effects = effects(base.Platform, head.Platform)
 	r.Costs = costChanges(base.Platform, head.Platform)
 	r.Affected = affected(base.Platform, head.Platform)
-	r.Approvals = approvals(base.Platform, head.Platform, r)
+	r.Approvals = approvals(base, head, r)
 	return r
 }
 
-// newViolations returns the violations of the head, without warnings that the
-// base has too.
-func newViolations(base, head *Checked) []Violation {
+// newViolations returns what stands against the change: not what the base has
+// too, unless the change touches the file and leaves it as it was.
+func newViolations(base, head *Checked, changed []string) []Violation {
 	known := map[string]bool{}
 	for _, v := range base.Violations {
 		v.Position = Position{}
@@ -41,7 +41,10 @@ func newViolations(base, head *Checked) []Violation {
 	for _, v := range head.Violations {
 		text := v
 		text.Position = Position{}
-		if v.Level != Warn || !known[text.String()] {
+		_, touched := slices.BinarySearch(changed, v.Position.File)
+		switch {
+		case v.Level == Preapprove:
+		case !known[text.String()], touched && v.Level != Warn:
 			fresh = append(fresh, v)
 		}
 	}
@@ -260,34 +263,78 @@ func affected(base, head *Platform) []Affected {
 	return all
 }
 
-// approvals returns who must approve by the base's governance: the platform
-// team for governance, both owners for a service that moves, and whoever a rule
-// names.
-func approvals(base, head *Platform, r Report) []Needed {
+// approvals returns who must approve by the base's governance: the platform team
+// for governance, the owners of what changes, before and after it, and whoever a
+// rule names.
+func approvals(base, head *Checked, r Report) []Needed {
 	var needed []Needed
-	add := func(team, reason string) {
-		same := func(n Needed) bool { return n.Team == team && n.Reason == reason }
-		if team != "" && !slices.ContainsFunc(needed, same) {
-			needed = append(needed, Needed{Team: team, Reason: reason})
-		}
-	}
 	if len(r.Governance) > 0 {
-		add(base.Settings.Owner, "the change touches what everybody is judged by")
+		needed = append(needed, Needed{Team: base.Platform.Settings.Owner, Reason: "the change touches what everybody is judged by"})
+	}
+	needed = append(needed, changedOwners(base.Platform, head.Platform)...)
+	for _, name := range sortedNames(head.asks) {
+		needed = append(needed, head.needs(name)...)
+	}
+	return merge(needed)
+}
+
+// changedOwners returns the teams that own what differs. What members of a team change
+// by themselves needs no word of the team.
+func changedOwners(base, head *Platform) []Needed {
+	own, units := map[string][]string{}, map[string][]string{}
+	note := func(what, unit string, teams ...string) {
+		for _, team := range slices.Compact(teams) {
+			if team != "" {
+				own[team] = append(own[team], what)
+				if unit != "" {
+					units[team] = append(units[team], unit)
+				}
+			}
+		}
 	}
 	for _, name := range sortedNames(union(base.Services, head.Services)) {
-		before, was := base.Services[name]
-		after, is := head.Services[name]
-		if was && is && before.Owner != after.Owner {
-			add(before.Owner, fmt.Sprintf("the service %s leaves the team", name))
-			add(after.Owner, fmt.Sprintf("the service %s comes to the team", name))
+		if before, after := base.Services[name], head.Services[name]; differs(before.Document, after.Document) {
+			note("the service "+name, "", before.Owner, after.Owner)
 		}
 	}
-	for _, v := range r.Violations {
-		if v.Level == Approve {
-			add(v.Team, v.Message)
+	for _, name := range sortedNames(union(base.Requests, head.Requests)) {
+		before, after := base.Requests[name], head.Requests[name]
+		was, is := base.Services[before.Service].Owner, head.Services[after.Service].Owner
+		if differs(before.Document, after.Document) || was != is {
+			note(name, name, was, is)
 		}
+	}
+	var needed []Needed
+	for _, team := range sortedNames(own) {
+		what := own[team]
+		reason := "owns " + strings.Join(what[:min(3, len(what))], ", ")
+		if more := len(what) - 3; more > 0 {
+			reason += fmt.Sprintf(" and %d more", more)
+		}
+		needed = append(needed, Needed{Team: team, Reason: reason, Units: units[team], Insider: true})
 	}
 	return needed
+}
+
+// differs tells whether two documents say different things.
+func differs(before, after Document) bool {
+	return !bytes.Equal(canonical(before.JSON), canonical(after.JSON))
+}
+
+// merge makes one of what the same team must approve for the same reason.
+func merge(needed []Needed) []Needed {
+	var merged []Needed
+	for _, n := range needed {
+		i := slices.IndexFunc(merged, func(m Needed) bool { return m.Team == n.Team && m.Reason == n.Reason && m.Insider == n.Insider })
+		if i < 0 {
+			merged = append(merged, n)
+			continue
+		}
+		m := &merged[i]
+		m.Units = slices.Compact(slices.Sorted(slices.Values(slices.Concat(m.Units, n.Units))))
+		m.Given = m.Given && n.Given
+	}
+	return merged
 }
 
 func union[V any](a, b map[string]V) map[string]V {

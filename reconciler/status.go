@@ -143,8 +143,10 @@ type UnitStatus struct {
 	State        State  `json:"state"`
 	FirstApplied string `json:"firstApplied,omitempty"` // RFC 3339
 	LastApplied  string `json:"lastApplied,omitempty"`
-	// Document is the request as it was applied last.
+	// Document is the request as it was applied last, and Sources are the files
+	// that decided what it said.
 	Document json.RawMessage `json:"document,omitempty"`
+	Sources  []string        `json:"sources,omitempty"`
 }
 
 // Exists tells whether anything was ever applied, or may have been.
@@ -174,6 +176,8 @@ type PlatformStatus struct {
 	Revision string `json:"revision"`
 	// Refused is a later revision that was refused whole, and why.
 	Refused *Refusal `json:"refused,omitempty"`
+	// Warnings say where something else lets changes past Pave.
+	Warnings []string `json:"warnings,omitempty"`
 	// Deletions are the units destroyed within the last hour before the last
 	// record, for the hourly guard.
 	Deletions []Deletion `json:"deletions,omitempty"`
@@ -183,6 +187,8 @@ type PlatformStatus struct {
 type Refusal struct {
 	Revision   string      `json:"revision"`
 	Violations []Violation `json:"violations"`
+	// Waiting tells that nothing is wrong with it but that an approval is missing.
+	Waiting bool `json:"waiting,omitempty"`
 }
 
 // Deletion is one destroyed unit.

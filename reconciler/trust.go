@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 )
 
 // Trust remembers, on this host, which status commit Pave wrote last. The
@@ -29,6 +28,10 @@ type trusted struct {
 	Recorded []string `json:"recorded,omitempty"`
 	// Revision is the revision of the tracked branch that was in force last.
 	Revision string `json:"revision,omitempty"`
+	// Settled is the revision up to which everything was let happen and was done,
+	// but for the units of Pending, each with its own such revision.
+	Settled string            `json:"settled,omitempty"`
+	Pending map[string]string `json:"pending,omitempty"`
 }
 
 func (t *Trust) load() (trusted, error) {
@@ -56,31 +59,7 @@ func (t *Trust) update(change func(*trusted)) error {
 	return t.save(v)
 }
 
-// save replaces the file at once: a reader sees the old or the new content.
-func (t *Trust) save(v trusted) error {
-	content, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(t.path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(t.path), ".trust-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err = f.Write(content); err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), t.path)
-}
+func (t *Trust) save(v trusted) error { return replaceJSON(t.path, v) }
 
 // Adopt believes a status commit that this Pave did not write, on the
 // operator's word.

@@ -91,6 +91,14 @@ type Job struct {
 	Recorded State `json:"recorded"`
 	// Policy is what the judge of plans needs, opaque to everyone else.
 	Policy json.RawMessage `json:"policy,omitempty"`
+	// Gated tells that the plan needs an approval whatever the rules say of it,
+	// and Approved are the digests of the plans that have one.
+	Gated    bool     `json:"gated,omitempty"`
+	Approved []string `json:"approved,omitempty"`
+	// Pulls are the pull requests that brought what this run does, and Credits
+	// the trailers by which the record names them and who approved.
+	Pulls   []int    `json:"pulls,omitempty"`
+	Credits []string `json:"credits,omitempty"`
 	// Timeout bounds each step of the run.
 	Timeout time.Duration `json:"timeout"`
 
@@ -170,7 +178,7 @@ type PlanSummary struct {
 	Add     int            `json:"add"`
 	Change  int            `json:"change"`
 	Destroy int            `json:"destroy"`
-	Digest  string         `json:"digest,omitempty"` // of the normalised actions
+	Digest  string         `json:"digest,omitempty"` // see [Job.PlanDigest]
 	Changes []ChangedField `json:"changes,omitempty"`
 }
 

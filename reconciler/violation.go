@@ -15,6 +15,9 @@ const (
 	Deny    Level = "deny"    // the subject keeps its last applied state
 	Approve Level = "approve" // the subject waits for an approval
 	Warn    Level = "warn"    // people are told, nothing is held
+	// Preapprove says that the change needs nobody, where nothing else stands
+	// against it.
+	Preapprove Level = "preapprove"
 )
 
 // Scope says how far a violation reaches.

@@ -466,6 +466,7 @@ func (e *execution) show(ctx context.Context) (json.RawMessage, error) {
 	}
 	e.secrets.addPlan(plan)
 	e.result.Plan, err = summarise(plan)
+	e.result.Plan.Digest = e.job.PlanDigest(e.result.Plan.Digest, e.result.Lock)
 	return stdout.Bytes(), err
 }
 
@@ -478,10 +479,11 @@ func (e *execution) judged(ctx context.Context, plan json.RawMessage) (reconcile
 		return reconciler.DeniedByPolicy, fmt.Errorf("judge plan: %w", err)
 	}
 	e.result.Violations = violations
+	asks := slices.ContainsFunc(violations, func(v reconciler.Violation) bool { return v.Level == reconciler.Approve })
 	switch {
 	case reconciler.Denied(violations):
 		return reconciler.DeniedByPolicy, nil
-	case slices.ContainsFunc(violations, func(v reconciler.Violation) bool { return v.Level != reconciler.Warn }):
+	case (asks || e.job.Gated) && !slices.Contains(e.job.Approved, e.result.Plan.Digest):
 		return reconciler.AwaitingApproval, nil
 	}
 	return "", nil

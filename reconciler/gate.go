@@ -1,0 +1,606 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// gate knows who let a change happen: which pull request brought it, who took
+// part and who approved. The forge is asked beside the loop, never by it.
+type gate struct {
+	forge   Forge // nil where there is none: then only signed approvals count
+	roster  *roster
+	shown   *Shown
+	log     *slog.Logger
+	changed func() // called when something was read
+
+	work sync.WaitGroup // a reading that goes on
+
+	mu      sync.Mutex
+	reading bool           // guarded by mu, as all below
+	pulls   map[string]int // the pull request that brought a commit; 0 where none did
+	facts   map[int]*facts
+	who     electors
+	teams   map[string]Team // whose electors they are
+	failure string          // why the last reading failed
+
+	signed    []SignedApproval // for the loop alone
+	signedTip string
+}
+
+// factsAge is how old may be what the forge says for an approval to count.
+const factsAge = 20 * time.Second
+
+func newGate(forge Forge, shown *Shown, log *slog.Logger, changed func()) *gate {
+	return &gate{forge: forge, shown: shown, log: log, changed: changed,
+		roster: &roster{forge: forge, log: log}, pulls: map[string]int{}, facts: map[int]*facts{}}
+}
+
+// inquiry is what a decision needs to know of the forge.
+type inquiry struct {
+	commits map[string]bool
+	teams   map[string]Team
+}
+
+// ask reads what an inquiry needs, in the background.
+func (g *gate) ask(ctx context.Context, q inquiry) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reading {
+		return // whoever asks is told when that is over, and asks again
+	}
+	g.reading = true
+	g.work.Go(func() {
+		err := g.read(ctx, q)
+		g.mu.Lock()
+		g.reading, g.failure = false, ""
+		if err != nil && ctx.Err() == nil {
+			g.failure = err.Error()
+			g.log.Warn("ask the forge who let changes happen", "error", err)
+		}
+		g.mu.Unlock()
+		if ctx.Err() == nil && err == nil {
+			g.changed()
+		}
+	})
+}
+
+// readTimeout bounds one reading: the forge may limit requests for long.
+const readTimeout = 10 * time.Minute
+
+// read reads what an inquiry needs and is not known, or not known freshly.
+func (g *gate) read(ctx context.Context, q inquiry) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	who := g.roster.electors(ctx, q.teams)
+	g.mu.Lock()
+	g.who, g.teams = who, q.teams
+	g.mu.Unlock()
+	for _, commit := range sortedNames(q.commits) {
+		number, known := g.pullOf(commit)
+		if !known {
+			pull, found, err := g.forge.Merged(ctx, commit)
+			if err != nil {
+				return err
+			}
+			if found {
+				number = pull.Number
+			}
+		}
+		if number != 0 && g.factsOf(number) == nil {
+			pull, err := g.forge.PullRequest(ctx, number)
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			read, err := readFacts(ctx, g.forge, pull, now)
+			if err != nil {
+				return err
+			}
+			g.mu.Lock()
+			g.facts[number] = read
+			g.mu.Unlock()
+		}
+		g.mu.Lock()
+		g.pulls[commit] = number
+		g.mu.Unlock()
+	}
+	return ctx.Err()
+}
+
+func (g *gate) pullOf(commit string) (int, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	number, known := g.pulls[commit]
+	return number, known
+}
+
+// factsOf returns what is known of a pull request; nil where that is too old.
+func (g *gate) factsOf(number int) *facts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.facts[number]; f != nil && time.Since(f.At) < factsAge {
+		return f
+	}
+	return nil
+}
+
+// electors returns the members of the teams; nil where they are to be found first.
+func (g *gate) electors(teams map[string]Team) electors {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	same := func(a, b Team) bool { return a.Lead == b.Lead && slices.Equal(a.Members, b.Members) }
+	if g.who == nil || !maps.EqualFunc(g.teams, teams, same) {
+		return nil
+	}
+	return g.who
+}
+
+// failing says why the forge could not be asked; empty where it could.
+func (g *gate) failing() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failure
+}
+
+// forget lets everything that was read be read again, where it is needed.
+func (g *gate) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.facts {
+		f.At = time.Time{}
+	}
+	maps.DeleteFunc(g.pulls, func(_ string, number int) bool { return number == 0 })
+}
+
+// clearance is what is known of who let a change happen.
+type clearance struct {
+	unknown bool   // the forge must be asked first
+	hold    string // why nobody can let it happen
+	needed  []Needed
+	plans   []string // that the approvals are for
+	pulls   []int    // the pull requests that brought it, the latest first
+}
+
+func (c clearance) missing() []Needed {
+	var missing []Needed
+	for _, n := range c.needed {
+		if !n.Given {
+			missing = append(missing, n)
+		}
+	}
+	return missing
+}
+
+// asking is a plan that a run made and that needs an approval.
+type asking struct {
+	key    string // what was planned, see planKey
+	plan   string
+	needed []Needed
+}
+
+// planKey identifies what a run plans, before it has planned it.
+func planKey(made decision) string {
+	if made.deletes {
+		return "destroy"
+	}
+	return made.basis
+}
+
+// gates puts the gate before the decisions of a pass: what nobody let happen
+// waits. It returns what the forge must be asked.
+func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (inquiry, error) {
+	q := inquiry{commits: map[string]bool{}, teams: r.checked.Platform.Teams}
+	if err := r.countersigned(ctx); err != nil {
+		return q, err
+	}
+	since := map[string]string{}
+	var names []string
+	for _, name := range sortedNames(decisions) {
+		if r.judges(name, decisions[name]) {
+			names = append(names, name)
+			since[name] = r.since(name)
+		}
+	}
+	line, err := r.lineSince(ctx, since)
+	if err != nil {
+		return q, err
+	}
+	for _, name := range names {
+		made := decisions[name]
+		c := r.clearance(name, made, line, since[name], q)
+		decisions[name] = r.gated(name, made, c)
+	}
+	return q, nil
+}
+
+// judges tells whether somebody must have let this happen.
+func (r *Reconciler) judges(name string, made decision) bool {
+	if made.verb == busy || made.verb == forget || made.observe {
+		return false
+	}
+	starts := made.verb == start || made.verb == destroy
+	if r.gate.forge == nil {
+		return starts
+	}
+	return starts || r.record.Units[name].Exists() && r.redocumented(name)
+}
+
+// redocumented tells whether the revision says anything else of a live unit than
+// what was let happen.
+func (r *Reconciler) redocumented(name string) bool {
+	recorded := r.record.Units[name]
+	u, runs := r.checked.Units[name]
+	if !runs {
+		return false
+	}
+	return recorded == nil || recorded.Owner != u.Service.Owner || differs(Document{JSON: recorded.Document}, u.Request.Document)
+}
+
+// gated turns a decision into what its clearance allows.
+func (r *Reconciler) gated(name string, made decision, c clearance) decision {
+	starts := made.verb == start || made.verb == destroy
+	missing := c.missing()
+	made.pulls = c.pulls
+	hold := func(message string) decision {
+		return decision{verb: halt, condition: Approved, reason: ReasonApproval, message: message, basis: made.basis,
+			deletes: made.deletes, uncleared: true, pulls: c.pulls}
+	}
+	switch {
+	case c.unknown:
+		if last, found := r.holds[name]; found && last.key == r.holdKey(made) {
+			return last.decision
+		}
+		message := "the forge is asked who let it happen"
+		if why := r.gate.failing(); why != "" {
+			message = "the forge does not say who let it happen: " + why
+		}
+		made.uncleared = true
+		if starts {
+			made.verb, made.reason, made.message = wait, ReasonApproval, message
+		}
+		return made
+	case c.hold != "":
+		made = r.held(name, made, hold(c.hold))
+	case len(missing) == 0:
+		made.gated, made.approved, made.credits = len(c.needed) > 0, c.plans, r.gate.credits(c)
+		delete(r.holds, name)
+	case starts && r.asking[name].key != planKey(made):
+		made.gated, made.uncleared = true, true // plans, so that there is something to approve
+	case starts:
+		made = r.held(name, made, hold(asks(missing, r.asking[name].plan)))
+	default:
+		made = r.held(name, made, hold(asks(missing, "")))
+	}
+	return made
+}
+
+// credits are the trailers of who brought a change and who let it happen.
+func (g *gate) credits(c clearance) []string {
+	var lines []string
+	for _, number := range c.pulls {
+		line := fmt.Sprintf("Pull-Request: #%d", number)
+		if f := g.factsOf(number); f != nil {
+			line += " by " + f.Pull.Author.Handle
+		}
+		lines = append(lines, line)
+	}
+	for _, n := range c.needed {
+		if line := "Approved-By: " + n.By; n.By != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// heldBack is the last decision to hold a unit for want of an approval.
+type heldBack struct {
+	key      string
+	decision decision
+}
+
+func (r *Reconciler) holdKey(made decision) string {
+	return r.checked.Revision.Commit + " " + planKey(made)
+}
+
+func (r *Reconciler) held(name string, made, held decision) decision {
+	r.holds[name] = heldBack{r.holdKey(made), held}
+	return held
+}
+
+// asks says who must approve what.
+func asks(missing []Needed, plan string) string {
+	var teams, reasons []string
+	for _, n := range missing {
+		if !slices.Contains(teams, n.Team) {
+			teams = append(teams, n.Team)
+		}
+		reasons = append(reasons, n.Reason)
+	}
+	what := "it"
+	if plan != "" {
+		what = "the plan " + plan[:min(12, len(plan))]
+	}
+	return fmt.Sprintf("%s must approve %s: %s", strings.Join(teams, " and "), what, strings.Join(reasons, "; "))
+}
+
+// clearance finds out who let the change of a unit happen.
+func (r *Reconciler) clearance(name string, made decision, line []step, since string, q inquiry) clearance {
+	g := r.gate
+	var c clearance
+	owner := ""
+	if u, runs := r.checked.Units[name]; runs {
+		c.needed, owner = r.checked.needs(name), u.Service.Owner
+	} else if recorded := r.record.Units[name]; recorded != nil {
+		owner = recorded.Owner
+	}
+	plan := ""
+	if a := r.asking[name]; a.key != "" && a.key == planKey(made) {
+		plan = a.plan
+		c.needed = merge(append(c.needed, a.needed...))
+	}
+	if g.forge == nil {
+		r.signedFor(name, plan, &c)
+		return c
+	}
+	who := g.electors(q.teams)
+	own, governing := r.brought(name, line, since)
+	var pulls []*facts
+	for _, s := range slices.Concat(own, governing) {
+		number, known := g.pullOf(s.commit)
+		switch {
+		case !known:
+			q.commits[s.commit], c.unknown = true, true
+		case number == 0:
+			if slices.ContainsFunc(own, s.is) && r.checked.Platform.Settings.Guards.RequirePullRequest {
+				c.hold = fmt.Sprintf("%s came to the tracked branch without a pull request, so nobody could review it: revert it, and propose it as one", shortHash(s.commit))
+			}
+		case slices.Contains(c.pulls, number):
+		default:
+			f := g.factsOf(number)
+			if f == nil || who == nil {
+				q.commits[s.commit], c.unknown = true, true
+				continue
+			}
+			c.pulls = append(c.pulls, number)
+			pulls = append(pulls, f)
+			if slices.ContainsFunc(own, s.is) && r.checked.Platform.Settings.Guards.RequirePullRequest {
+				c.needed = append(c.needed, r.ownersOf(name, owner, f, who)...)
+			}
+		}
+	}
+	if who == nil {
+		c.unknown = true
+	}
+	if c.unknown || c.hold != "" || len(c.needed) == 0 {
+		return c
+	}
+	r.approvedOn(name, plan, made, pulls, who, &c)
+	return c
+}
+
+// ownersOf returns the approvals of the owners, before and after the change, that
+// one pull request needs and that its own people are not already.
+func (r *Reconciler) ownersOf(name, owner string, f *facts, who electors) []Needed {
+	teams := []string{owner}
+	if recorded := r.record.Units[name]; recorded != nil && recorded.Owner != "" && recorded.Owner != owner {
+		teams = append(teams, recorded.Owner)
+	}
+	var needed []Needed
+	for _, team := range teams {
+		if !f.insiders(who[team]) {
+			needed = append(needed, Needed{Team: team, Units: []string{name},
+				Reason: fmt.Sprintf("owns %s, which #%d by %s changes", name, f.Pull.Number, f.Pull.Author.Handle)})
+		}
+	}
+	return needed
+}
+
+// approvedOn marks the approvals that reviews give to the plan: of the head, where
+// that very plan was shown for it, or after the merge, later than it was shown.
+func (r *Reconciler) approvedOn(name, plan string, made decision, pulls []*facts, who electors, c *clearance) {
+	starts := made.verb == start || made.verb == destroy
+	for _, f := range pulls {
+		remembered, err := r.gate.shown.pull(f.Pull.Number)
+		if err != nil {
+			c.hold = fmt.Sprintf("what people were shown cannot be read: %v", err)
+			return
+		}
+		shown := remembered.Units[name]
+		wanted := plan
+		if wanted == "" {
+			wanted = shown.Plan
+		}
+		counts := func(review Review) bool {
+			atHead := review.Commit == f.Pull.Head
+			switch {
+			case !starts: // there is no plan
+				return atHead || review.Submitted.After(f.Pull.MergedAt)
+			case wanted == "" || shown.Plan != wanted:
+				return false
+			case shown.Head == f.Pull.Head:
+				return atHead || review.Submitted.After(shown.At)
+			}
+			return shown.Head == "" && review.Submitted.After(shown.At)
+		}
+		for i := range c.needed {
+			n := &c.needed[i]
+			if by, ok := f.approved(who[n.Team], counts); ok && !n.Given {
+				n.Given, n.By = true, by.Handle
+				if starts && !slices.Contains(c.plans, wanted) {
+					c.plans = append(c.plans, wanted)
+				}
+			}
+		}
+	}
+}
+
+// signedFor marks the approvals that are signed with a key of the team.
+func (r *Reconciler) signedFor(name, plan string, c *clearance) {
+	for i := range c.needed {
+		n := &c.needed[i]
+		team := r.checked.Platform.Teams[n.Team]
+		for _, s := range r.gate.signed {
+			if plan != "" && s.Unit == name && s.Plan == plan && slices.Contains(team.Members, s.By) {
+				n.Given, n.By = true, s.By
+				c.plans = []string{plan}
+			}
+		}
+	}
+}
+
+// countersigned reads the signed approvals where there are new ones.
+func (r *Reconciler) countersigned(ctx context.Context) error {
+	g := r.gate
+	if g.forge != nil || r.approvalsTip == g.signedTip {
+		return nil
+	}
+	keys := map[string][]string{}
+	for _, team := range r.checked.Platform.Teams {
+		for handle, key := range team.Keys {
+			keys[handle] = append(keys[handle], key)
+		}
+	}
+	signed, err := r.Source.Approvals(ctx, r.approvalsTip, keys)
+	if err != nil {
+		return fmt.Errorf("read approvals: %w", err)
+	}
+	g.signed, g.signedTip = signed, r.approvalsTip
+	return nil
+}
+
+// step is one commit of the tracked branch's first-parent line.
+type step struct {
+	commit string
+	paths  []string // that it changes
+}
+
+func (s step) is(other step) bool { return s.commit == other.commit }
+
+// mostSteps bounds how far back the line is read: what lies further back is held
+// as if nobody had let it happen.
+const mostSteps = 1000
+
+// lineSince returns the line from the revision in force back to the oldest of the
+// revisions, the newest commit first.
+func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]step, error) {
+	if r.gate.forge == nil || len(since) == 0 {
+		return nil, nil
+	}
+	commits, _, err := r.Source.Line(ctx, r.checked.Revision.Commit, "", mostSteps)
+	if err != nil {
+		return nil, err
+	}
+	oldest := 0
+	for _, commit := range since {
+		i := slices.Index(commits, commit)
+		if i < 0 {
+			i = len(commits)
+		}
+		oldest = max(oldest, i)
+	}
+	var line []step
+	for i, commit := range commits[:oldest] {
+		parent := ""
+		if i+1 < len(commits) {
+			parent = commits[i+1]
+		}
+		paths, err := r.pathsOf(ctx, commit, parent)
+		if err != nil {
+			return nil, err
+		}
+		line = append(line, step{commit, paths})
+	}
+	return line, nil
+}
+
+// pathsOf returns what a commit changes.
+func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]string, error) {
+	if paths, known := r.paths[commit]; known {
+		return paths, nil
+	}
+	tree, err := r.Source.Tree(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	before := &Tree{}
+	if parent != "" {
+		if before, err = r.Source.Tree(ctx, parent); err != nil {
+			return nil, err
+		}
+	}
+	if r.paths == nil || len(r.paths) > 4*mostSteps {
+		r.paths = map[string][]string{}
+	}
+	r.paths[commit] = changedPaths(before, tree)
+	return r.paths[commit], nil
+}
+
+// brought returns the commits that changed what a unit's document says since a
+// revision, and those that changed what it is judged by or made of.
+func (r *Reconciler) brought(name string, line []step, since string) (own, governing []step) {
+	sources := map[string]bool{}
+	note := func(paths []string) {
+		for _, path := range paths {
+			sources[path] = true
+		}
+	}
+	blueprint := ""
+	if u, runs := r.checked.Units[name]; runs {
+		note(u.Request.Sources)
+		note(u.Service.Sources)
+		blueprint = u.Blueprint.Folder + "/"
+	}
+	if recorded := r.record.Units[name]; recorded != nil {
+		note(recorded.Sources)
+	}
+	for _, s := range line {
+		if s.commit == since {
+			break
+		}
+		switch {
+		case slices.ContainsFunc(s.paths, func(path string) bool { return sources[path] }):
+			own = append(own, s)
+		case slices.ContainsFunc(s.paths, func(path string) bool {
+			return blueprint != "" && strings.HasPrefix(path, blueprint) || governs(path) && !strings.HasPrefix(path, "blueprints/")
+		}):
+			governing = append(governing, s)
+		}
+	}
+	return own, governing
+}
+
+// since returns the revision up to which what a unit asks for was let happen.
+func (r *Reconciler) since(name string) string {
+	if at, pending := r.settled.Pending[name]; pending {
+		return at
+	}
+	return r.settled.Settled
+}
+
+// settle notes which units are as the revision in force says, with everybody's
+// leave.
+func (r *Reconciler) settle(decisions map[string]decision) error {
+	if r.gate.forge == nil {
+		return nil
+	}
+	pending := map[string]string{}
+	for name, made := range decisions {
+		if made.verb == forget || made.verb == keep && made.reason == ReasonApplied && !made.uncleared {
+			continue
+		}
+		pending[name] = r.since(name)
+	}
+	tip := r.checked.Revision.Commit
+	if r.settled.Settled == tip && maps.Equal(pending, r.settled.Pending) {
+		return nil
+	}
+	r.settled.Settled, r.settled.Pending = tip, pending
+	return r.Trust.update(func(t *trusted) { t.Settled, t.Pending = tip, pending })
+}

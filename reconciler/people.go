@@ -1,0 +1,170 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// roster finds the accounts of the people that team documents name. The forge's
+// numeric id counts, so that nobody is somebody else by taking a handle over
+// while this process runs.
+type roster struct {
+	forge Forge
+	log   *slog.Logger
+
+	mu    sync.Mutex
+	known map[string]rostered // by handle; guarded by mu
+}
+
+type rostered struct {
+	person Person
+	at     time.Time
+}
+
+// rosterAge is how long an account that was found is believed to have its handle.
+const rosterAge = time.Hour
+
+// members returns the ids of the team's members. Somebody who cannot be found is
+// none: that can only keep an approval from counting.
+func (r *roster) members(ctx context.Context, team Team) map[int64]bool {
+	ids := map[int64]bool{}
+	for _, handle := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(team.Members), team.Lead)))) {
+		if handle == "" {
+			continue
+		}
+		if person, found := r.find(ctx, handle); found {
+			ids[person.ID] = true
+		}
+	}
+	return ids
+}
+
+func (r *roster) find(ctx context.Context, handle string) (Person, bool) {
+	r.mu.Lock()
+	known, found := r.known[handle]
+	r.mu.Unlock()
+	if found && time.Since(known.at) < rosterAge {
+		return known.person, true
+	}
+	person, err := r.forge.Person(ctx, handle)
+	if err != nil {
+		r.log.Warn("find a member of a team on the forge", "handle", handle, "error", err)
+		return Person{}, false
+	}
+	if found && known.person.ID != person.ID {
+		r.log.Warn("a handle is somebody else's by now: it is believed after a restart", "handle", handle)
+		return Person{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = map[string]rostered{}
+	}
+	r.known[handle] = rostered{person, time.Now()}
+	return person, true
+}
+
+// electors are the members of all teams, by team.
+type electors map[string]map[int64]bool
+
+func (r *roster) electors(ctx context.Context, teams map[string]Team) electors {
+	all := electors{}
+	for _, name := range sortedNames(teams) {
+		all[name] = r.members(ctx, teams[name])
+	}
+	return all
+}
+
+// anybody tells whether the person is in any team.
+func (e electors) anybody(id int64) bool {
+	for _, members := range e {
+		if members[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// facts are what the forge says of one pull request.
+type facts struct {
+	Pull PullRequest
+	// Took are those who may not approve it; nobody may where it is not Complete.
+	Took     map[int64]Person
+	Complete bool
+	Reviews  []Review
+	At       time.Time // when they were read
+}
+
+func readFacts(ctx context.Context, forge Forge, pull PullRequest, now time.Time) (*facts, error) {
+	took, complete, err := forge.Participants(ctx, pull.Number)
+	if err != nil {
+		return nil, err
+	}
+	f := &facts{Pull: pull, Took: map[int64]Person{pull.Author.ID: pull.Author}, Complete: complete, At: now}
+	for _, person := range took {
+		f.Took[person.ID] = person
+	}
+	if f.Reviews, err = forge.Reviews(ctx, pull.Number); err != nil {
+		return nil, fmt.Errorf("read the reviews of pull request %d: %w", pull.Number, err)
+	}
+	return f, nil
+}
+
+// insiders tells whether only members of the team had a hand in the change.
+func (f *facts) insiders(members map[int64]bool) bool {
+	if !f.Complete {
+		return false
+	}
+	for id := range f.Took {
+		if !members[id] {
+			return false
+		}
+	}
+	return true
+}
+
+// approved returns who of the team approves by a review that counts. The last
+// word of each person counts, a comment is none, and whoever asks for changes
+// speaks against the approval of the whole team.
+func (f *facts) approved(members map[int64]bool, counts func(Review) bool) (Person, bool) {
+	if !f.Complete {
+		return Person{}, false
+	}
+	last := map[int64]Review{}
+	for _, review := range f.Reviews {
+		if review.State != ReviewComment {
+			last[review.By.ID] = review
+		}
+	}
+	var by Person
+	for id, review := range last {
+		if _, took := f.Took[id]; !members[id] || took {
+			continue
+		}
+		switch {
+		case review.State == ReviewRejected:
+			return Person{}, false
+		case review.State == ReviewApproved && counts(review) && (by.ID == 0 || id < by.ID):
+			by = review.By
+		}
+	}
+	return by, by.ID != 0
+}
+
+// settle marks which of the needed approvals are given.
+func (f *facts) settle(needed []Needed, who electors, counts func(Review) bool) {
+	for i := range needed {
+		n := &needed[i]
+		if n.Insider && f.insiders(who[n.Team]) {
+			n.Given, n.By = true, f.Pull.Author.Handle
+			continue
+		}
+		if by, ok := f.approved(who[n.Team], counts); ok {
+			n.Given, n.By = true, by.Handle
+		}
+	}
+}

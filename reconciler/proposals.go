@@ -1,0 +1,539 @@
+package reconciler
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ProposalOptions are what Proposals need. All are required but Log and Interval.
+type ProposalOptions struct {
+	Forge    Forge
+	Proposer Proposer
+	// Runner makes plans, in a folder that is for them alone.
+	Runner Runner
+	Shown  *Shown
+	// Loop is what converges. Proposals only ask it how things stand.
+	Loop *Reconciler
+	// Interval is how often the forge is asked when nothing pokes; zero means 30
+	// seconds.
+	Interval time.Duration
+	Log      *slog.Logger // nil discards
+}
+
+// Proposals looks at the open pull requests: each is read and judged as it would
+// be merged, planned where that runs nothing that nobody has accepted, and
+// answered by one check and one comment. After the merge the comment tells what
+// became of it.
+//
+// All that it remembers can be lost: what it says is put together anew from the
+// forge and the repository, and saying it again changes nothing.
+type Proposals struct {
+	ProposalOptions
+	roster *roster
+	pokes  chan struct{}
+	done   chan *proposed // what was worked on
+
+	mu    sync.Mutex
+	poked map[int]bool // pull requests to look at again; guarded by mu
+
+	open   map[int]*proposed
+	served map[int64]time.Time // when an author was worked for last
+	active *proposed           // that is being worked on, by nobody else meanwhile
+	said   map[string]string   // what was said of deployments and queued merges
+	gaps   time.Time           // when the forge's settings were looked at last
+}
+
+// proposed is one open pull request.
+type proposed struct {
+	pull PullRequest
+	key  string // what it is read against; empty before the first look
+	view View
+
+	proposal *Proposal // nil until it was read
+	facts    *facts
+	units    []PlannedUnit // with their plans, once planned
+	planned  bool
+	allowed  bool      // whether plans may be made
+	again    time.Time // not to be tried before
+	faults   int
+	cancel   context.CancelFunc
+	stale    bool // while it was worked on, it moved
+}
+
+// NewProposals returns what looks at pull requests. Nothing is asked yet.
+func NewProposals(o ProposalOptions) *Proposals {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Interval = cmp.Or(o.Interval, 30*time.Second)
+	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), done: make(chan *proposed, 1),
+		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}}
+}
+
+// Poke asks for a look at a pull request, zero for all, soon. It never blocks.
+func (p *Proposals) Poke(number int) {
+	p.mu.Lock()
+	p.poked[number] = true
+	p.mu.Unlock()
+	nudge(p.pokes)
+}
+
+// Serve looks at pull requests until ctx ends. It returns when nothing of its
+// work is left.
+func (p *Proposals) Serve(ctx context.Context) error {
+	if err := forgetPlans(ctx, p.Runner); err != nil && ctx.Err() == nil {
+		p.Log.Warn("remove earlier previews", "error", err)
+	}
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer func() {
+		if p.active != nil {
+			p.active.cancel()
+		}
+	}()
+	for ctx.Err() == nil {
+		next := p.Interval
+		if err := p.round(ctx); err != nil && ctx.Err() == nil {
+			p.Log.Error("look at pull requests", "error", err)
+		}
+		if x := p.next(time.Now()); x != nil {
+			p.begin(ctx, x, &work)
+		} else if at := p.retryAt(); !at.IsZero() {
+			next = min(next, max(time.Until(at), 10*time.Millisecond))
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+		case <-p.pokes:
+		case x := <-p.done:
+			p.active = nil
+			if x.stale {
+				x.key, x.stale = "", false // it is arranged anew
+			}
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// round asks how things stand, and says what has changed without further work.
+func (p *Proposals) round(ctx context.Context) error {
+	view, err := p.Loop.View(ctx)
+	if err != nil {
+		return err
+	}
+	if view.InForce == nil {
+		return nil // nothing can judge yet
+	}
+	pulls, err := p.Forge.Open(ctx)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	poked := p.poked
+	p.poked = map[int]bool{}
+	p.mu.Unlock()
+	p.settings(ctx)
+	p.arrange(ctx, pulls, view)
+	for _, number := range sortedNumbers(p.open) {
+		x := p.open[number]
+		if x == p.active || x.proposal == nil || !x.asksPeople() && !poked[number] {
+			continue
+		}
+		if poked[number] || poked[0] || time.Since(x.facts.At) >= p.Interval {
+			if err := p.reread(ctx, x); err != nil {
+				p.Log.Warn("look at the reviews of a pull request", "number", number, "error", err)
+			}
+		}
+	}
+	p.deployments(ctx, view)
+	p.queued(ctx, view)
+	return ctx.Err()
+}
+
+// arrange brings what is known in line with what is open. What moved is read again.
+func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View) {
+	seen := map[int]bool{}
+	for _, pull := range pulls {
+		seen[pull.Number] = true
+		x := p.open[pull.Number]
+		if x == nil {
+			x = &proposed{}
+			p.open[pull.Number] = x
+		}
+		key := pull.Head + " " + view.Tracked + " " + view.InForce.Revision.Commit
+		switch {
+		case x.key == key:
+		case x == p.active:
+			x.stale = true
+			x.cancel()
+		default:
+			*x = proposed{pull: pull, key: key, view: view}
+		}
+	}
+	for number, x := range p.open {
+		if seen[number] {
+			continue
+		}
+		if x == p.active {
+			x.stale = true
+			x.cancel()
+			continue
+		}
+		delete(p.open, number)
+		p.left(ctx, x)
+	}
+}
+
+// left resets the check of a pull request that goes to another branch by now.
+func (p *Proposals) left(ctx context.Context, x *proposed) {
+	pull, err := p.Forge.PullRequest(ctx, x.pull.Number)
+	if err == nil && pull.Open {
+		err = p.Forge.State(ctx, pull.Head, CheckPending, "goes to another branch, which Pave does not look at")
+	}
+	if err != nil && ctx.Err() == nil {
+		p.Log.Warn("reset the check of a pull request", "number", x.pull.Number, "error", err)
+	}
+}
+
+// next chooses what to work on: what was not read yet before what lacks its plans,
+// and whoever had no turn for the longest time first. It returns nil while
+// something is worked on.
+func (p *Proposals) next(now time.Time) *proposed {
+	if p.active != nil {
+		return nil
+	}
+	var best *proposed
+	for _, number := range sortedNumbers(p.open) {
+		x := p.open[number]
+		if x.key == "" || x.proposal != nil && !x.lacksPlans() || now.Before(x.again) {
+			continue
+		}
+		if best == nil || p.before(x, best) {
+			best = x
+		}
+	}
+	return best
+}
+
+func (p *Proposals) before(a, b *proposed) bool {
+	if read := a.proposal != nil; read != (b.proposal != nil) {
+		return !read
+	}
+	return p.served[a.pull.Author.ID].Before(p.served[b.pull.Author.ID])
+}
+
+func (p *Proposals) retryAt() time.Time {
+	var first time.Time
+	if p.active != nil {
+		return first
+	}
+	for _, x := range p.open {
+		if (x.proposal == nil || x.lacksPlans()) && !x.again.IsZero() && (first.IsZero() || x.again.Before(first)) {
+			first = x.again
+		}
+	}
+	return first
+}
+
+// begin works on one pull request in the background.
+func (p *Proposals) begin(ctx context.Context, x *proposed, work *sync.WaitGroup) {
+	p.served[x.pull.Author.ID] = time.Now()
+	ctx, x.cancel = context.WithCancel(ctx)
+	p.active = x
+	work.Go(func() {
+		defer x.cancel()
+		do := p.read
+		if x.proposal != nil {
+			do = p.plan
+		}
+		err := do(ctx, x)
+		if err != nil && ctx.Err() == nil {
+			x.faults++
+			x.again = time.Now().Add(min(time.Second<<min(x.faults, 10), 5*time.Minute))
+			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "error", err)
+		}
+		p.done <- x
+	})
+}
+
+// read reads and judges a pull request, and says what can be said without plans.
+func (p *Proposals) read(ctx context.Context, x *proposed) error {
+	began := time.Now()
+	proposal, err := p.Proposer.Propose(ctx, ProposedChange{
+		Ref: fmt.Sprintf("refs/pull/%d/head", x.pull.Number), Head: x.pull.Head, Base: x.view.Tracked,
+		InForce: x.view.InForce.Revision.Commit, Status: x.view.Status, Unverified: x.view.Unverified, Engine: x.view.Engine,
+	})
+	if err != nil {
+		return err
+	}
+	if x.facts, err = readFacts(ctx, p.Forge, x.pull, time.Now()); err != nil {
+		return err
+	}
+	x.proposal, x.units = proposal, proposal.Report.Units
+	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
+		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
+	return p.say(ctx, x)
+}
+
+// plan makes the plans of a pull request and says what they show.
+func (p *Proposals) plan(ctx context.Context, x *proposed) error {
+	limit := x.view.InForce.Platform.Settings.Limits.Parallel
+	jobs := x.jobs()
+	units := slices.Clone(x.units)
+	view, err := p.Loop.View(ctx)
+	if err != nil {
+		return err
+	}
+	err = plan(ctx, p.Runner, jobs, limit-view.Running, func(job Job, result Result) { takePlan(units, job, result) })
+	if err != nil {
+		return err
+	}
+	x.units, x.planned = units, true
+	return p.say(ctx, x)
+}
+
+// reread takes up what people said of a pull request since.
+func (p *Proposals) reread(ctx context.Context, x *proposed) error {
+	f, err := readFacts(ctx, p.Forge, x.pull, time.Now())
+	if err != nil {
+		return err
+	}
+	x.facts = f
+	return p.say(ctx, x)
+}
+
+// say publishes what is known of a pull request.
+func (p *Proposals) say(ctx context.Context, x *proposed) error {
+	who := p.roster.electors(ctx, x.proposal.Teams)
+	report := x.report(who)
+	at, err := p.Forge.Publish(ctx, report)
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	if err := p.Shown.plans(report, at); err != nil {
+		return fmt.Errorf("remember what was shown: %w", err)
+	}
+	x.faults = 0
+	return p.autoMerge(ctx, x, report)
+}
+
+// report puts together what is said of a pull request.
+func (x *proposed) report(who electors) Report {
+	r := x.proposal.Report
+	r.Number, r.Head, r.Base = x.pull.Number, x.pull.Head, x.view.Tracked
+	r.Units = slices.Clone(x.units)
+	r.Notes = slices.Clone(r.Notes)
+	if paths := x.proposal.Conflicts; len(paths) > 0 {
+		r.State, r.Headline = CheckFailed, "Does not merge: conflicts in "+first(len(paths), paths[0])
+		return r
+	}
+	r.Approvals = x.needed()
+	x.facts.settle(r.Approvals, who, x.ofHead)
+	if !x.facts.Complete && len(r.Approvals) > 0 {
+		r.Notes = append(r.Notes, "Nobody's approval counts: not everybody who took part in the change could be identified")
+	}
+	x.allowed = x.mayPlan(r, who)
+	if why := x.unplannedWhy(r); why != "" {
+		r.Notes = append(r.Notes, why)
+	}
+	r.conclude(x.lacksPlans())
+	return r
+}
+
+func (x *proposed) ofHead(review Review) bool { return review.Commit == x.pull.Head }
+
+// needed are the approvals that the change needs, those that its plans ask for
+// included.
+func (x *proposed) needed() []Needed {
+	var needed []Needed
+	for _, n := range x.proposal.Report.Approvals {
+		if required := x.view.InForce.Platform.Settings.Guards.RequirePullRequest; required || !n.Insider && len(n.Units) > 0 {
+			needed = append(needed, n)
+		}
+	}
+	for _, u := range x.units {
+		owner := ""
+		for _, job := range x.proposal.Jobs {
+			if job.Unit == u.Request && job.Success != nil {
+				owner = job.Success.Owner
+			}
+		}
+		needed = append(needed, neededBy(u.Violations, u.Request, cmp.Or(owner, x.view.InForce.Platform.Settings.Owner))...)
+	}
+	return merge(needed)
+}
+
+// asksPeople tells whether somebody's word can change what is said.
+func (x *proposed) asksPeople() bool { return len(x.proposal.Conflicts) == 0 && len(x.needed()) > 0 }
+
+// mayPlan tells whether plans may be made: of changes by people of the teams, and
+// of others once somebody who may approve the change approved this very head. A
+// change of governance brings code, so it is the platform team's to say.
+func (x *proposed) mayPlan(r Report, who electors) bool {
+	approved := func(team string) bool {
+		_, ok := x.facts.approved(who[team], x.ofHead)
+		return ok
+	}
+	platform := x.view.InForce.Platform.Settings.Owner
+	if len(r.Governance) > 0 {
+		return approved(platform)
+	}
+	if !x.pull.Fork && who.anybody(x.pull.Author.ID) {
+		return true
+	}
+	return approved(platform) || slices.ContainsFunc(r.Approvals, func(n Needed) bool { return approved(n.Team) })
+}
+
+func (x *proposed) unplannedWhy(r Report) string {
+	jobs, all := len(x.jobs()), len(x.proposal.Jobs)
+	switch {
+	case all == 0:
+		return ""
+	case x.allowed && jobs < all:
+		return fmt.Sprintf("%d of %d units are planned, as many as `preview: maxUnits` allows", jobs, all)
+	case x.allowed:
+		return ""
+	case len(r.Governance) > 0:
+		return fmt.Sprintf("No plan was made: the change brings code that a plan would run. A member of %s who approves this head has it planned", x.view.InForce.Platform.Settings.Owner)
+	case x.pull.Fork:
+		return "No plan was made, for it comes from a fork: what happens is told without credentials. Whoever may approve it has it planned by approving this head"
+	}
+	return fmt.Sprintf("No plan was made, for %s is in no team: what happens is told without credentials. Whoever may approve it has it planned by approving this head", x.pull.Author.Handle)
+}
+
+// jobs are the plans to make.
+func (x *proposed) jobs() []Job {
+	jobs := x.proposal.Jobs
+	if most := x.view.InForce.Platform.Settings.Preview.MaxUnits; len(x.proposal.Report.Governance) > 0 && len(jobs) > most {
+		return jobs[:most]
+	}
+	return jobs
+}
+
+// lacksPlans tells whether plans are to be made.
+func (x *proposed) lacksPlans() bool { return x.allowed && !x.planned && len(x.jobs()) > 0 }
+
+// autoMerge merges what the rules call pre-approved, where the settings allow it.
+func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) error {
+	settings := x.view.InForce.Platform.Settings
+	if !settings.AutoMerge || !x.proposal.Preapproved || x.pull.Fork || len(report.Governance) > 0 || report.State != CheckPassed {
+		return nil
+	}
+	view, err := p.Loop.View(ctx)
+	if err != nil {
+		return err
+	}
+	if view.Tracked != x.view.Tracked || view.InForce != x.view.InForce {
+		return nil // it is judged again first
+	}
+	err = p.Forge.Merge(ctx, x.pull.Number, x.pull.Head)
+	switch {
+	case errors.Is(err, ErrMoved):
+		p.Log.Info("a pre-approved pull request is not merged yet", "number", x.pull.Number, "error", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("merge: %w", err)
+	}
+	p.Log.Info("merged a pre-approved pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head))
+	p.Loop.Poke()
+	return nil
+}
+
+// deployments says what became of merged pull requests.
+func (p *Proposals) deployments(ctx context.Context, view View) {
+	for _, report := range view.Deployments {
+		p.once(ctx, fmt.Sprintf("#%d", report.Number), report, func() error {
+			at, err := p.Forge.Publish(ctx, report)
+			if err != nil {
+				return err
+			}
+			if err := p.Shown.plans(report, at); err != nil {
+				return err
+			}
+			if report.over() {
+				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed = true })
+			}
+			return nil
+		})
+	}
+}
+
+// once says something that was not said yet.
+func (p *Proposals) once(ctx context.Context, key string, what any, say func() error) {
+	content, err := json.Marshal(what)
+	if err == nil && p.said[key] == string(content) {
+		return
+	}
+	if err == nil {
+		err = say()
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			p.Log.Warn("tell the forge", "what", key, "error", err)
+		}
+		return
+	}
+	p.said[key] = string(content)
+}
+
+// queued answers for the commits of a merge queue.
+func (p *Proposals) queued(ctx context.Context, view View) {
+	for _, q := range view.Queue {
+		key := "queue " + q.Commit + " " + view.InForce.Revision.Commit
+		if _, said := p.said[key]; said {
+			continue
+		}
+		report, err := p.queuedReport(ctx, view, q)
+		if err != nil {
+			if ctx.Err() == nil {
+				p.Log.Warn("look at a queued merge", "number", q.Number, "commit", shortHash(q.Commit), "error", err)
+			}
+			continue
+		}
+		p.once(ctx, key, report.State, func() error { return p.Forge.State(ctx, q.Commit, report.State, report.Headline) })
+	}
+}
+
+func (p *Proposals) queuedReport(ctx context.Context, view View, q QueuedMerge) (Report, error) {
+	proposal, err := p.Proposer.Propose(ctx, ProposedChange{Ref: q.Ref, Head: q.Commit, InForce: view.InForce.Revision.Commit,
+		Status: view.Status, Unverified: view.Unverified, Engine: view.Engine})
+	if err != nil {
+		return Report{}, err
+	}
+	pull, err := p.Forge.PullRequest(ctx, q.Number)
+	if err != nil {
+		return Report{}, err
+	}
+	f, err := readFacts(ctx, p.Forge, pull, time.Now())
+	if err != nil {
+		return Report{}, err
+	}
+	x := &proposed{pull: pull, view: view, proposal: proposal, facts: f, units: proposal.Report.Units, planned: true}
+	return x.report(p.roster.electors(ctx, proposal.Teams)), nil
+}
+
+// settings looks at the forge's own settings, once an hour.
+func (p *Proposals) settings(ctx context.Context) {
+	if time.Since(p.gaps) < time.Hour {
+		return
+	}
+	gaps, err := p.Forge.Gaps(ctx)
+	if err != nil {
+		p.Log.Warn("look at the forge's settings", "error", err)
+		return
+	}
+	p.gaps = time.Now()
+	for _, gap := range gaps {
+		p.Log.Warn("the forge lets changes past the check", "why", gap)
+	}
+	p.Loop.Warn(gaps)
+}

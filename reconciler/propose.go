@@ -1,0 +1,365 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// governed judges by the governance of another revision: a change is judged by
+// what was in force before it, so that it cannot allow itself.
+type governed struct {
+	rules Judge
+	base  *Platform
+}
+
+// Judge puts what is in force in place of what the change may have brought. A
+// thing that the change adds is as it says; adding it is a change of governance.
+func (g governed) Judge(ctx context.Context, s Subject) ([]Violation, error) {
+	s.Settings = g.base.Settings.JSON
+	var named struct {
+		Owner       string `json:"owner"`
+		Environment string `json:"environment"`
+		Blueprint   string `json:"blueprint"`
+	}
+	_ = json.Unmarshal(s.Service, &named)
+	if s.Kind == "request" {
+		_ = json.Unmarshal(s.Document, &named)
+	}
+	if team, found := g.base.Teams[named.Owner]; found {
+		s.Team = team.JSON
+		if s.Cost != nil {
+			cost := *s.Cost
+			cost.Team.Budget = team.Budget
+			s.Cost = &cost
+		}
+	}
+	if environment, found := g.base.Environments[named.Environment]; found {
+		s.Environment = environment.JSON
+	}
+	if blueprint, found := g.base.Blueprints[named.Blueprint]; found && s.Kind == "request" {
+		s.Blueprint = blueprint.JSON
+	}
+	return g.rules.Judge(ctx, s)
+}
+
+// Bundle is that of the rules in force.
+func (g governed) Bundle() json.RawMessage { return g.rules.Bundle() }
+
+// governedRules compiles the rules of a change only to say what is wrong with
+// them, and has those in force judge.
+type governedRules struct {
+	own  Rules
+	base *Checked
+	// brought judges by the rules that the change brings; nil where they are
+	// those in force.
+	brought *Judge
+	differs bool
+}
+
+func (g governedRules) Compile(ctx context.Context, tree *Tree, settings Settings) (Judge, []Violation) {
+	var violations []Violation
+	if g.differs {
+		*g.brought, violations = g.own.Compile(ctx, tree, settings)
+	}
+	return governed{g.base.Judge, g.base.Platform}, violations
+}
+
+// Propose reads and judges what a change would make of the platform. tree is what
+// the tracked branch would be, revision tells its head. The receiver is for this
+// one call, in a process where nothing is lost if it dies.
+func (r *Reconciler) Propose(ctx context.Context, change ProposedChange, tree *Tree, revision Revision) (*Proposal, error) {
+	if err := r.recall(ctx, change); err != nil {
+		return nil, err
+	}
+	r.engine = change.Engine
+	base, err := r.read(ctx, change.InForce)
+	if err != nil {
+		return nil, err
+	}
+	if base.Refused() {
+		return nil, fmt.Errorf("the revision in force, %s, is refused: %s", base.Revision.Short(), base.Violations[0])
+	}
+	changed := changedPaths(base.Tree, tree)
+	var brought Judge
+	parts := r.Parts
+	parts.Rules = governedRules{own: r.Rules, base: base, brought: &brought, differs: slices.ContainsFunc(changed, rules)}
+	believed := r.record.without(r.unverified)
+	head, err := Check(ctx, parts, tree, revision, believed)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proposal{Report: Compare(base, head, changed), Teams: base.Platform.Teams}
+	p.Report.Head = change.Head
+	if change.Base != "" {
+		p.Report.Base = change.Base
+	}
+	if head.Refused() {
+		return p, nil
+	}
+	r.checked = head
+	differs := r.differences(base, head)
+	if p.Report.Units, p.Jobs, err = r.plannable(ctx, differs); err != nil {
+		return nil, err
+	}
+	p.predict(base, head)
+	if brought != nil {
+		if err := p.replay(ctx, r, head, brought); err != nil {
+			return nil, err
+		}
+	}
+	if StaleCodeowners(head.Platform, tree) {
+		p.Report.Notes = append(p.Report.Notes, "CODEOWNERS is not what the catalog says: run `pave codeowners --write` and commit it")
+	}
+	p.Preapproved = preapproved(base.Platform, head)
+	return p, nil
+}
+
+// recall reads the record that the change is compared with.
+func (r *Reconciler) recall(ctx context.Context, change ProposedChange) error {
+	r.record, r.unverified = NewRecord(), map[string]bool{}
+	for _, name := range change.Unverified {
+		r.unverified[name] = true
+	}
+	if change.Status != "" {
+		tree, err := r.Source.Tree(ctx, change.Status)
+		if err != nil {
+			return err
+		}
+		if r.record, err = ReadRecord(tree, change.Status); err != nil {
+			return err
+		}
+	}
+	var err error
+	r.journal, err = newJournal(r.record, r.Trust, change.Status, change.Status)
+	return err
+}
+
+// changedPaths returns the paths at which two trees differ, sorted.
+func changedPaths(a, b *Tree) []string {
+	var changed []string
+	i, j := 0, 0
+	for i < len(a.Files) || j < len(b.Files) {
+		switch {
+		case j == len(b.Files) || i < len(a.Files) && a.Files[i].Path < b.Files[j].Path:
+			changed = append(changed, a.Files[i].Path)
+			i++
+		case i == len(a.Files) || b.Files[j].Path < a.Files[i].Path:
+			changed = append(changed, b.Files[j].Path)
+			j++
+		default:
+			if x, y := a.Files[i], b.Files[j]; x.Hash != y.Hash || x.Mode != y.Mode {
+				changed = append(changed, x.Path)
+			}
+			i++
+			j++
+		}
+	}
+	return changed
+}
+
+// rules tells whether a path can change what the rules say.
+func rules(path string) bool {
+	return strings.HasSuffix(path, ".rego") || path == "platform.cue" || governs(path) && strings.HasSuffix(path, ".cue") && !strings.Contains(path, "/")
+}
+
+// differences returns whether a unit differs between two revisions.
+func (r *Reconciler) differences(base, head *Checked) func(string) bool {
+	bases := func(c *Checked) map[string]string {
+		all := map[string]string{}
+		for name, u := range c.Units {
+			if rendering, err := r.Runner.Render(u); err == nil {
+				all[name] = basis(u.Module.Digest, rendering, r.engine, func(string) string { return "" })
+			}
+			if day := u.Request.Expires; day != "" {
+				all[name] += " " + day
+			}
+			if u.Request.Suspend != nil {
+				all[name] += " suspended"
+			}
+		}
+		for key, h := range c.holds {
+			all[key] = h.message
+		}
+		return all
+	}
+	was, is := bases(base), bases(head)
+	return func(name string) bool {
+		return was[name] != is[name] || was["request/"+name] != is["request/"+name]
+	}
+}
+
+// predict says of each unit what happens to it, as far as that can be told
+// without an engine.
+func (p *Proposal) predict(base, head *Checked) {
+	for i := range p.Report.Units {
+		u := &p.Report.Units[i]
+		if u.Message != "" {
+			continue
+		}
+		before, was := base.Platform.Requests[u.Request]
+		after, is := head.Platform.Requests[u.Request]
+		switch {
+		case u.Action == "destroy":
+			u.Message = "is destroyed"
+		case is && !was:
+			u.Message = fmt.Sprintf("is created by the blueprint %s in %s", after.Blueprint, after.Environment)
+		case is && was:
+			u.Message = "changes"
+			if names := changedInputs(before, after); len(names) > 0 {
+				u.Message += " " + strings.Join(names, ", ")
+			} else if base.Modules[before.Blueprint].Digest != head.Modules[after.Blueprint].Digest {
+				u.Message = fmt.Sprintf("changes with the blueprint %s", after.Blueprint)
+			}
+		}
+	}
+}
+
+func changedInputs(before, after Request) []string {
+	var names []string
+	for _, name := range sortedNames(union(before.Inputs, after.Inputs)) {
+		if string(canonical(before.Inputs[name])) != string(canonical(after.Inputs[name])) {
+			names = append(names, "inputs."+name)
+		}
+	}
+	return names
+}
+
+// mostReplayed bounds the status commits whose applies new rules are tried on.
+const mostReplayed = 100
+
+// replay tells what rules that the change brings would deny: of what runs now, and
+// of what was applied before, as it is recorded.
+func (p *Proposal) replay(ctx context.Context, r *Reconciler, head *Checked, brought Judge) error {
+	denied := func(c *Checked) ([]Violation, error) {
+		alone := &Checked{Revision: c.Revision, Tree: c.Tree, Platform: c.Platform, Modules: c.Modules, Judge: brought}
+		if err := alone.judge(ctx, r.record.without(r.unverified)); err != nil {
+			return nil, err
+		}
+		return onlyDenied(alone.Violations), nil
+	}
+	now, err := denied(head)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, v := range head.Violations {
+		known[v.String()] = true
+	}
+	for _, v := range now {
+		if !known[v.String()] {
+			p.Report.Live = append(p.Report.Live, v)
+		}
+	}
+	p.Report.Live = SortViolations(p.Report.Live)
+	history, err := r.history(ctx)
+	if err != nil {
+		return err
+	}
+	for _, recorded := range history {
+		past, err := r.past(ctx, head, brought, recorded)
+		if err != nil {
+			return err
+		}
+		p.Report.Past = append(p.Report.Past, past...)
+	}
+	return nil
+}
+
+// history returns what the last status commits say was applied, the latest first.
+func (r *Reconciler) history(ctx context.Context) ([]*UnitStatus, error) {
+	if r.record.Tip == "" {
+		return nil, nil
+	}
+	line, _, err := r.Source.Line(ctx, r.record.Tip, "", mostReplayed)
+	if err != nil {
+		return nil, err
+	}
+	var all []*UnitStatus
+	seen := map[string]bool{}
+	older := &Tree{}
+	for _, commit := range slices.Backward(line) {
+		tree, err := r.Source.Tree(ctx, commit)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range changedPaths(older, tree) {
+			f, found := tree.Find(path)
+			if !found || !strings.HasPrefix(path, "requests/") {
+				continue
+			}
+			content, err := tree.Read(f)
+			if err != nil {
+				return nil, err
+			}
+			recorded := &UnitStatus{}
+			if json.Unmarshal(content, recorded) != nil || recorded.check() != nil {
+				continue // an older form; it says nothing that can be judged
+			}
+			if key := recorded.Request + " " + recorded.AppliedRevision; recorded.AppliedRevision != "" && !seen[key] {
+				seen[key] = true
+				all = append(all, recorded)
+			}
+		}
+		older = tree
+	}
+	slices.Reverse(all)
+	return all, nil
+}
+
+// past tries rules on a request as it was applied last.
+func (r *Reconciler) past(ctx context.Context, head *Checked, brought Judge, recorded *UnitStatus) ([]PastDenial, error) {
+	if !recorded.Exists() || recorded.AppliedRevision == "" || len(recorded.Document) == 0 {
+		return nil, nil
+	}
+	var request Request
+	if json.Unmarshal(recorded.Document, &request) != nil {
+		return nil, nil
+	}
+	service, found := head.Platform.Services[request.Service]
+	environment, runs := head.Platform.Environments[request.Environment]
+	blueprint, offered := head.Platform.Blueprints[request.Blueprint]
+	if !found || !runs || !offered {
+		return nil, nil
+	}
+	violations, err := brought.Judge(ctx, Subject{
+		Kind: "request", Name: recorded.Request, Document: recorded.Document, Change: Change{Action: "create"},
+		Service: service.JSON, Team: head.Platform.Teams[service.Owner].JSON, Environment: environment.JSON, Blueprint: blueprint.JSON,
+		Cost: &Cost{Monthly: request.Cost.Monthly}, Settings: head.Platform.Settings.JSON, Now: head.Revision.Time,
+	})
+	if err != nil {
+		return nil, ctx.Err() // no verdict on the past holds nothing up
+	}
+	var all []PastDenial
+	for _, v := range onlyDenied(violations) {
+		all = append(all, PastDenial{Request: recorded.Request, Revision: recorded.AppliedRevision, Rule: v.Rule, Message: v.Message})
+	}
+	return all, nil
+}
+
+// preapproved tells whether the rules call every document that differs
+// pre-approved.
+func preapproved(base *Platform, head *Checked) bool {
+	called := map[string]bool{}
+	for _, v := range head.Violations {
+		if v.Level == Preapprove {
+			called[v.Kind+"/"+v.Name] = true
+		}
+	}
+	changes, all := 0, true
+	note := func(key string, before, after Document) {
+		if differs(before, after) {
+			changes++
+			all = all && called[key]
+		}
+	}
+	for name := range union(base.Services, head.Platform.Services) {
+		note("service/"+name, base.Services[name].Document, head.Platform.Services[name].Document)
+	}
+	for name := range union(base.Requests, head.Platform.Requests) {
+		note("request/"+name, base.Requests[name].Document, head.Platform.Requests[name].Document)
+	}
+	return changes > 0 && all
+}
