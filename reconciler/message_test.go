@@ -68,7 +68,7 @@ Pave-Record: v1
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := message(test.subject, test.revision, test.remarks, test.events); got != test.want {
+			if got := message(test.subject, test.revision, test.remarks, nil, test.events); got != test.want {
 				t.Errorf("got:\n%s\nwant:\n%s", got, test.want)
 			}
 		})
