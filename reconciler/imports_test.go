@@ -59,6 +59,8 @@ func forbidden(from, to string) string {
 		return "cmd ties the parts together; no part knows of it"
 	case below(from, "schema") || below(from, "policies"):
 		return "what is embedded is data: everybody may read it, so it reads nobody"
+	case own == "reconciler/limited": // it knows the operating system and nothing of Pave
+		return ""
 	case below(from, "cmd") || own == "reconciler" || below(own, "schema") || below(own, "policies"):
 		return ""
 	case !below(own, "testdata") && adapter(own) != adapter(from):

@@ -33,6 +33,8 @@ type app struct {
 	engine, engineFolder, terraformConfig, credentials string
 	signingKey, tokenFile                              string
 	quiet                                              bool
+
+	forge forgeFlags
 }
 
 const help = `Pave keeps a whole internal developer platform in one Git repository.
@@ -61,7 +63,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range []*cobra.Command{
 		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.serveCommand(),
-		a.statusCommand(), a.logCommand(), a.upgradeCommand(), a.versionCommand(),
+		a.statusCommand(), a.logCommand(), a.approveCommand(), a.upgradeCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(cmd)
 	}
@@ -212,22 +214,23 @@ func (inspector) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconci
 const (
 	runsFolder     = "runs"
 	previewsFolder = "previews"
+	pullsFolder    = "pulls" // the plans of the daemon for pull requests
 )
 
 // reconciler assembles the loop, whose runs are in the folder; no other pave
 // may be at work in it. The returned function releases what it holds.
-func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ *reconciler.Reconciler, release func(), err error) {
+func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ *reconciler.Reconciler, _ *git.Mirror, release func(), err error) {
 	cache, state, err := a.folders()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if a.engine != "" && a.engine != "terraform" && a.engine != "tofu" {
-		return nil, nil, usage(fmt.Errorf("--engine: expected terraform or tofu; got %q", a.engine))
+		return nil, nil, nil, usage(fmt.Errorf("--engine: expected terraform or tofu; got %q", a.engine))
 	}
 	runs = filepath.Join(state, runs)
 	unlock, err := lock(runs)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -236,19 +239,29 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	}()
 	mirror, err := a.mirror(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	parts, err := a.parts()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	runner, err := terraform.NewRunner(terraform.Host{
-		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: runs,
-		CLIConfig: absolute(a.terraformConfig), EnginePath: a.engineFolder, Credentials: absolute(a.credentials),
-	})
+	runner, err := a.runner(cache, state, runs)
 	if err != nil {
 		mirror.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	branch := a.branch
+	if a.forge.repository != "" && branch == "" { // the forge must be told
+		if _, err := mirror.Fetch(ctx); err != nil {
+			mirror.Close()
+			return nil, nil, nil, err
+		}
+		branch = mirror.Branch()
+	}
+	forge, err := a.openForge(branch, log)
+	if err != nil {
+		mirror.Close()
+		return nil, nil, nil, err
 	}
 	release = func() {
 		mirror.Close()
@@ -257,7 +270,16 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	return reconciler.New(reconciler.Options{
 		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Log: log,
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
-	}), release, nil
+		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")),
+	}), mirror, release, nil
+}
+
+// runner carries out runs in a folder, on this host.
+func (a *app) runner(cache, state, runs string) (*terraform.Runner, error) {
+	return terraform.NewRunner(terraform.Host{
+		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: runs,
+		CLIConfig: absolute(a.terraformConfig), EnginePath: a.engineFolder, Credentials: absolute(a.credentials),
+	})
 }
 
 // absolute returns the path that a flag means; the daemon's runs have another

@@ -19,12 +19,13 @@ applied last, commit what happened to the status branch, and exit.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context()) },
 	}
 	a.engineFlags(cmd)
+	a.forgeFlags(cmd)
 	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 
 func (a *app) apply(ctx context.Context) error {
-	r, release, err := a.reconciler(ctx, nil, runsFolder)
+	r, _, release, err := a.reconciler(ctx, nil, runsFolder)
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,11 @@ func (a *app) apply(ctx context.Context) error {
 func outcome(s *reconciler.Summary) error {
 	var worst verdicts
 	worst.violations(s.Violations)
-	if s.Refused != nil {
+	switch {
+	case s.Refused == nil:
+	case s.Refused.Waiting:
+		worst.note(exitPending)
+	default:
 		worst.note(exitFailure)
 	}
 	for _, u := range s.Units {
@@ -74,11 +79,14 @@ func outcome(s *reconciler.Summary) error {
 // printSummary lists what is not ready or has drifted, and counts the rest.
 func printSummary(a *app, s *reconciler.Summary) {
 	if s.Refused != nil {
-		then := "the last good one stays in force"
+		is, then := "is refused", "the last good one stays in force"
+		if s.Refused.Waiting {
+			is = "waits for an approval"
+		}
 		if s.Revision == "" {
 			then = "there is none before it, so nothing is done"
 		}
-		fmt.Fprintf(a.stdout, "the revision %.8s is refused; %s\n", s.Refused.Revision, then)
+		fmt.Fprintf(a.stdout, "the revision %.8s %s; %s\n", s.Refused.Revision, is, then)
 		printViolations(a.stdout, s.Refused.Violations)
 	}
 	printViolations(a.stdout, s.Violations)

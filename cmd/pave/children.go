@@ -16,11 +16,16 @@ import (
 const (
 	evalVerb = "__eval" // evaluates CUE, limited in memory and time
 	runVerb  = "__run"  // carries out one run
+	// proposeVerb reads a pull request, limited in memory and time.
+	proposeVerb = "__propose"
 )
 
 var children = map[string]func(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error{
 	evalVerb: func(_ context.Context, _ []string, stdin io.Reader, stdout io.Writer) error {
 		return catalog.Serve(stdin, stdout)
+	},
+	proposeVerb: func(ctx context.Context, _ []string, stdin io.Reader, stdout io.Writer) error {
+		return propose(ctx, stdin, stdout)
 	},
 	runVerb: func(_ context.Context, args []string, _ io.Reader, _ io.Writer) error {
 		if len(args) != 1 {

@@ -26,7 +26,7 @@ anything. With --base, show what differs between that revision and the branch.`,
 }
 
 func (a *app) plan(ctx context.Context, head, base string, wanted []string) error {
-	r, release, err := a.reconciler(ctx, nil, previewsFolder)
+	r, _, release, err := a.reconciler(ctx, nil, previewsFolder)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,10 @@ func (a *app) plan(ctx context.Context, head, base string, wanted []string) erro
 	}
 	progress := a.progress("planning")
 	r.Progress = progress.update
-	checked, planned, err := r.PreviewRevision(ctx, head, base, wanted)
+	if base != "" {
+		return a.planChange(ctx, r, progress, base, head)
+	}
+	checked, planned, err := r.PreviewRevision(ctx, head, wanted)
 	progress.end()
 	if err != nil {
 		return err
@@ -63,6 +66,28 @@ func (a *app) plan(ctx context.Context, head, base string, wanted []string) erro
 		a.printPlan(planned)
 	}
 	return plannedOutcome(planned)
+}
+
+// planChange shows what differs between two revisions, as a pull request shows it.
+func (a *app) planChange(ctx context.Context, r *reconciler.Reconciler, progress *progress, base, head string) error {
+	report, err := r.PreviewChange(ctx, base, head)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		if err := printJSON(a.stdout, report); err != nil {
+			return err
+		}
+	} else {
+		a.printReport(report)
+	}
+	var worst verdicts
+	worst.violations(report.Violations)
+	if err := worst.err(); err != nil {
+		return err
+	}
+	return plannedOutcome(report.Units)
 }
 
 func (a *app) printPlan(planned []reconciler.PlannedUnit) {

@@ -29,7 +29,11 @@ func (a *app) serveCommand() *cobra.Command {
 converges whenever the tracked branch moves. SIGTERM lets the runs that are
 going on end first.
 
-It answers /healthz, /readyz and /metrics on the listen address.`,
+With --github it looks at pull requests as well: one check and one comment say
+what each would change, and nothing happens that nobody approved.
+
+It answers /healthz, /readyz and /metrics on the listen address, and takes
+GitHub's webhooks at /webhook.`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var handler slog.Handler
@@ -47,24 +51,41 @@ It answers /healthz, /readyz and /metrics on the listen address.`,
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "the address for health and metrics")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().DurationVar(&patience, "patience", 30*time.Minute, "how long to wait for runs when stopped; they go on without the daemon after that")
+	cmd.Flags().StringVar(&a.forge.webhookSecret, "webhook-secret-file", "", "a file with the secret of GitHub's webhook, 16 characters or more")
 	a.engineFlags(cmd)
+	a.forgeFlags(cmd)
 	return cmd
 }
 
 func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patience time.Duration) error {
-	r, release, err := a.reconciler(ctx, log, runsFolder)
+	r, mirror, release, err := a.reconciler(ctx, log, runsFolder)
 	if err != nil {
 		return err
 	}
 	defer release()
 	a.ignored()
+	var pulls *reconciler.Proposals
+	if r.Forge != nil {
+		var unlock func()
+		if pulls, unlock, err = a.proposals(ctx, r, mirror, log); err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	hook, err := a.webhook(func(number int) {
+		r.Poke()
+		pulls.Poke(number)
+	})
+	if err != nil {
+		return err
+	}
 	monitor := newMonitor()
 	r.Progress = monitor.update
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w: choose another address with --listen", err)
 	}
-	server := &http.Server{Handler: monitor.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	server := &http.Server{Handler: monitor.handler(hook), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	log.Info("serving", "repository", a.repo, "listen", listener.Addr().String(), "version", version())
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -82,6 +103,9 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patien
 		defer server.Close()
 		return r.Serve(ctx, patience)
 	})
+	if pulls != nil {
+		group.Go(func() error { return pulls.Serve(ctx) })
+	}
 	return group.Wait()
 }
 
@@ -121,7 +145,7 @@ func (m *monitor) progress() reconciler.Progress {
 	return m.last
 }
 
-func (m *monitor) handler() http.Handler {
+func (m *monitor) handler(hook http.Handler) http.Handler {
 	registry := prometheus.NewRegistry()
 	gauge := func(name, help string, value func(reconciler.Progress) float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(m.progress()) }))
@@ -150,6 +174,9 @@ func (m *monitor) handler() http.Handler {
 	counter("pave_runs_total", runs, prometheus.Labels{"outcome": "destroyed"}, func(p reconciler.Progress) int { return p.Destroyed })
 
 	mux := http.NewServeMux()
+	if hook != nil {
+		mux.Handle("/webhook", hook)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

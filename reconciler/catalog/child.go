@@ -2,29 +2,23 @@ package catalog
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
-	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/limited"
 )
 
-// The limits of a child. RLIMIT_DATA follows the memory really used, unlike
-// RLIMIT_AS, under which the Go runtime itself cannot start.
+// The limits of a child.
 const (
-	childMemory = 512 << 20
-	childFiles  = 32
-	// childSeconds of processor time end a child whose parent died.
+	childMemory  = 512 << 20
+	childFiles   = 32
 	childSeconds = 120
 )
 
@@ -90,7 +84,7 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
-	var stderr tail
+	var stderr limited.Tail
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -114,8 +108,7 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 		w.Flush()
 		stdin.Close()
 	}()
-	errDeadline := errors.New("deadline")
-	timer := time.AfterFunc(deadline, func() { kill(errDeadline) })
+	timer := time.AfterFunc(deadline, func() { kill(limited.ErrDeadline) })
 	defer timer.Stop()
 	var answers []answer
 	dec := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
@@ -131,50 +124,22 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 	switch {
 	case len(answers) == len(jobs):
 		return answers, "", nil
-	case errors.Is(context.Cause(ctx), errDeadline):
-		return answers, fmt.Sprintf("took longer than %s", deadline), nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), limited.ErrDeadline):
 		return nil, "", context.Cause(ctx)
-	case stderr.contains("out of memory") || stderr.contains("cannot allocate memory"):
-		return answers, fmt.Sprintf("needs more than %d MB of memory", childMemory>>20), nil
 	}
-	if text := stderr.String(); strings.Contains(text, "stack overflow") || strings.Contains(text, "panic:") {
-		return answers, "ended in a fault of the evaluator", nil
+	cause, err := limited.Why(ctx, err, &stderr, childMemory, deadline)
+	if err != nil {
+		return nil, "", fmt.Errorf("the evaluator ended: %w", err)
 	}
-	// The runtime itself may be what finds no memory, and then says anything:
-	// that a thread cannot be made, or that it met a nil pointer. Serve ends
-	// with 1 where it says what is wrong.
-	if exit, ended := errors.AsType[*exec.ExitError](err); ended && exit.ExitCode() != 1 {
-		return answers, fmt.Sprintf("needs more than %d MB of memory", childMemory>>20), nil
-	}
-	return nil, "", fmt.Errorf("the evaluator ended: %w: %s", err, stderr.String())
+	return answers, cause, nil
 }
-
-// tail keeps the first 4 kB that are written to it.
-type tail struct{ buf bytes.Buffer }
-
-func (t *tail) Write(p []byte) (int, error) {
-	if room := 4096 - t.buf.Len(); room > 0 {
-		t.buf.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string            { return strings.ToValidUTF8(t.buf.String(), "?") }
-func (t *tail) contains(text string) bool { return strings.Contains(t.buf.String(), text) }
 
 // Serve is the child: it limits itself, then reads jobs from the reader and
 // writes an answer to each to the writer, in order, until the reader ends.
 func Serve(r io.Reader, w io.Writer) error {
-	for what, limit := range map[int]uint64{
-		unix.RLIMIT_DATA: childMemory, unix.RLIMIT_CPU: childSeconds,
-		unix.RLIMIT_NOFILE: childFiles, unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: 0,
-	} {
-		if err := unix.Setrlimit(what, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
-			return fmt.Errorf("limit the evaluator: %w", err)
-		}
+	if err := (limited.Limits{Memory: childMemory, Seconds: childSeconds, Files: childFiles}).Enter(); err != nil {
+		return err
 	}
-	debug.SetMemoryLimit(childMemory * 3 / 4)
 	dec := json.NewDecoder(bufio.NewReaderSize(r, 1<<16))
 	out := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(out)

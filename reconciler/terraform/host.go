@@ -87,6 +87,9 @@ func NewRunner(host Host) (*Runner, error) {
 	return &Runner{host: host}, nil
 }
 
+// Host returns what the runner was prepared for, with what it filled in.
+func (r *Runner) Host() Host { return r.host }
+
 // validate names the field that cannot be used.
 func (h Host) validate() error {
 	paths := []struct{ field, path string }{
