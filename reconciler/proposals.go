@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// ProposalOptions are what Proposals need. All are required but Log and Interval.
+// ProposalOptions are what Proposals need. All are required but Log.
 type ProposalOptions struct {
 	Forge    Forge
 	Proposer Proposer
@@ -21,10 +21,7 @@ type ProposalOptions struct {
 	Shown  *Shown
 	// Loop is what converges. Proposals only ask it how things stand.
 	Loop *Reconciler
-	// Interval is how often the forge is asked when nothing pokes; zero means 30
-	// seconds.
-	Interval time.Duration
-	Log      *slog.Logger // nil discards
+	Log  *slog.Logger // nil discards
 }
 
 // Proposals looks at the open pull requests: each is read and judged as it would
@@ -48,6 +45,7 @@ type Proposals struct {
 	active *proposed           // that is being worked on, by nobody else meanwhile
 	said   map[string]string   // what was said of deployments and queued merges
 	gaps   time.Time           // when the forge's settings were looked at last
+	poll   time.Duration       // how often the forge is asked when nothing pokes
 }
 
 // proposed is one open pull request.
@@ -72,9 +70,8 @@ func NewProposals(o ProposalOptions) *Proposals {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	o.Interval = cmp.Or(o.Interval, 30*time.Second)
 	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), done: make(chan *proposed, 1),
-		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}}
+		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}, poll: time.Second}
 }
 
 // Poke asks for a look at a pull request, zero for all, soon. It never blocks.
@@ -99,10 +96,10 @@ func (p *Proposals) Serve(ctx context.Context) error {
 		}
 	}()
 	for ctx.Err() == nil {
-		next := p.Interval
 		if err := p.round(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Error("look at pull requests", "error", err)
 		}
+		next := p.poll
 		if x := p.next(time.Now()); x != nil {
 			p.begin(ctx, x, &work)
 		} else if at := p.retryAt(); !at.IsZero() {
@@ -133,6 +130,7 @@ func (p *Proposals) round(ctx context.Context) error {
 	if view.InForce == nil {
 		return nil // nothing can judge yet
 	}
+	p.poll = time.Duration(view.InForce.Platform.Settings.Intervals.Poll)
 	pulls, err := p.Forge.Open(ctx)
 	if err != nil {
 		return err
@@ -148,7 +146,7 @@ func (p *Proposals) round(ctx context.Context) error {
 		if x == p.active || x.proposal == nil || !x.asksPeople() && !poked[number] {
 			continue
 		}
-		if poked[number] || poked[0] || time.Since(x.facts.At) >= p.Interval {
+		if poked[number] || poked[0] || time.Since(x.facts.At) >= p.poll {
 			if err := p.reread(ctx, x); err != nil {
 				p.Log.Warn("look at the reviews of a pull request", "number", number, "error", err)
 			}

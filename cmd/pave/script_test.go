@@ -137,6 +137,28 @@ func setupScript(env *testscript.Env, engines map[string]string) error {
 	return nil
 }
 
+// layOut writes the files of testdata/NAME.txtar and the schema into a folder.
+// Files that are there stay.
+func layOut(dir, name string) error {
+	archive, err := txtar.ParseFile(filepath.Join("..", "..", "testdata", name+".txtar"))
+	if err != nil {
+		return err
+	}
+	for _, f := range append(archive.Files, txtar.File{Name: schema.Folder + "/schema.cue", Data: schema.Source}) {
+		target := filepath.Join(dir, f.Name)
+		if _, err := os.Lstat(target); err == nil {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, f.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func layOutPlatform(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: platform DIR [NAME]")
@@ -145,17 +167,7 @@ func layOutPlatform(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 2 {
 		name = args[1]
 	}
-	archive, err := txtar.ParseFile(filepath.Join("..", "..", "testdata", name+".txtar"))
-	ts.Check(err)
-	files := append(archive.Files, txtar.File{Name: schema.Folder + "/schema.cue", Data: schema.Source})
-	for _, f := range files {
-		target := filepath.Join(dir, f.Name)
-		if _, err := os.Lstat(target); err == nil {
-			continue
-		}
-		ts.Check(os.MkdirAll(filepath.Dir(target), 0o755))
-		ts.Check(os.WriteFile(target, f.Data, 0o644))
-	}
+	ts.Check(layOut(dir, name))
 	ts.Check(ts.Exec("git", "init", "-q", "-b", "main", dir))
 	ts.Check(ts.Exec("git", "-C", dir, "add", "-A"))
 	ts.Check(ts.Exec("git", "-C", dir, "commit", "-q", "-m", "Start the platform"))
