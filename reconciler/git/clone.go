@@ -29,8 +29,8 @@ func OpenClone(path string) (*Clone, error) {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	c := &Clone{objects{maxFile: DefaultMaxFile}}
-	c.open = func() (*filesystem.Storage, error) { return foreignStorage(dir, common) }
-	if err := c.once(context.Background(), func(*filesystem.Storage) error { return nil }); err != nil {
+	c.open = func() (store, error) { return foreignStorage(dir, common) }
+	if err := c.once(context.Background(), func(store) error { return nil }); err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", path, err)
 	}
 	return c, nil
@@ -66,7 +66,7 @@ func (c *Clone) Tip(branch string) (commit string, ok bool, err error) {
 		return "", false, err
 	}
 	var found plumbing.Hash
-	err = c.retry(context.Background(), func(s *filesystem.Storage) error {
+	err = c.retry(context.Background(), func(s store) error {
 		found, err = tip(s, branch)
 		return err
 	})
@@ -79,7 +79,7 @@ func (c *Clone) Tip(branch string) (commit string, ok bool, err error) {
 	return found.String(), true, nil
 }
 
-func tip(s *filesystem.Storage, branch string) (plumbing.Hash, error) {
+func tip(s store, branch string) (plumbing.Hash, error) {
 	config, err := s.Config()
 	if err != nil {
 		return plumbing.ZeroHash, err

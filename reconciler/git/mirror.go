@@ -34,7 +34,10 @@ type Options struct {
 	Tracked string
 	// Status is the short name of the branch that Publish writes.
 	Status string
-	// Author and Email stand in status commits; "Pave" and "pave@localhost"
+	// Approvals is the short name of the branch that Approve writes;
+	// "pave/approvals" where it is empty.
+	Approvals string
+	// Author and Email stand in the commits that Pave makes; "Pave" and "pave@localhost"
 	// where they are empty.
 	Author, Email string
 	// Signer signs status commits; nil leaves them unsigned.
@@ -53,6 +56,9 @@ func (o *Options) validate() error {
 	if o.Email == "" {
 		o.Email = "pave@localhost"
 	}
+	if o.Approvals == "" {
+		o.Approvals = "pave/approvals"
+	}
 	if o.MaxFile == 0 {
 		o.MaxFile = DefaultMaxFile
 	}
@@ -62,8 +68,16 @@ func (o *Options) validate() error {
 	if err := checkBranch("status branch", o.Status); err != nil {
 		return err
 	}
-	if o.Tracked == o.Status {
+	if err := checkBranch("approvals branch", o.Approvals); err != nil {
+		return err
+	}
+	switch {
+	case o.Tracked == o.Status:
 		return refuse("the branch %q cannot be both tracked and the status branch", o.Status)
+	case o.Tracked == o.Approvals:
+		return refuse("the branch %q cannot be both tracked and the approvals branch", o.Approvals)
+	case o.Status == o.Approvals:
+		return refuse("the branch %q cannot be both the status and the approvals branch", o.Status)
 	}
 	if o.Tracked != "" {
 		if err := checkBranch("tracked branch", o.Tracked); err != nil {
@@ -133,8 +147,8 @@ func Open(ctx context.Context, options Options) (*Mirror, error) {
 	}
 	m := &Mirror{options: options, address: at}
 	m.tips.tracked = options.Tracked
-	m.objects = objects{maxFile: options.MaxFile, open: m.openStorage, heal: m.restore}
-	if err := m.once(ctx, func(*filesystem.Storage) error { return nil }); err != nil {
+	m.objects = objects{maxFile: options.MaxFile, open: m.openStore, heal: m.restore}
+	if err := m.once(ctx, func(store) error { return nil }); err != nil {
 		return nil, fmt.Errorf("open mirror: %w", err)
 	}
 	return m, nil
@@ -153,7 +167,7 @@ func (m *Mirror) Branch() string {
 
 func (m *Mirror) dir() string { return filepath.Join(m.options.Cache, "mirror.git") }
 
-func (m *Mirror) openStorage() (*filesystem.Storage, error) {
+func (m *Mirror) openStore() (store, error) {
 	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
 		return nil, fmt.Errorf("make mirror: %w", err)
 	}
@@ -178,25 +192,7 @@ func (m *Mirror) Authentic(ctx context.Context, commit string) (bool, error) {
 	return m.authentic(ctx, commit, m.options.Signer)
 }
 
-// Follows tells whether the commit is, or descends from, the earlier one.
-func (m *Mirror) Follows(ctx context.Context, commit, earlier string) (bool, error) {
-	hash, err := parseHash(commit)
-	if err != nil {
-		return false, err
-	}
-	before, err := parseHash(earlier)
-	if err != nil {
-		return false, err
-	}
-	follows := false
-	err = m.do(ctx, func(s *filesystem.Storage) error {
-		follows, err = (&draft{storage: s}).reaches([]plumbing.Hash{hash}, before)
-		return err
-	})
-	return follows, err
-}
-
-// Fetch brings both branches up to date and returns their tips. One round trip
+// Fetch brings the branches up to date and returns their tips. One round trip
 // where there is nothing to bring. The errors are [ErrNoRepository],
 // [ErrEmpty], [*MissingBranchError] and whatever the network says.
 func (m *Mirror) Fetch(ctx context.Context) (reconciler.Heads, error) {
@@ -220,7 +216,7 @@ func (m *Mirror) fetch(ctx context.Context) (reconciler.Heads, error) {
 		m.forget() // the cache was deleted; files that are still open would hide it
 	}
 	var wants, haves []plumbing.Hash
-	err = m.retry(ctx, func(s *filesystem.Storage) (err error) {
+	err = m.retry(ctx, func(s store) (err error) {
 		wants, haves, err = missing(s, heads)
 		return err
 	})
@@ -231,7 +227,7 @@ func (m *Mirror) fetch(ctx context.Context) (reconciler.Heads, error) {
 		err = m.bring(ctx, session, refs, wants, haves)
 	}
 	if err == nil {
-		err = m.retry(ctx, func(s *filesystem.Storage) error { return setTips(s, m.Branch(), m.options.Status, heads) })
+		err = m.retry(ctx, func(s store) error { return m.setTips(s, heads) })
 	}
 	if err != nil {
 		return reconciler.Heads{}, fmt.Errorf("%s: %w", m.address.shown, err)
@@ -259,7 +255,7 @@ func (m *Mirror) ask(ctx context.Context) (transport.UploadPackSession, advertis
 	return session, refs, heads, nil
 }
 
-// resolve picks the two branches. Which branch HEAD names is asked once: the
+// resolve picks the branches. Which branch HEAD names is asked once: the
 // HEAD of a checkout follows whoever works in it, and must not take along what
 // is converged.
 func (m *Mirror) resolve(refs advertised) (reconciler.Heads, error) {
@@ -273,22 +269,30 @@ func (m *Mirror) resolve(refs advertised) (reconciler.Heads, error) {
 	if tip.IsZero() {
 		return reconciler.Heads{}, &MissingBranchError{Branch: printable(tracked), Have: m.choices(refs)}
 	}
-	if tracked == m.options.Status {
-		return reconciler.Heads{}, refuse("HEAD names the status branch; choose what to converge: --branch NAME")
+	if m.own(tracked) {
+		return reconciler.Heads{}, refuse("HEAD names a branch that Pave writes; choose what to converge: --branch NAME")
 	}
 	m.tips.tracked = tracked
-	heads := reconciler.Heads{Tracked: tip.String()}
+	heads := reconciler.Heads{Tracked: tip.String(), Queue: refs.queue(tracked)}
 	if status := refs.tip(m.options.Status); !status.IsZero() {
 		heads.Status = status.String()
 	}
+	if approvals := refs.tip(m.options.Approvals); !approvals.IsZero() {
+		heads.Approvals = approvals.String()
+	}
 	return heads, nil
+}
+
+// own tells whether Pave writes the branch.
+func (m *Mirror) own(branch string) bool {
+	return branch == m.options.Status || branch == m.options.Approvals
 }
 
 // choices lists the branches that could be tracked, the default one first.
 func (m *Mirror) choices(refs advertised) []string {
 	var names []string
 	for _, name := range refs.branches() {
-		if name != m.options.Status && checkText("branch", name, "<>") == nil {
+		if !m.own(name) && checkText("branch", name, "<>") == nil {
 			names = append(names, name)
 		}
 	}
@@ -300,8 +304,8 @@ func (m *Mirror) choices(refs advertised) []string {
 }
 
 // missing returns the tips that are to be fetched, and commits that are here.
-func missing(s *filesystem.Storage, heads reconciler.Heads) (wants, haves []plumbing.Hash, err error) {
-	for _, tip := range []string{heads.Tracked, heads.Status} {
+func missing(s store, heads reconciler.Heads) (wants, haves []plumbing.Hash, err error) {
+	for _, tip := range []string{heads.Tracked, heads.Status, heads.Approvals} {
 		if tip == "" {
 			continue
 		}
@@ -322,7 +326,7 @@ func missing(s *filesystem.Storage, heads reconciler.Heads) (wants, haves []plum
 // known returns commits that the remote may have as well, so that it sends
 // only what is new: each branch and some way back, in case it was rewritten.
 // A reference that cannot be read costs a larger download, nothing else.
-func known(s *filesystem.Storage) []plumbing.Hash {
+func known(s store) []plumbing.Hash {
 	const back = 64
 	var haves []plumbing.Hash
 	refs, err := s.IterReferences()
@@ -352,7 +356,7 @@ func (m *Mirror) bring(ctx context.Context, session transport.UploadPackSession,
 	if err := download(ctx, session, refs, wants, haves, sink{&m.objects}); err != nil {
 		return err
 	}
-	return m.retry(ctx, func(s *filesystem.Storage) error {
+	return m.retry(ctx, func(s store) error {
 		for _, hash := range wants {
 			if err := s.HasEncodedObject(hash); err != nil {
 				return fmt.Errorf("the remote sent no %s: %w", hash, err)
@@ -363,7 +367,7 @@ func (m *Mirror) bring(ctx context.Context, session transport.UploadPackSession,
 }
 
 // setShallow remembers where a shallow remote ends.
-func setShallow(s *filesystem.Storage, refs advertised) error {
+func setShallow(s store, refs advertised) error {
 	if len(refs.Shallows) == 0 {
 		return nil
 	}
@@ -376,7 +380,7 @@ type sink struct{ *objects }
 
 func (s sink) PackfileWriter() (io.WriteCloser, error) {
 	var w io.WriteCloser
-	err := s.once(context.Background(), func(st *filesystem.Storage) (err error) {
+	err := s.once(context.Background(), func(st store) (err error) {
 		w, err = st.PackfileWriter()
 		return err
 	})
@@ -396,10 +400,12 @@ func (c lockedCloser) Close() error {
 
 const publishedRef = plumbing.ReferenceName("refs/pave/published")
 
-// setTips keeps the tips in the mirror. The one of a status branch that no
-// longer exists stays: it may be all that is left of it.
-func setTips(s storer.ReferenceStorer, tracked, status string, heads reconciler.Heads) error {
-	for branch, tip := range map[string]string{tracked: heads.Tracked, status: heads.Status} {
+// setTips keeps the tips in the mirror. The one of a branch that no longer
+// exists stays: it may be all that is left of it.
+func (m *Mirror) setTips(s storer.ReferenceStorer, heads reconciler.Heads) error {
+	for branch, tip := range map[string]string{
+		m.Branch(): heads.Tracked, m.options.Status: heads.Status, m.options.Approvals: heads.Approvals,
+	} {
 		if tip == "" {
 			continue
 		}
@@ -421,7 +427,7 @@ func setRef(s storer.ReferenceStorer, name plumbing.ReferenceName, hash plumbing
 // where it knows of none.
 func (m *Mirror) Published(ctx context.Context) (string, error) {
 	var commit string
-	err := m.retry(ctx, func(s *filesystem.Storage) error {
+	err := m.retry(ctx, func(s store) error {
 		ref, err := s.Reference(publishedRef)
 		if errors.Is(err, plumbing.ErrReferenceNotFound) {
 			return nil
@@ -483,7 +489,7 @@ func (m *Mirror) rebuild(ctx context.Context, session transport.UploadPackSessio
 	if err := download(ctx, session, refs, wants, nil, s); err != nil {
 		return fmt.Errorf("clone: %w", err)
 	}
-	if err := errors.Join(setShallow(s, refs), setTips(s, m.Branch(), m.options.Status, heads)); err != nil {
+	if err := errors.Join(setShallow(s, refs), m.setTips(s, heads)); err != nil {
 		return fmt.Errorf("clone: %w", err)
 	}
 	if hash := plumbing.NewHash(published); published != "" && s.HasEncodedObject(hash) == nil {

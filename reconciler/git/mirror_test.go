@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,6 +95,93 @@ func TestFetchOfNothingIsOneRoundTrip(t *testing.T) {
 	equal(t, "requests with news", requests.Load(), 2)
 }
 
+func TestFetchBringsApprovalsAndNamesTheQueue(t *testing.T) {
+	bare, work := bareRemote(t)
+	url, requests := serveHTTP(t, filepath.Dir(bare))
+	m := open(t, Options{URL: url + "/platform.git", Token: token})
+	tracked := fetch(t, m).Tracked
+	run(t, work, "switch", "-q", "--orphan", "approvals")
+	approvals := commit(t, work, nil, "an approval")
+	run(t, work, "switch", "-q", "main")
+	queued := func(number, subject string) string {
+		run(t, work, "switch", "-q", "--detach", "main")
+		c := commit(t, work, nil, subject)
+		run(t, work, "push", "-q", "origin", c+":refs/heads/gh-readonly-queue/main/pr-"+number+"-"+tracked)
+		return c
+	}
+	ten, nine := queued("10", "ten"), queued("9", "nine")
+	run(t, work, "push", "-q", "origin", "approvals:pave/approvals",
+		"main:gh-readonly-queue/main/pr-0-"+tracked, "main:gh-readonly-queue/main/pr-7", "main:gh-readonly-queue/main/x/pr-7-"+tracked,
+		"main:gh-readonly-queue/dev/pr-7-"+tracked, "main:pr-7-"+tracked)
+
+	want := reconciler.Heads{Tracked: tracked, Approvals: approvals, Queue: []reconciler.QueuedMerge{{Number: 9, Commit: nine}, {Number: 10, Commit: ten}}}
+	equal(t, "heads", fetch(t, m), want)
+	requests.Store(0)
+	equal(t, "heads again", fetch(t, m), want)
+	equal(t, "requests without news", requests.Load(), 1)
+	m.heal = nil
+	if _, err := m.Revision(background, approvals); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Revision(background, ten); !errors.Is(err, ErrUnknownCommit) {
+		t.Errorf("a queued merge was fetched: %v", err)
+	}
+
+	run(t, work, "push", "-q", "origin", ":pave/approvals")
+	equal(t, "approvals removed", fetch(t, m).Approvals, "")
+}
+
+func TestLine(t *testing.T) {
+	bare, work := bareRemote(t)
+	first := run(t, work, "rev-parse", "HEAD")
+	run(t, work, "switch", "-q", "-c", "side")
+	side := commit(t, work, map[string]string{"side.cue": "package platform\n"}, "beside")
+	run(t, work, "switch", "-q", "main")
+	second := commit(t, work, nil, "second")
+	run(t, work, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	merge := run(t, work, "rev-parse", "HEAD")
+	tip := commit(t, work, nil, "tip")
+	run(t, work, "push", "-q", "origin", "main")
+	m := open(t, Options{URL: bare})
+	fetch(t, m)
+
+	line := func(m *Mirror, from, since string, most int) string {
+		t.Helper()
+		commits, reached, err := m.Line(background, from, since, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]string{first: "first", second: "second", merge: "merge", tip: "tip", side: "side"}
+		var said []string
+		for _, c := range commits {
+			said = append(said, names[c])
+		}
+		return fmt.Sprint(said, reached)
+	}
+	equal(t, "all", line(m, tip, "", 10), "[tip merge second first] true")
+	equal(t, "exactly all", line(m, tip, "", 4), "[tip merge second first] true")
+	equal(t, "too many", line(m, tip, "", 3), "[tip merge second] false")
+	equal(t, "since", line(m, tip, second, 10), "[tip merge] true")
+	equal(t, "since, just", line(m, tip, second, 2), "[tip merge] true")
+	equal(t, "since, too many", line(m, tip, second, 1), "[tip] false")
+	equal(t, "beside the line", line(m, tip, side, 10), "[tip merge second first] false")
+	equal(t, "later", line(m, second, tip, 10), "[second first] false")
+	equal(t, "itself", line(m, tip, tip, 10), "[] true")
+	equal(t, "none wanted", line(m, tip, first, 0), "[] false")
+	_, _, err := m.Line(background, "main", "", 1)
+	refused(t, err, "not a full hash")
+	_, _, err = m.Line(background, strings.Repeat("1", 40), "", 1)
+	if !errors.Is(err, ErrUnknownCommit) {
+		t.Errorf("got %v", err)
+	}
+
+	shallow := filepath.Join(t.TempDir(), "shallow")
+	run(t, work, "clone", "-q", "--depth", "2", "file://"+work, shallow)
+	cut := open(t, Options{URL: shallow})
+	fetch(t, cut)
+	equal(t, "cut", line(cut, tip, "", 10), "[tip merge] false")
+}
+
 func TestHeadIsAskedOnce(t *testing.T) {
 	work := checkout(t)
 	m := open(t, Options{URL: work})
@@ -158,6 +246,9 @@ func TestOpenErrors(t *testing.T) {
 		{Options{URL: "https://ada:p%zzw@host/x"}, "it is not a URL"},
 		{Options{URL: "."}, ""},
 		{Options{URL: ".", Tracked: "x", Status: "x"}, `the branch "x" cannot be both`},
+		{Options{URL: ".", Tracked: "x", Approvals: "x"}, `the branch "x" cannot be both`},
+		{Options{URL: ".", Status: "x", Approvals: "x"}, `the branch "x" cannot be both`},
+		{Options{URL: ".", Approvals: "a b"}, `approvals branch: "a b" is not a name for a branch`},
 		{Options{URL: ".", Tracked: "a..b"}, `tracked branch: "a..b" is not a name for a branch`},
 		{Options{URL: ".", Status: "-x"}, `status branch: "-x" is not a name for a branch`},
 		{Options{URL: ".", Author: "Eve <root@x>"}, "author name"},

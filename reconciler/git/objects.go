@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -29,21 +30,28 @@ const keptTrees = 4
 // and a clone share.
 type objects struct {
 	maxFile int64
-	open    func() (*filesystem.Storage, error)
+	open    func() (store, error)
 	// heal is called when an object stays missing after a fresh look at the
 	// disk; nil where nothing can be done about it.
 	heal func(ctx context.Context, cause error) error
 
 	mu      sync.Mutex                  // go-git's storage serves one goroutine at a time
-	storage *filesystem.Storage         // guarded by mu; nil before the first use
+	storage store                       // guarded by mu; nil before the first use
 	trees   map[string]*reconciler.Tree // guarded by mu; by commit
 	recent  []string                    // guarded by mu; the keys of trees, last used last
 	sizes   map[plumbing.Hash]int64     // guarded by mu; of blobs seen before
 }
 
+// store is a repository that objects are read from and packs are written to.
+type store interface {
+	storage.Storer
+	storer.PackfileWriter
+	io.Closer
+}
+
 // do runs f on the storage, again on one opened afresh, and once more after
 // healing, as long as it fails on what the disk holds.
-func (o *objects) do(ctx context.Context, f func(*filesystem.Storage) error) error {
+func (o *objects) do(ctx context.Context, f func(store) error) error {
 	err := o.retry(ctx, f)
 	if !damaged(err) || o.heal == nil {
 		return err
@@ -57,7 +65,7 @@ func (o *objects) do(ctx context.Context, f func(*filesystem.Storage) error) err
 
 // retry runs f once more on a storage opened afresh: a repack by another
 // process moves objects away from where an open one looks.
-func (o *objects) retry(ctx context.Context, f func(*filesystem.Storage) error) error {
+func (o *objects) retry(ctx context.Context, f func(store) error) error {
 	err := o.once(ctx, f)
 	if !damaged(err) {
 		return err
@@ -66,7 +74,7 @@ func (o *objects) retry(ctx context.Context, f func(*filesystem.Storage) error) 
 	return o.once(ctx, f)
 }
 
-func (o *objects) once(ctx context.Context, f func(*filesystem.Storage) error) error {
+func (o *objects) once(ctx context.Context, f func(store) error) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -130,7 +138,7 @@ func (o *objects) commit(ctx context.Context, commit string) (*object.Commit, er
 		return nil, err
 	}
 	var c *object.Commit
-	err = o.do(ctx, func(s *filesystem.Storage) (err error) {
+	err = o.do(ctx, func(s store) (err error) {
 		c, err = readCommit(s, hash)
 		return err
 	})
@@ -168,7 +176,7 @@ func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, er
 		return nil, err
 	}
 	var files []reconciler.File
-	err = o.do(ctx, func(s *filesystem.Storage) error {
+	err = o.do(ctx, func(s store) error {
 		c, err := readCommit(s, hash)
 		if err != nil {
 			return err
@@ -234,7 +242,7 @@ func (o *objects) knownSizes() map[plumbing.Hash]int64 {
 // lister lists a tree, depth first.
 type lister struct {
 	ctx     context.Context
-	storage *filesystem.Storage
+	storage store
 	sizes   map[plumbing.Hash]int64
 	files   []reconciler.File
 	entries int
@@ -307,7 +315,7 @@ func (l *lister) size(mode reconciler.Mode, hash plumbing.Hash) (int64, error) {
 
 // blobSize returns the size of a blob without reading it, where the storage
 // can: it does not look for sizes in the repositories that this one borrows from.
-func blobSize(s *filesystem.Storage, hash plumbing.Hash) (int64, error) {
+func blobSize(s store, hash plumbing.Hash) (int64, error) {
 	size, err := s.EncodedObjectSize(hash)
 	if !errors.Is(err, plumbing.ErrObjectNotFound) {
 		return size, err
@@ -328,7 +336,7 @@ func (o *objects) read(t *reconciler.Tree, f reconciler.File) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var content []byte
-	err := o.do(ctx, func(s *filesystem.Storage) (err error) {
+	err := o.do(ctx, func(s store) (err error) {
 		content, err = readBlob(s, plumbing.NewHash(f.Hash))
 		return err
 	})
@@ -380,18 +388,89 @@ func (o *objects) authentic(ctx context.Context, commit string, key *Signer) (bo
 		return false, err
 	}
 	var raw []byte
-	err = o.do(ctx, func(s *filesystem.Storage) error {
-		obj, err := s.EncodedObject(plumbing.CommitObject, hash)
-		if errors.Is(err, plumbing.ErrObjectNotFound) {
-			return fmt.Errorf("read commit %s: %w", hash, ErrUnknownCommit)
-		}
-		if err != nil {
-			return fmt.Errorf("read commit %s: %w", hash, err)
-		}
-		raw, err = content(obj)
+	err = o.do(ctx, func(s store) error {
+		raw, err = rawCommit(s, hash)
 		return err
 	})
 	return err == nil && key.verify(raw), err
+}
+
+// rawCommit returns a commit byte for byte, as signatures cover it.
+func rawCommit(s store, hash plumbing.Hash) ([]byte, error) {
+	obj, err := s.EncodedObject(plumbing.CommitObject, hash)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, fmt.Errorf("read commit %s: %w", hash, ErrUnknownCommit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read commit %s: %w", hash, err)
+	}
+	return content(obj)
+}
+
+// Follows tells whether the commit is, or descends from, the earlier one.
+func (o *objects) Follows(ctx context.Context, commit, earlier string) (bool, error) {
+	hash, err := parseHash(commit)
+	if err != nil {
+		return false, err
+	}
+	before, err := parseHash(earlier)
+	if err != nil {
+		return false, err
+	}
+	follows := false
+	err = o.do(ctx, func(s store) error {
+		follows, err = (&draft{storage: s}).reaches([]plumbing.Hash{hash}, before)
+		return err
+	})
+	return follows, err
+}
+
+// Line returns the commits of the first-parent line from tip back to since,
+// which is left out, the newest first, and whether since was reached. It
+// returns at most so many. An empty since is before the first commit.
+func (o *objects) Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error) {
+	at, err := parseHash(tip)
+	if err != nil {
+		return nil, false, err
+	}
+	var end plumbing.Hash
+	if since != "" {
+		if end, err = parseHash(since); err != nil {
+			return nil, false, err
+		}
+	}
+	err = o.do(ctx, func(s store) error {
+		commits, reached, err = line(ctx, s, at, end, most)
+		return err
+	})
+	return commits, reached, err
+}
+
+// line is Line; a zero end is before the first commit. Where a shallow clone
+// was cut, the line ends without having reached anything.
+func line(ctx context.Context, s store, at, end plumbing.Hash, most int) (commits []string, reached bool, err error) {
+	beyond, err := pastShallow(s)
+	if err != nil {
+		return nil, false, err
+	}
+	for at != end {
+		if at.IsZero() || len(commits) >= most || beyond[at] {
+			return commits, false, nil
+		}
+		if ctx.Err() != nil {
+			return nil, false, context.Cause(ctx)
+		}
+		c, err := readCommit(s, at)
+		if err != nil {
+			return nil, false, err
+		}
+		commits = append(commits, c.Hash.String())
+		at = plumbing.ZeroHash
+		if len(c.ParentHashes) > 0 {
+			at = c.ParentHashes[0]
+		}
+	}
+	return commits, true, nil
 }
 
 // Entry is one commit of a history. Its texts hold no control characters, but
@@ -412,7 +491,7 @@ func (o *objects) Log(ctx context.Context, tip string, max int, keep func(messag
 		return nil, err
 	}
 	var entries []Entry
-	err = o.do(ctx, func(s *filesystem.Storage) error {
+	err = o.do(ctx, func(s store) error {
 		c, err := readCommit(s, hash)
 		if err != nil {
 			return err
@@ -443,7 +522,7 @@ func (o *objects) Log(ctx context.Context, tip string, max int, keep func(messag
 
 // pastShallow returns the commits that a shallow clone left out on purpose:
 // the parents of those where it was cut.
-func pastShallow(s *filesystem.Storage) (map[plumbing.Hash]bool, error) {
+func pastShallow(s store) (map[plumbing.Hash]bool, error) {
 	cut, err := s.Shallow()
 	if err != nil {
 		return nil, fmt.Errorf("read where the history was cut: %w", err)

@@ -17,7 +17,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/revlist"
 	"github.com/go-git/go-git/v5/plumbing/storer"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -40,18 +39,21 @@ func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edi
 	if err != nil {
 		return "", fmt.Errorf("pack status commit: %w", err)
 	}
-	if err := m.pushStatus(ctx, d.old, d.commit, pack); err != nil {
+	if err := m.push(ctx, m.options.Status, d.old, d.commit, pack); err != nil {
 		return "", fmt.Errorf("publish on %s: %w", m.options.Status, err)
 	}
-	m.adopt(ctx, d)
+	m.adopt(ctx, d, m.options.Status, publishedRef)
+	m.tips.Lock()
+	defer m.tips.Unlock()
+	m.tips.heads.Status = d.commit.String()
 	return d.commit.String(), nil
 }
 
-// pushStatus pushes, and where that fails asks what is true: an answer may get
-// lost on its way back, and a refusal does not tell a lost race from a rule of
-// the server.
-func (m *Mirror) pushStatus(ctx context.Context, old, new plumbing.Hash, pack []byte) error {
-	failed := m.address.push(ctx, m.options.Status, old, new, pack)
+// push pushes, and where that fails asks what is true: an answer may get lost
+// on its way back, and a refusal does not tell a lost race from a rule of the
+// server.
+func (m *Mirror) push(ctx context.Context, branch string, old, new plumbing.Hash, pack []byte) error {
+	failed := m.address.push(ctx, branch, old, new, pack)
 	if failed == nil || errors.Is(failed, reconciler.ErrConflict) {
 		return failed
 	}
@@ -60,7 +62,7 @@ func (m *Mirror) pushStatus(ctx context.Context, old, new plumbing.Hash, pack []
 		return failed
 	}
 	defer session.Close()
-	switch refs.tip(m.options.Status) {
+	switch refs.tip(branch) {
 	case new:
 		return nil
 	case old:
@@ -69,22 +71,30 @@ func (m *Mirror) pushStatus(ctx context.Context, old, new plumbing.Hash, pack []
 	return errMoved
 }
 
-// adopt keeps a published commit in the mirror, which saves fetching it. It is
+// adopt keeps a pushed commit in the mirror, which saves fetching it. It is
 // published whether or not that succeeds.
-func (m *Mirror) adopt(ctx context.Context, d *draft) {
-	_ = m.once(ctx, func(s *filesystem.Storage) error {
-		for _, hash := range d.hashes() {
-			if _, err := s.SetEncodedObject(d.made.Objects[hash]); err != nil {
+func (m *Mirror) adopt(ctx context.Context, d *draft, branch string, also ...plumbing.ReferenceName) {
+	_ = m.once(ctx, func(s store) error {
+		if err := d.keep(s); err != nil {
+			return err
+		}
+		for _, ref := range append(also, plumbing.NewRemoteReferenceName("origin", branch)) {
+			if err := setRef(s, ref, d.commit); err != nil {
 				return err
 			}
 		}
-		return errors.Join(
-			setRef(s, plumbing.NewRemoteReferenceName("origin", m.options.Status), d.commit),
-			setRef(s, publishedRef, d.commit))
+		return nil
 	})
-	m.tips.Lock()
-	defer m.tips.Unlock()
-	m.tips.heads.Status = d.commit.String()
+}
+
+// keep writes what the draft made.
+func (d *draft) keep(s storer.EncodedObjectStorer) error {
+	for _, hash := range d.hashes() {
+		if _, err := s.SetEncodedObject(d.made.Objects[hash]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // draft is a commit in the making. What is new is in memory until the remote
@@ -118,7 +128,7 @@ func (m *Mirror) draft(ctx context.Context, base string, parents []string, edits
 		return nil, err
 	}
 	var d *draft
-	err := m.do(ctx, func(s *filesystem.Storage) error {
+	err := m.do(ctx, func(s store) error {
 		d = &draft{storage: s, made: memory.NewStorage()}
 		root, err := d.edit(base, parents, edits)
 		if err != nil {
@@ -130,7 +140,7 @@ func (m *Mirror) draft(ctx context.Context, base string, parents []string, edits
 		if err := d.include(m.remoteHas(d)); err != nil {
 			return err
 		}
-		return m.seal(d, root, message)
+		return m.seal(d, root, message, m.options.Signer)
 	})
 	return d, err
 }
@@ -279,13 +289,13 @@ func (d *draft) put(kind plumbing.ObjectType, data []byte) (plumbing.Hash, error
 }
 
 // seal makes the commit, signed where there is a key.
-func (m *Mirror) seal(d *draft, root plumbing.Hash, message string) error {
+func (m *Mirror) seal(d *draft, root plumbing.Hash, message string, signer *Signer) error {
 	who := object.Signature{Name: m.options.Author, Email: m.options.Email, When: time.Now().UTC()}
 	c := &object.Commit{
 		Author: who, Committer: who, TreeHash: root, ParentHashes: d.parents,
 		Message: strings.TrimRight(message, "\n") + "\n",
 	}
-	if m.options.Signer != nil {
+	if signer != nil {
 		unsigned := &plumbing.MemoryObject{}
 		if err := c.EncodeWithoutSignature(unsigned); err != nil {
 			return err
@@ -294,7 +304,7 @@ func (m *Mirror) seal(d *draft, root plumbing.Hash, message string) error {
 		if err != nil {
 			return err
 		}
-		if c.PGPSignature, err = m.options.Signer.sign(payload); err != nil {
+		if c.PGPSignature, err = signer.sign(payload); err != nil {
 			return err
 		}
 	}

@@ -221,7 +221,7 @@ func TestPublishLostAnswer(t *testing.T) {
 	if err := os.Chmod(filepath.Join(bare, "hooks/post-receive"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.pushStatus(background, d.old, d.commit, pack); err != nil {
+	if err := m.push(background, m.options.Status, d.old, d.commit, pack); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "branch", run(t, bare, "rev-parse", "pave/status"), d.commit.String())

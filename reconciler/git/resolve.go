@@ -6,14 +6,13 @@ import (
 
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Resolve returns the commit that a name such as "main", "HEAD~1" or a short
 // hash stands for.
 func (c *Clone) Resolve(ctx context.Context, name string) (string, error) {
 	var commit string
-	err := c.once(ctx, func(s *filesystem.Storage) error {
+	err := c.once(ctx, func(s store) error {
 		repository, err := gogit.Open(s, nil)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
@@ -58,6 +59,12 @@ func (s *Signer) sign(payload []byte) (string, error) {
 
 // verify tells whether the raw commit carries a valid signature of this key.
 func (s *Signer) verify(raw []byte) bool {
+	return signedBy(raw, s.key.PublicKey())
+}
+
+// signedBy tells whether the raw commit carries a valid signature of one of
+// the keys.
+func signedBy(raw []byte, keys ...ssh.PublicKey) bool {
 	payload, armor, ok := splitSignature(raw)
 	if !ok {
 		return false
@@ -66,7 +73,9 @@ func (s *Signer) verify(raw []byte) bool {
 	if err != nil {
 		return false
 	}
-	return sshsig.Verify(bytes.NewReader(payload), sig, s.key.PublicKey(), sig.HashAlgorithm, signatureNamespace) == nil
+	return slices.ContainsFunc(keys, func(key ssh.PublicKey) bool {
+		return sshsig.Verify(bytes.NewReader(payload), sig, key, sig.HashAlgorithm, signatureNamespace) == nil
+	})
 }
 
 // splitSignature takes the signature out of a raw commit. What is left is what

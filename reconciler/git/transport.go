@@ -2,10 +2,14 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +22,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/plumbing/transport/client"
 	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"github.com/pave-dev/pave/reconciler"
 	xssh "golang.org/x/crypto/ssh"
 )
 
@@ -53,6 +58,25 @@ func (a advertised) branches() []string {
 		}
 	}
 	return names
+}
+
+var queuedName = regexp.MustCompile(`^pr-([1-9][0-9]{0,8})-[0-9a-f]{40}$`)
+
+// queue returns what the forge's merge queue made of the branch, in the order
+// of the numbers.
+func (a advertised) queue(branch string) []reconciler.QueuedMerge {
+	var queue []reconciler.QueuedMerge
+	for ref, hash := range a.References {
+		name, ok := strings.CutPrefix(ref, "refs/heads/gh-readonly-queue/"+branch+"/")
+		if parts := queuedName.FindStringSubmatch(name); ok && parts != nil {
+			number, _ := strconv.Atoi(parts[1]) // nine digits at most
+			queue = append(queue, reconciler.QueuedMerge{Number: number, Commit: hash.String()})
+		}
+	}
+	slices.SortFunc(queue, func(a, b reconciler.QueuedMerge) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Commit, b.Commit))
+	})
+	return queue
 }
 
 // dial opens a session in the background: go-git connects, and starts git,

@@ -19,7 +19,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 	"github.com/go-git/go-git/v5/plumbing/format/index"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/pave-dev/pave/reconciler"
 )
 
@@ -70,7 +69,7 @@ func Uncommitted(dir string) (int, error) {
 // head returns the tree of HEAD; an empty one before the first commit.
 func (c *Clone) head() (*reconciler.Tree, error) {
 	var commit string
-	err := c.retry(context.Background(), func(s *filesystem.Storage) error {
+	err := c.retry(context.Background(), func(s store) error {
 		ref, err := resolveHead(s)
 		if ref != nil {
 			commit = ref.Hash().String()
