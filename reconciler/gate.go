@@ -461,6 +461,10 @@ func (r *Reconciler) countersigned(ctx context.Context) error {
 	if g.forge != nil || r.approvalsTip == g.signedTip {
 		return nil
 	}
+	if r.approvalsTip == "" {
+		g.signed, g.signedTip = nil, ""
+		return nil
+	}
 	keys := map[string][]string{}
 	for _, team := range r.checked.Platform.Teams {
 		for handle, key := range team.Keys {

@@ -24,7 +24,7 @@ const (
 
 var (
 	unitName   = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	planDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	planDigest = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
 )
 
 // Approvals returns what the latest commits of the approvals branch say, the

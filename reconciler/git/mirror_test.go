@@ -114,7 +114,9 @@ func TestFetchBringsApprovalsAndNamesTheQueue(t *testing.T) {
 		"main:gh-readonly-queue/main/pr-0-"+tracked, "main:gh-readonly-queue/main/pr-7", "main:gh-readonly-queue/main/x/pr-7-"+tracked,
 		"main:gh-readonly-queue/dev/pr-7-"+tracked, "main:pr-7-"+tracked)
 
-	want := reconciler.Heads{Tracked: tracked, Approvals: approvals, Queue: []reconciler.QueuedMerge{{Number: 9, Commit: nine}, {Number: 10, Commit: ten}}}
+	want := reconciler.Heads{Tracked: tracked, Approvals: approvals, Queue: []reconciler.QueuedMerge{
+		{Number: 9, Ref: "refs/heads/gh-readonly-queue/main/pr-9-" + tracked, Commit: nine},
+		{Number: 10, Ref: "refs/heads/gh-readonly-queue/main/pr-10-" + tracked, Commit: ten}}}
 	equal(t, "heads", fetch(t, m), want)
 	requests.Store(0)
 	equal(t, "heads again", fetch(t, m), want)

@@ -70,7 +70,7 @@ func (a advertised) queue(branch string) []reconciler.QueuedMerge {
 		name, ok := strings.CutPrefix(ref, "refs/heads/gh-readonly-queue/"+branch+"/")
 		if parts := queuedName.FindStringSubmatch(name); ok && parts != nil {
 			number, _ := strconv.Atoi(parts[1]) // nine digits at most
-			queue = append(queue, reconciler.QueuedMerge{Number: number, Commit: hash.String()})
+			queue = append(queue, reconciler.QueuedMerge{Number: number, Ref: ref, Commit: hash.String()})
 		}
 	}
 	slices.SortFunc(queue, func(a, b reconciler.QueuedMerge) int {
