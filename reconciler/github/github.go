@@ -11,11 +11,12 @@
 //
 // A look at the open pull requests costs one request for every hundred of them,
 // with an ETag, which the forge does not count while nothing changes. Publishing
-// a report that says what stands already costs nothing; publishing another costs two
-// requests, or four more after a restart or for a first comment, and one for each
-// fifty annotations beyond the first, of which there are at most 150: never more
-// because a report has more units. Changes are made one at a time, ten at once
-// and one a second after that. While the forge limits requests everything waits,
+// a report that says what stands already costs nothing; publishing another costs
+// three requests, one more after a restart, two more where no comment stands yet,
+// and one for each fifty annotations beyond the first, of which there are at most
+// 150: never more because a report has more units. Who Pave is costs one request
+// in all, four as an App. Merging costs two, and looking for gaps three. Changes
+// are made one at a time, ten at once and one a second after that. While the forge limits requests everything waits,
 // for as long as its caller allows.
 package github
 
@@ -29,6 +30,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -196,8 +198,8 @@ func (f *Forge) PullRequest(ctx context.Context, number int) (reconciler.PullReq
 	return pullRequest(p)
 }
 
-// Merged implements [reconciler.Forge]. Of the commits that a rebase made only
-// the last is the one of the merge.
+// Merged implements [reconciler.Forge]. Where several pull requests brought the
+// commit, it is the one whose merge it is, and otherwise the first.
 func (f *Forge) Merged(ctx context.Context, commit string) (reconciler.PullRequest, bool, error) {
 	if !commitPattern.MatchString(commit) {
 		return reconciler.PullRequest{}, false, fmt.Errorf("%q is no commit", commit)
@@ -208,19 +210,24 @@ func (f *Forge) Merged(ctx context.Context, commit string) (reconciler.PullReque
 	if err != nil {
 		return reconciler.PullRequest{}, false, fmt.Errorf("find the pull request of %s: %w", commit, err)
 	}
-	for _, p := range found {
-		if p.MergedAt == nil || p.GetMergeCommitSHA() != commit || p.GetBase().GetRef() != f.branch {
-			continue
-		}
-		pull, err := f.PullRequest(ctx, p.GetNumber())
-		if err != nil {
-			return reconciler.PullRequest{}, false, err
-		}
-		if pull.Merge == commit && pull.BaseBranch == f.branch {
-			return pull, true, nil
-		}
+	found = slices.DeleteFunc(found, func(p *github.PullRequest) bool { return p.MergedAt == nil || p.GetBase().GetRef() != f.branch })
+	if len(found) == 0 {
+		return reconciler.PullRequest{}, false, nil
 	}
-	return reconciler.PullRequest{}, false, nil
+	first := slices.MinFunc(found, func(a, b *github.PullRequest) int {
+		if other := compareBool(b.GetMergeCommitSHA() == commit, a.GetMergeCommitSHA() == commit); other != 0 {
+			return other
+		}
+		return a.MergedAt.Compare(b.MergedAt.Time)
+	})
+	pull, err := f.PullRequest(ctx, first.GetNumber()) // a list does not say who merged
+	if err != nil {
+		return reconciler.PullRequest{}, false, err
+	}
+	if pull.Merge == "" || pull.BaseBranch != f.branch {
+		return reconciler.PullRequest{}, false, nil
+	}
+	return pull, true, nil
 }
 
 // Reviews implements [reconciler.Forge]. Those of deleted accounts are left out.

@@ -1,11 +1,13 @@
 package github_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -154,16 +156,19 @@ func standing(t *testing.T, s *fake.Server, r reconciler.Report) {
 	}
 }
 
-func publish(t *testing.T, f *github.Forge, r reconciler.Report) {
+func publish(t *testing.T, f *github.Forge, r reconciler.Report) time.Time {
 	t.Helper()
-	if err := f.Publish(t.Context(), r); err != nil {
+	at, err := f.Publish(t.Context(), r)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return at
 }
 
 func TestPublishOnceWhateverTheSize(t *testing.T) {
 	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
-		var first, next []int
+		var first, next, restarted []int
+		asApp := false
 		for _, units := range []int{1, 50, 300} {
 			s, _ := open(t)
 			f := connect(t, s)
@@ -171,6 +176,7 @@ func TestPublishOnceWhateverTheSize(t *testing.T) {
 			publish(t, f, r)
 			standing(t, s, r)
 			first = append(first, len(s.Calls()))
+			asApp = len(s.Runs(r.Head)) > 0
 			if n := writes(s.Calls()); n != 2 {
 				t.Errorf("%d units: %d changes, want one comment and one check", units, n)
 			}
@@ -190,12 +196,22 @@ func TestPublishOnceWhateverTheSize(t *testing.T) {
 			if calls := s.Calls(); writes(calls) != 0 {
 				t.Errorf("%d units: the same after a restart changes something: %v", units, calls)
 			}
+
+			s.SetFault(nil)
+			r.Headline = "something else again"
+			publish(t, connect(t, s), r)
+			standing(t, s, r)
+			restarted = append(restarted, len(s.Calls()))
 		}
-		if first[0] != first[1] || first[1] != first[2] || first[2] > 9 {
-			t.Errorf("a first report costs %v requests for 1, 50 and 300 units", first)
-		}
-		if next[0] != next[1] || next[1] != next[2] || next[2] > 3 {
-			t.Errorf("another report costs %v requests for 1, 50 and 300 units", next)
+		// As the package's documentation says.
+		who := map[bool]int{false: 1, true: 4}[asApp]
+		for what, c := range map[string]struct {
+			got  []int
+			want int
+		}{"a first report": {first, who + 5}, "another": {next, 3}, "another after a restart": {restarted, who + 4}} {
+			if !slices.Equal(c.got, []int{c.want, c.want, c.want}) {
+				t.Errorf("%s costs %v requests for 1, 50 and 300 units, want %d", what, c.got, c.want)
+			}
 		}
 	})
 }
@@ -236,7 +252,7 @@ func TestPublishKilledAnywhere(t *testing.T) {
 						killed = true
 						return fake.Fault{Before: !taken || call > k, After: taken}
 					})
-					err := f.Publish(ctx, after)
+					_, err := f.Publish(ctx, after)
 					kill()
 					if killed && err == nil {
 						t.Fatalf("killed at call %d, and no error", k)
@@ -297,7 +313,7 @@ func TestPublishThroughFaults(t *testing.T) {
 				f := connect(t, s)
 				r := withViolations(report(reconciler.CheckFailed, 3), 3)
 				for tries := 1; ; tries++ {
-					err := f.Publish(t.Context(), r)
+					_, err := f.Publish(t.Context(), r)
 					if err == nil {
 						break
 					}
@@ -332,7 +348,7 @@ func TestPublishAfterTenDeadMinutes(t *testing.T) {
 			tries := 0
 			for r := report(reconciler.CheckFailed, 1); ; r.Headline = fmt.Sprintf("try %d", tries) {
 				tries++
-				err := f.Publish(t.Context(), r)
+				_, err := f.Publish(t.Context(), r)
 				if err == nil {
 					standing(t, s, r)
 					break
@@ -453,7 +469,10 @@ func TestRacingProcesses(t *testing.T) {
 		done := make(chan error)
 		for range 8 {
 			f := byToken(t, s)
-			go func() { done <- f.Publish(t.Context(), r) }()
+			go func() {
+				_, err := f.Publish(t.Context(), r)
+				done <- err
+			}()
 		}
 		for range 8 {
 			if err := <-done; err != nil {
@@ -549,7 +568,7 @@ func TestTooManyStatuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := open(t)
 		s.AddStatuses(sha(2), "pave", 1000)
-		err := byToken(t, s).Publish(t.Context(), report(reconciler.CheckPassed, 1))
+		_, err := byToken(t, s).Publish(t.Context(), report(reconciler.CheckPassed, 1))
 		if err == nil || !strings.Contains(err.Error(), "push") {
 			t.Errorf("the error is %v, want one that says to push another commit", err)
 		}
@@ -626,14 +645,143 @@ func TestMerged(t *testing.T) {
 		if err != nil || !found || got.Number != 12 || got.Merge != sha(50) || got.MergedBy.ID != bob.ID || got.Open {
 			t.Errorf("the merge is %+v, %v (%v)", got, found, err)
 		}
-		for _, other := range []string{sha(2), sha(51)} { // its head, and any other commit
-			if _, found, err := f.Merged(t.Context(), other); found || err != nil {
-				t.Errorf("%s passes for the merge (%v)", other, err)
+		if _, found, err := f.Merged(t.Context(), sha(51)); found || err != nil {
+			t.Errorf("a commit of nobody's passes for a merged one (%v)", err)
+		}
+		// A rebase made these of its commits, the last of which is its merge.
+		s.Do(func() { p.Commits = append(p.Commits, commit(48, alice), commit(49, alice)) })
+		for _, other := range []string{sha(48), sha(49)} {
+			if got, found, err := f.Merged(t.Context(), other); err != nil || !found || got.Number != 12 || got.Merge != sha(50) || got.MergedBy.ID != bob.ID {
+				t.Errorf("%s was brought by %+v, %v (%v)", other, got, found, err)
 			}
 		}
 		s.Do(func() { p.BaseRef = "release" })
 		if _, found, _ := f.Merged(t.Context(), sha(50)); found {
 			t.Error("a merge into another branch counts")
+		}
+	})
+}
+
+// Of several pull requests with a commit only those count that were merged into
+// the tracked branch: the one whose merge it is, or else the first.
+func TestMergedOfSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t) // number 12 is open, with the commit 2
+		at := time.Now()
+		for number, change := range map[int]fake.Pull{
+			20: {MergeSHA: sha(60), MergedAt: at.Add(2 * time.Hour)},
+			21: {MergeSHA: sha(61), MergedAt: at.Add(1 * time.Hour)},
+			22: {MergeSHA: sha(62), MergedAt: at, BaseRef: "release"},
+			23: {MergeSHA: sha(2), MergedAt: at.Add(3 * time.Hour)},
+			24: {}, // closed without a merge
+		} {
+			change.Number, change.Author, change.State, change.HeadRef, change.HeadSHA, change.BaseSHA = number, bob, "closed", "f", sha(2), sha(1)
+			change.BaseRef, change.Commits = cmp.Or(change.BaseRef, "main"), []fake.Commit{commit(2, alice), commit(3, alice)}
+			s.AddPull(change)
+		}
+		f := byToken(t, s)
+		for of, want := range map[string]int{sha(2): 23, sha(3): 21, sha(60): 20} {
+			if got, found, err := f.Merged(t.Context(), of); err != nil || !found || got.Number != want {
+				t.Errorf("%s was brought by %d, %v (%v), want %d", of, got.Number, found, err, want)
+			}
+		}
+	})
+}
+
+// The time of a comment is the forge's, and does not move while nothing is said anew.
+func TestPublishSaysWhen(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, _ := open(t)
+		f := connect(t, s)
+		r := report(reconciler.CheckWaiting, 1)
+		begin := time.Now()
+		first := publish(t, f, r)
+		if !first.Equal(s.Comments(12)[0].At) || first.Sub(begin) > 10*time.Second {
+			t.Errorf("it was written at %v, and it says %v", s.Comments(12)[0].At, first)
+		}
+		time.Sleep(time.Hour)
+		r.State = reconciler.CheckPending // the check changes, and the headline's icon with it
+		second := publish(t, f, r)
+		if second.Sub(first) < time.Hour || !second.Equal(s.Comments(12)[0].At) {
+			t.Errorf("it was edited at %v, and it says %v", s.Comments(12)[0].At, second)
+		}
+		time.Sleep(time.Hour)
+		if again := publish(t, f, r); !again.Equal(second) {
+			t.Errorf("it stands since %v, and it says %v", second, again)
+		}
+		if again := publish(t, connect(t, s), r); !again.Equal(second) {
+			t.Errorf("after a restart: it stands since %v, and it says %v", second, again)
+		}
+		s.SetFault(func(int, *http.Request) fake.Fault { return fake.Fault{Status: 422} })
+		r.Headline = "refused"
+		if at, err := f.Publish(t.Context(), r); err == nil || !at.IsZero() {
+			t.Errorf("what failed happened at %v (%v)", at, err)
+		}
+	})
+}
+
+func TestMerge(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		for name, c := range map[string]struct {
+			change func(s *fake.Server, p *fake.Pull)
+			moved  string // what the error says; empty: it is merged
+			puts   int
+		}{
+			"as it should be":           {func(*fake.Server, *fake.Pull) {}, "", 1},
+			"only squashing is allowed": {func(s *fake.Server, _ *fake.Pull) { s.MergeMethods = []string{"squash", "rebase"} }, "", 1},
+			"only rebasing is allowed":  {func(s *fake.Server, _ *fake.Pull) { s.MergeMethods = []string{"rebase"} }, "", 1},
+			"another head":              {func(_ *fake.Server, p *fake.Pull) { p.HeadSHA = sha(7) }, "head", 0},
+			"another base":              {func(_ *fake.Server, p *fake.Pull) { p.BaseRef = "release" }, "branch", 0},
+			"closed":                    {func(_ *fake.Server, p *fake.Pull) { p.State = "closed" }, "closed", 0},
+			"merged already": {func(_ *fake.Server, p *fake.Pull) {
+				p.State, p.MergedAt, p.MergedBy, p.MergeSHA = "closed", time.Now(), bob, sha(50)
+			}, "", 0},
+			"the forge's rules forbid it": {func(_ *fake.Server, p *fake.Pull) { p.Refuses = "Required status check \"pave\" is expected." }, "expected", 1},
+		} {
+			s, p := open(t)
+			c.change(s, p)
+			err := connect(t, s).Merge(t.Context(), 12, sha(2))
+			if n := writes(s.Calls()); n != c.puts {
+				t.Errorf("%s: %d changes, want %d", name, n, c.puts)
+			}
+			if c.moved == "" && (err != nil || p.MergedAt.IsZero()) {
+				t.Errorf("%s: it is not merged (%v)", name, err)
+			}
+			if c.moved != "" && (!errors.Is(err, reconciler.ErrMoved) || !strings.Contains(err.Error(), c.moved)) {
+				t.Errorf("%s: the error is %v, want ErrMoved with %q", name, err, c.moved)
+			}
+		}
+	})
+}
+
+// A head that moves between the look and the merge is the forge's to refuse; an
+// answer that is lost merges nothing twice; a want of permission is no move.
+func TestMergeInTrouble(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, p := open(t)
+		s.SetFault(func(_ int, r *http.Request) fake.Fault {
+			if r.Method == http.MethodPut {
+				p.HeadSHA = sha(7)
+			}
+			return fake.Fault{}
+		})
+		if err := connect(t, s).Merge(t.Context(), 12, sha(2)); !errors.Is(err, reconciler.ErrMoved) || !p.MergedAt.IsZero() {
+			t.Errorf("the error is %v, want ErrMoved", err)
+		}
+
+		s, p = open(t)
+		s.SetFault(func(_ int, r *http.Request) fake.Fault { return fake.Fault{After: r.Method == http.MethodPut} })
+		if err := connect(t, s).Merge(t.Context(), 12, sha(2)); err != nil || p.MergedAt.IsZero() || writes(s.Calls()) != 1 {
+			t.Errorf("the error is %v after %d changes", err, writes(s.Calls()))
+		}
+
+		s, _ = open(t)
+		s.Denied = map[string]int{"pulls/merge": http.StatusForbidden}
+		if err := connect(t, s).Merge(t.Context(), 12, sha(2)); err == nil || errors.Is(err, reconciler.ErrMoved) || !strings.Contains(err.Error(), "permission") {
+			t.Errorf("the error is %v, want one about the permission", err)
+		}
+		if err := connect(t, s).Merge(t.Context(), 12, "main"); err == nil {
+			t.Error("a branch passed for a commit")
 		}
 	})
 }

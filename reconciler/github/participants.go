@@ -200,19 +200,14 @@ func (f *Forge) pushers(ctx context.Context, p *github.PullRequest, commits []*g
 	return nil
 }
 
-// activities returns a page of the changes of a branch, latest first. The
-// client library has no call for it.
+// activities returns a page of the changes of a branch, latest first.
 func (f *Forge) activities(ctx context.Context, owner, name, branch, after string) ([]activity, string, error) {
 	query := url.Values{"ref": {"refs/heads/" + branch}, "per_page": {"100"}}
 	if after != "" {
 		query.Set("after", after)
 	}
-	req, err := f.client.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/%s/activity?%s", owner, name, query.Encode()), nil)
-	if err != nil {
-		return nil, "", err
-	}
 	var page []activity
-	resp, err := f.client.Do(ctx, req, &page)
+	resp, err := f.getOf(ctx, owner, name, "activity", query, &page)
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/go-github/v62/github"
 
@@ -23,22 +24,28 @@ const maxRemembered = 4096
 //
 // Where several open pull requests have one head, their check says what the worst
 // of them says: the forge knows checks of commits, not of pull requests.
-func (f *Forge) Publish(ctx context.Context, report reconciler.Report) error {
+func (f *Forge) Publish(ctx context.Context, report reconciler.Report) (time.Time, error) {
 	if !commitPattern.MatchString(report.Head) || report.Number <= 0 {
-		return fmt.Errorf("publish: pull request %d with head %q", report.Number, report.Head)
+		return time.Time{}, fmt.Errorf("publish: pull request %d with head %q", report.Number, report.Head)
 	}
-	return f.take(ctx, func(me self) error {
-		place, commentErr := f.putComment(ctx, me, report.Number, f.marker()+"\n"+f.render(report))
+	var at time.Time
+	err := f.take(ctx, func(me self) error {
+		stands, commentErr := f.putComment(ctx, me, report.Number, f.marker()+"\n"+f.render(report))
 		if commentErr != nil {
 			commentErr = fmt.Errorf("comment on pull request %d: %w", report.Number, commentErr)
 		}
-		said := f.worst(report.Number, report.Head, f.verdictOf(report, place))
+		at = stands.at
+		said := f.worst(report.Number, report.Head, f.verdictOf(report, stands.link))
 		checkErr := f.putCheck(ctx, me, report.Head, said)
 		if checkErr != nil {
 			checkErr = fmt.Errorf("set the check of %s: %w", report.Head, checkErr)
 		}
 		return errors.Join(commentErr, checkErr)
 	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return at, nil
 }
 
 // State implements [reconciler.Forge].
@@ -138,6 +145,7 @@ func (f *Forge) forget(open map[int]bool) {
 type comment struct {
 	id         int64
 	body, link string
+	at         time.Time // when it was written or last edited, by the forge's clock
 }
 
 // marker begins every comment of ours. It is hidden, and no proof: the author is.
@@ -146,14 +154,14 @@ func (f *Forge) marker() string { return "<!-- pave: " + f.check + " -->" }
 // putComment brings our one comment to the body. It creates one only after it has
 // found none, and looks again afterwards, so that of two that were created at
 // once, by two processes or around a crash, one remains.
-func (f *Forge) putComment(ctx context.Context, me self, number int, body string) (link string, err error) {
+func (f *Forge) putComment(ctx context.Context, me self, number int, body string) (stands comment, err error) {
 	known := f.comments[number]
 	delete(f.comments, number)
 	var created comment
 	for range 4 {
 		if known.id == 0 {
 			if known, err = f.findComment(ctx, me, number); err != nil {
-				return created.link, err
+				return created, err
 			}
 		}
 		if known.id == 0 {
@@ -162,23 +170,25 @@ func (f *Forge) putComment(ctx context.Context, me self, number int, body string
 		switch {
 		case known.id == 0:
 			if created, err = f.createComment(ctx, number, body); err != nil {
-				return "", err
+				return comment{}, err
 			}
 		case normal(known.body) != normal(body):
 			known, err = f.editComment(ctx, known.id, body)
 			if err != nil && !isStatus(err, http.StatusNotFound) {
-				return known.link, err
+				return known, err
 			}
 			// Somebody deleted it: known is none.
+		case known.at.IsZero(): // every review would be later than that
+			return known, errors.New("the forge does not say when it was written")
 		default:
 			if len(f.comments) >= maxRemembered {
 				clear(f.comments)
 			}
 			f.comments[number] = known
-			return known.link, nil
+			return known, nil
 		}
 	}
-	return known.link, errors.New("it changes while it is written")
+	return known, errors.New("it changes while it is written")
 }
 
 // normal is a body as it compares: the forge may end lines in its own way.
@@ -240,5 +250,5 @@ func (f *Forge) editComment(ctx context.Context, id int64, body string) (comment
 }
 
 func (f *Forge) commentOf(c *github.IssueComment) comment {
-	return comment{id: c.GetID(), body: c.GetBody(), link: c.GetHTMLURL()}
+	return comment{id: c.GetID(), body: c.GetBody(), link: c.GetHTMLURL(), at: c.GetUpdatedAt().Time}
 }

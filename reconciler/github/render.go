@@ -42,8 +42,9 @@ func (f *Forge) render(report reconciler.Report) string { return Markdown(report
 // Nothing in it that Pave did not write is live.
 func Markdown(report reconciler.Report, web string) string {
 	var text string
+	violations := sorted(allViolations(report))
 	for _, d := range details {
-		p := page{detail: d, web: web, report: report}
+		p := page{detail: d, web: web, report: report, violations: violations}
 		if text = p.render(); len(text) <= maxMarkdown {
 			break
 		}
@@ -54,9 +55,10 @@ func Markdown(report reconciler.Report, web string) string {
 // page is one rendering.
 type page struct {
 	detail
-	b      strings.Builder
-	web    string
-	report reconciler.Report
+	b          strings.Builder
+	web        string
+	report     reconciler.Report
+	violations []reconciler.Violation // all of the report's, sorted
 }
 
 func (p *page) render() string {
@@ -409,7 +411,7 @@ func subject(v reconciler.Violation) string {
 
 func (p *page) policy() {
 	var lines []string
-	for _, v := range sorted(allViolations(p.report)) {
+	for _, v := range p.violations {
 		switch v.Level {
 		case reconciler.Warn:
 		case reconciler.Approve:
@@ -558,7 +560,7 @@ func (p *page) notes() {
 
 func (p *page) warnings() {
 	var lines []string
-	for _, v := range sorted(allViolations(p.report)) {
+	for _, v := range p.violations {
 		if v.Level == reconciler.Warn {
 			lines = append(lines, p.violation(v))
 		}

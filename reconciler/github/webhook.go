@@ -175,9 +175,11 @@ type pokes struct {
 func (p *pokes) add(e Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pending[Event{Number: max(e.Number, 0)}] = true
-	if len(p.pending) > maxPending {
-		p.pending = map[Event]bool{{}: true}
+	if all := (Event{}); !p.pending[all] {
+		p.pending[Event{Number: max(e.Number, 0)}] = true
+		if p.pending[all] || len(p.pending) > maxPending {
+			p.pending = map[Event]bool{all: true}
+		}
 	}
 	p.schedule()
 }

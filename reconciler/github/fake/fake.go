@@ -70,6 +70,7 @@ type Pull struct {
 	MergeSHA            string
 	MergedAt            time.Time
 	MergedBy            User
+	Refuses             string // why it cannot be merged; empty: it can
 	Commits             []Commit
 	Reviews             []Review
 }
@@ -105,6 +106,7 @@ type Comment struct {
 	By     User
 	Body   string
 	Edited int
+	At     time.Time // when it was written or last edited
 }
 
 // Status is a commit status.
@@ -164,6 +166,16 @@ type Server struct {
 
 	// ChecksDenied takes the App's permission to write checks.
 	ChecksDenied bool
+	// Denied answers operations of these ids with a status instead.
+	Denied map[string]int
+	// Branch is the tracked branch, main where empty. Rules are those that its
+	// rulesets have, Protection is its protection, as the forge writes them; nil
+	// is none.
+	Branch     string
+	Rules      []map[string]any
+	Protection map[string]any
+	// MergeMethods are those that the repository allows; nil is all.
+	MergeMethods []string
 	// Limit is the requests that are left until Reset; negative is no limit.
 	Limit int
 	Reset time.Time
@@ -270,7 +282,7 @@ func (s *Server) AddComment(pull int, by User, body string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nextID++
-	s.comments = append(s.comments, Comment{ID: s.nextID, Pull: pull, By: by, Body: body})
+	s.comments = append(s.comments, Comment{ID: s.nextID, Pull: pull, By: by, Body: body, At: time.Now()})
 	return s.nextID
 }
 
@@ -384,7 +396,7 @@ func (s *Server) answer(r *http.Request, body []byte, call *Call) answer {
 	if !ok {
 		return s.refuse(http.StatusNotFound, "no interface at this path")
 	}
-	plain.URL.Path, plain.URL.RawPath, plain.RequestURI = path, "", ""
+	plain.URL.Path, plain.URL.RawPath, plain.RequestURI = path, strings.TrimPrefix(r.URL.RawPath, prefix), ""
 	plain.Body = io.NopCloser(bytes.NewReader(body))
 	route, params, err := s.router.FindRoute(plain)
 	if err != nil {

@@ -104,7 +104,8 @@ func (s *Server) pull(schema string, p *Pull) any {
 		if owner != Owner {
 			id++
 		}
-		half["repo"] = s.object("repository", map[string]any{"id": id, "name": repo, "full_name": owner + "/" + repo, "owner": s.user(User{int64(id), owner})})
+		half["repo"] = s.object("repository", map[string]any{"id": id, "name": repo, "full_name": owner + "/" + repo, "owner": s.user(User{int64(id), owner}),
+			"allow_merge_commit": s.allows("merge"), "allow_squash_merge": s.allows("squash"), "allow_rebase_merge": s.allows("rebase")})
 	}
 	side("base", Owner, Name, p.BaseRef, p.BaseSHA)
 	if p.HeadOwner == "" {

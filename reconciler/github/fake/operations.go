@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -45,6 +46,10 @@ func (s *Server) authenticated(q request, operation string) answer {
 		"users/get-authenticated": s.getSelf, "users/get-by-username": s.getUser,
 		"pulls/list": s.listPulls, "pulls/get": s.getPull, "pulls/list-commits": s.listPullCommits, "pulls/list-reviews": s.listReviews,
 		"repos/list-commits": s.listCommits, "repos/list-pull-requests-associated-with-commit": s.listCommitPulls,
+		"pulls/merge":                       s.mergePull,
+		"repos/get-branch":                  s.getBranch,
+		"repos/get-branch-protection":       s.getProtection,
+		"repos/get-branch-rules":            s.listRules,
 		"repos/list-activities":             s.listActivities,
 		"repos/get-combined-status-for-ref": s.getCombined,
 		"repos/create-commit-status":        s.createStatus,
@@ -55,6 +60,9 @@ func (s *Server) authenticated(q request, operation string) answer {
 		"issues/create-comment":             s.createComment,
 		"issues/update-comment":             s.updateComment,
 		"issues/delete-comment":             s.deleteComment,
+	}
+	if status := s.Denied[operation]; status != 0 {
+		return s.refuse(status, http.StatusText(status))
 	}
 	handle, found := handlers[operation]
 	if !found {
@@ -99,7 +107,7 @@ func (s *Server) createToken(q request) answer {
 	if json.Unmarshal(q.body, &in) != nil || !slices.Equal(in.Repositories, []string{Name}) {
 		s.t.Errorf("the installation's token is asked for %v, not for the repository alone", in.Repositories)
 	}
-	permissions := map[string]any{"checks": "write", "pull_requests": "write", "statuses": "write", "contents": "read"}
+	permissions := map[string]any{"checks": "write", "pull_requests": "write", "statuses": "write", "contents": "write", "administration": "read"}
 	if s.ChecksDenied {
 		delete(permissions, "checks")
 	}
@@ -154,6 +162,72 @@ func (s *Server) getPull(_ caller, q request) answer {
 		return s.refuse(http.StatusNotFound, "Not Found")
 	}
 	return s.reply(http.StatusOK, s.pull("pull-request", p))
+}
+
+// mergePull merges as the documentation says: the head must be the given one.
+func (s *Server) mergePull(who caller, q request) answer {
+	p := s.findPull(q.number("pull_number"))
+	if p == nil {
+		return s.refuse(http.StatusNotFound, "Not Found")
+	}
+	var in struct {
+		SHA    string
+		Method string `json:"merge_method"`
+	}
+	if err := json.Unmarshal(q.body, &in); err != nil {
+		return s.refuse(http.StatusBadRequest, "Problems parsing JSON")
+	}
+	method := cmp.Or(in.Method, "merge")
+	switch {
+	case in.SHA == "":
+		s.t.Errorf("Pave merges pull request %d whatever its head is", p.Number)
+		return s.refuse(http.StatusMethodNotAllowed, "Pull Request is not mergeable")
+	case p.State != "open" || p.Refuses != "":
+		return s.refuse(http.StatusMethodNotAllowed, cmp.Or(p.Refuses, "Pull Request is not mergeable"))
+	case !s.allows(method):
+		return s.refuse(http.StatusMethodNotAllowed, "The merge method "+method+" is not allowed on this repository")
+	case in.SHA != p.HeadSHA:
+		return s.refuse(http.StatusConflict, "Head branch was modified. Review and try the merge again.")
+	}
+	s.nextID++
+	p.State, p.MergedAt, p.MergedBy, p.MergeSHA = "closed", time.Now(), who.user, fmt.Sprintf("%040x", s.nextID)
+	return s.reply(http.StatusOK, s.object("pull-request-merge-result", map[string]any{"sha": p.MergeSHA, "merged": true, "message": "Pull Request successfully merged"}))
+}
+
+func (s *Server) allows(method string) bool {
+	return s.MergeMethods == nil || slices.Contains(s.MergeMethods, method)
+}
+
+// getBranch shows everybody whether a branch is protected, and its checks.
+func (s *Server) getBranch(_ caller, q request) answer {
+	name := cmp.Or(s.Branch, "main")
+	if q.params["branch"] != name {
+		return s.refuse(http.StatusNotFound, "Branch not found")
+	}
+	checks := map[string]any{"enforcement_level": "off", "contexts": []any{}, "checks": []any{}}
+	if required, found := s.Protection["required_status_checks"].(map[string]any); found {
+		checks = required
+	}
+	return s.reply(http.StatusOK, s.object("branch-with-protection", map[string]any{"name": name, "protected": s.Protection != nil || len(s.Rules) > 0,
+		"commit":     s.commit(Commit{SHA: "0000000000000000000000000000000000000001"}),
+		"protection": map[string]any{"enabled": s.Protection != nil, "required_status_checks": checks}}))
+}
+
+func (s *Server) getProtection(_ caller, q request) answer {
+	if s.Protection == nil || q.params["branch"] != cmp.Or(s.Branch, "main") {
+		return s.refuse(http.StatusNotFound, "Branch not protected")
+	}
+	return s.reply(http.StatusOK, s.object("branch-protection", s.Protection))
+}
+
+func (s *Server) listRules(_ caller, q request) answer {
+	var found []any
+	if q.params["branch"] == cmp.Or(s.Branch, "main") {
+		for _, rule := range s.Rules {
+			found = append(found, rule)
+		}
+	}
+	return s.page(q, found, list)
 }
 
 func (s *Server) listPullCommits(_ caller, q request) answer {
@@ -414,7 +488,7 @@ func (s *Server) createComment(who caller, q request) answer {
 		return s.refuse(http.StatusNotFound, "Not Found")
 	}
 	s.nextID++
-	c := Comment{ID: s.nextID, Pull: int(number), By: who.user, Body: body}
+	c := Comment{ID: s.nextID, Pull: int(number), By: who.user, Body: body, At: time.Now()}
 	s.comments = append(s.comments, c)
 	return s.reply(http.StatusCreated, s.comment(c))
 }
@@ -437,6 +511,7 @@ func (s *Server) updateComment(who caller, q request) answer {
 	}
 	s.comments[i].Body = body
 	s.comments[i].Edited++
+	s.comments[i].At = time.Now()
 	return s.reply(http.StatusOK, s.comment(s.comments[i]))
 }
 
@@ -454,5 +529,6 @@ func (s *Server) deleteComment(who caller, q request) answer {
 
 func (s *Server) comment(c Comment) any {
 	return s.object("issue-comment", map[string]any{"id": c.ID, "body": c.Body, "user": s.user(c.By),
-		"html_url": fmt.Sprintf("https://github.com/%s/%s/pull/%d#issuecomment-%d", Owner, Name, c.Pull, c.ID)})
+		"updated_at": c.At.UTC().Format(time.RFC3339),
+		"html_url":   fmt.Sprintf("https://github.com/%s/%s/pull/%d#issuecomment-%d", Owner, Name, c.Pull, c.ID)})
 }
