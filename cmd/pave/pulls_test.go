@@ -1,6 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -210,4 +215,130 @@ func (p *pull) recordOf(revision string) string {
 	p.Helper()
 	p.git("fetch", "--quiet")
 	return p.git("log", "--format=%B", "--grep", "^Revision: "+revision, "origin/pave/status")
+}
+
+// What a pull request may bring to get what it must not: nothing of it runs, it
+// allows itself nothing, and the comment names it.
+func TestHostilePullRequests(t *testing.T) {
+	f := newForge(t, true)
+	for _, unit := range []string{"ledger-box", "vault-box", "index-box", "third"} {
+		f.unit(unit, "Ready     true")
+	}
+	marker := filepath.Join(f.dir, "ran")
+
+	ledgerWith := func(field string) string {
+		return strings.Replace(ledger("one", "payments"), "\tinputs: value:", "\t"+field+"\n\tinputs: value:", 1)
+	}
+	box := f.clone("carol").read("blueprints/box/main.tf")
+	for _, test := range []struct {
+		name  string
+		who   string
+		files []string
+		state string
+		words []string
+	}{
+		{"interpolation", "carol", []string{"catalog/search/more.cue", request("more", "index", "development", `value: "${file(\"/etc/passwd\")} %{ for x in [1] }"`)}, "success", []string{"more", "create"}},
+		{"a name that leads elsewhere", "carol", []string{"catalog/search/more.cue", request(`../../etc`, "index", "development", `value: "x"`)}, "failure", []string{"Denied", "catalog/search/more.cue:3"}},
+		{"a bomb of CUE", "carol", []string{"catalog/search/bomb.cue", "package platform\n\nlet a = \"aaaaaaaaaaaaaaaa\"\nlet b = a+a+a+a+a+a+a+a+a+a+a+a+a+a+a+a\nlet c = b+b+b+b+b+b+b+b+b+b+b+b+b+b+b+b\nlet d = c+c+c+c+c+c+c+c+c+c+c+c+c+c+c+c\nlet e = d+d+d+d+d+d+d+d+d+d+d+d+d+d+d+d\nlet f = e+e+e+e+e+e+e+e+e+e+e+e+e+e+e+e\nlet g = f+f+f+f+f+f+f+f+f+f+f+f+f+f+f+f\nrequest: bomb: {blueprint: \"box\", service: \"index\", environment: \"development\", inputs: value: g}\n"}, "failure", []string{"Denied", "bomb.cue", "evaluation"}},
+		{"the author joins the team", "carol", []string{"teams.cue", strings.Replace(f.clone("carol").read("teams.cue"), `"alice", "bob"`, `"alice", "bob", "carol"`, 1)}, "pending", []string{"`platform` must approve", "gains `carol`"}},
+		{"a service changes hands", "carol", []string{ledgerFile, ledger("one", "search")}, "pending", []string{"`payments` must approve", "moves from payments to search"}},
+		{"rules that allow themselves", "carol", []string{"policies/mine.rego", "package mine\n\nrequire_approval contains \"nobody\" if false\n", "platform.cue", strings.Replace(f.clone("carol").read("platform.cue"), "platform: {", `platform: {policy: overrides: "lifetime-past": {level: "off", reason: "because I say so"}, `, 1), ledgerFile, ledgerWith(`expires: "2020-01-01"`)}, "pending", []string{"This changes what others are judged by", "policies/mine.rego", "`platform` must approve"}},
+		{"more money", "carol", []string{"teams.cue", strings.Replace(f.clone("carol").read("teams.cue"), `members: ["carol"], budget: 10`, `members: ["carol"], budget: 10000`, 1), "catalog/search/many.cue", many(12)}, "failure", []string{"may spend `10000.00` a month", "budget", "This changes what others are judged by"}},
+		{"a provisioner", "carol", []string{"blueprints/box/main.tf", box + "\nresource \"terraform_data\" \"evil\" {\n  provisioner \"local-exec\" {\n    command = \"touch " + marker + "\"\n  }\n}\n"}, "failure", []string{"provisioner", "blueprints/box/main.tf", "This changes what others are judged by"}},
+		{"a program as data", "carol", []string{"blueprints/box/main.tf", box + "\ndata \"external\" \"evil\" {\n  program = [\"touch\", \"" + marker + "\"]\n}\n"}, "failure", []string{"external", "blueprints/box/main.tf"}},
+		{"protection lifted", "carol", []string{"catalog/payments/vault.cue", strings.Replace(f.clone("carol").read("catalog/payments/vault.cue"), "\tinputs:", "\tprotect: false\n\tinputs:", 1)}, "pending", []string{"`protect`", "may be destroyed by a later change", "`payments` must approve"}},
+		{"an end in the past", "carol", []string{ledgerFile, ledgerWith(`expires: "2020-01-01"`)}, "pending", []string{"destroy", "`payments` must approve", "2020-01-01"}},
+		{"words that do things", "carol", []string{"catalog/search/index.cue", strings.Replace(f.clone("carol").read("catalog/search/index.cue"), `"Index"`, `"@alice Fixes #1 ![x](http://evil.example/x.png) </details>"`, 1)}, "success", []string{"index"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := f.sub(t)
+			p := f.propose(test.who, strings.ReplaceAll(test.name, " ", "-"), test.files...)
+			p.expect(test.state, test.words...)
+			if _, err := os.Stat(marker); err == nil {
+				t.Error("the pull request ran something")
+			}
+			p.close()
+		})
+	}
+
+	t.Run("a symbolic link", func(t *testing.T) {
+		f := f.sub(t)
+		w := f.clone("carol")
+		w.git("switch", "--quiet", "--create", "link")
+		must(t, os.Symlink("/etc/passwd", filepath.Join(w.dir, "catalog/search/link.cue")))
+		p := w.open("A link", "link", w.push("Link"))
+		p.expect("failure", "catalog/search/link.cue", "symbolic link")
+		p.close()
+	})
+	t.Run("a pack that is a bomb", func(t *testing.T) {
+		f := f.sub(t)
+		w := f.clone("carol")
+		w.git("switch", "--quiet", "--create", "pack")
+		bomb, err := os.Create(filepath.Join(w.dir, "bomb.bin"))
+		must(t, err)
+		must(t, bomb.Truncate(1<<30))
+		must(t, bomb.Close())
+		p := w.open("A bomb", "pack", w.push("Bomb"))
+		p.expect("failure", "the change is not read")
+		p.close()
+	})
+	t.Run("ten thousand requests at once", func(t *testing.T) {
+		f := f.sub(t)
+		p := f.propose("carol", "flood", "catalog/search/flood.cue", computed(10000))
+		p.expect("failure", "Denied")
+		p.close()
+	})
+	t.Run("a fork", func(t *testing.T) {
+		f := f.sub(t)
+		before := f.engineStarts()
+		p := f.fork("mallory", ledgerFile, ledger("forked", "payments"))
+		p.expect("pending", "`payments` must approve", "comes from a fork", "changes")
+		if after := f.engineStarts(); after != before {
+			t.Errorf("an engine was started for a fork: %d", after-before)
+		}
+		p.close()
+	})
+	if _, err := os.Stat(marker); err == nil {
+		t.Error("something ran")
+	}
+}
+
+// request is a file with one request.
+func request(name, service, environment, inputs string) string {
+	return fmt.Sprintf("package platform\n\nrequest: %q: {\n\tblueprint:   \"box\"\n\tservice:     %q\n\tenvironment: %q\n\tinputs: {%s}\n}\n", name, service, environment, inputs)
+}
+
+// many is a file with requests that cost money.
+func many(n int) string {
+	var b strings.Builder
+	b.WriteString("package platform\n")
+	for i := range n {
+		fmt.Fprintf(&b, "\nrequest: \"many-%d\": {blueprint: \"box\", service: \"index\", environment: \"development\", inputs: value: \"x\"}\n", i)
+	}
+	return b.String()
+}
+
+// computed is a file that makes requests.
+func computed(n int) string {
+	return fmt.Sprintf("package platform\n\nimport \"list\"\n\nfor i in list.Range(0, %d, 1) {\n\trequest: \"flood-\\(i)\": {blueprint: \"box\", service: \"index\", environment: \"development\", inputs: value: \"x\"}\n}\n", n)
+}
+
+// fork proposes files from a fork.
+func (f *forge) fork(login string, files ...string) *pull {
+	f.Helper()
+	_, _, err := f.as(login).Repositories.CreateFork(f.Context(), "acme", "platform", nil)
+	if _, accepted := errors.AsType[*github.AcceptedError](err); err != nil && !accepted {
+		f.Fatal(err)
+	}
+	address, err := url.Parse(f.URL + "/" + login + "/platform.git")
+	must(f.T, err)
+	address.User = url.UserPassword(login, f.Users[login].Token)
+	w := &work{f, filepath.Join(f.TempDir(), login), login}
+	f.eventually("the fork is there", func() bool {
+		_, err := w.try("clone", "--quiet", address.String(), w.dir)
+		return err == nil
+	})
+	w.git("switch", "--quiet", "--create", "forked")
+	w.write(files...)
+	return w.open("From a fork", login+":forked", w.push("Fork"))
 }
