@@ -50,8 +50,36 @@ type deployment struct {
 // mostDeployments bounds the merged pull requests that are followed.
 const mostDeployments = 100
 
+// arrive notes the commits by which a revision comes into force.
+func (r *Reconciler) arrive(ctx context.Context, c *Checked) error {
+	if r.gate.forge == nil || r.checked == nil {
+		return nil
+	}
+	commits, _, err := r.Source.Line(ctx, c.Revision.Commit, r.checked.Revision.Commit, mostDeployments)
+	if err != nil {
+		return err
+	}
+	r.arrivals = map[string]bool{}
+	for _, commit := range commits {
+		r.arrivals[commit] = true
+	}
+	return nil
+}
+
 // deploying notes what a pass decides about the units of merged pull requests.
 func (r *Reconciler) deploying(decisions map[string]decision) {
+	for commit := range r.arrivals {
+		number, known := r.gate.pullOf(commit)
+		f := r.gate.factsOf(number)
+		switch {
+		case !known, number != 0 && f == nil:
+			continue
+		case number != 0 && f.Pull.Merge == commit && r.deployments[number] == nil:
+			r.deployments[number] = &deployment{facts: f, units: map[string]PlannedUnit{}}
+			r.follow(number, r.deployments[number])
+		}
+		delete(r.arrivals, commit)
+	}
 	for name, made := range decisions {
 		for _, number := range made.pulls {
 			d := r.deployments[number]
@@ -171,6 +199,8 @@ func (d *deployment) report(r *Reconciler, number int) Report {
 		report.State, report.Headline = CheckFailed, plural(failed, "unit")+" failed"
 	case waiting > 0:
 		report.State, report.Headline = CheckPending, plural(waiting, "unit")+" to go"
+	case done == 0:
+		report.Headline = "Merged and in force"
 	default:
 		report.Headline = "Deployed: " + plural(done, "unit")
 	}

@@ -23,8 +23,8 @@ type gate struct {
 	work sync.WaitGroup // a reading that goes on
 
 	mu      sync.Mutex
-	reading bool           // guarded by mu, as all below
-	pulls   map[string]int // the pull request that brought a commit; 0 where none did
+	reading bool // guarded by mu, as all below
+	pulls   map[string]origin
 	facts   map[int]*facts
 	who     electors
 	teams   map[string]Team // whose electors they are
@@ -34,12 +34,19 @@ type gate struct {
 	signedTip string
 }
 
+// origin is the pull request that brought a commit; 0 where none did, as far as
+// the forge knew at the time.
+type origin struct {
+	number int
+	at     time.Time
+}
+
 // factsAge is how old may be what the forge says for an approval to count.
 const factsAge = 20 * time.Second
 
 func newGate(forge Forge, shown *Shown, log *slog.Logger, changed func()) *gate {
 	return &gate{forge: forge, shown: shown, log: log, changed: changed,
-		roster: &roster{forge: forge, log: log}, pulls: map[string]int{}, facts: map[int]*facts{}}
+		roster: &roster{forge: forge, log: log}, pulls: map[string]origin{}, facts: map[int]*facts{}}
 }
 
 // inquiry is what a decision needs to know of the forge.
@@ -108,7 +115,7 @@ func (g *gate) read(ctx context.Context, q inquiry) error {
 			g.mu.Unlock()
 		}
 		g.mu.Lock()
-		g.pulls[commit] = number
+		g.pulls[commit] = origin{number, time.Now()}
 		g.mu.Unlock()
 	}
 	return ctx.Err()
@@ -117,8 +124,8 @@ func (g *gate) read(ctx context.Context, q inquiry) error {
 func (g *gate) pullOf(commit string) (int, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	number, known := g.pulls[commit]
-	return number, known
+	o, known := g.pulls[commit]
+	return o.number, known && (o.number != 0 || time.Since(o.at) < factsAge)
 }
 
 // factsOf returns what is known of a pull request; nil where that is too old.
@@ -156,7 +163,7 @@ func (g *gate) forget() {
 	for _, f := range g.facts {
 		f.At = time.Time{}
 	}
-	maps.DeleteFunc(g.pulls, func(_ string, number int) bool { return number == 0 })
+	maps.DeleteFunc(g.pulls, func(_ string, o origin) bool { return o.number == 0 })
 }
 
 // clearance is what is known of who let a change happen.

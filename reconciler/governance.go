@@ -17,6 +17,11 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 	if err != nil {
 		return nil, err
 	}
+	for commit := range r.arrivals {
+		if number, known := r.gate.pullOf(commit); !known || number != 0 && r.gate.factsOf(number) == nil {
+			q.commits[commit] = true
+		}
+	}
 	if len(q.commits) > 0 {
 		if r.observed != nil { // the daemon goes on meanwhile
 			r.gate.ask(ctx, q)

@@ -85,6 +85,9 @@ func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
 
 func (r *Reconciler) judgement(subject Subject) (json.RawMessage, error) {
 	subject.Settings, subject.Now = r.checked.Platform.Settings.JSON, r.checked.Revision.Time
+	if g, is := r.checked.Judge.(governed); is {
+		subject = g.govern(subject)
+	}
 	return json.Marshal(judgement{Bundle: r.checked.Judge.Bundle(), Subject: subject})
 }
 

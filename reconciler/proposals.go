@@ -35,6 +35,7 @@ type Proposals struct {
 	ProposalOptions
 	roster *roster
 	pokes  chan struct{}
+	news   chan struct{}  // something happened in the loop
 	done   chan *proposed // what was worked on
 
 	mu    sync.Mutex
@@ -46,6 +47,7 @@ type Proposals struct {
 	said   map[string]string   // what was said of deployments and queued merges
 	gaps   time.Time           // when the forge's settings were looked at last
 	poll   time.Duration       // how often the forge is asked when nothing pokes
+	last   View                // of the last round
 }
 
 // proposed is one open pull request.
@@ -58,6 +60,7 @@ type proposed struct {
 	facts    *facts
 	units    []PlannedUnit // with their plans, once planned
 	planned  bool
+	said     bool      // what is known was published
 	allowed  bool      // whether plans may be made
 	again    time.Time // not to be tried before
 	faults   int
@@ -70,7 +73,7 @@ func NewProposals(o ProposalOptions) *Proposals {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), done: make(chan *proposed, 1),
+	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
 		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}, poll: time.Second}
 }
 
@@ -81,6 +84,9 @@ func (p *Proposals) Poke(number int) {
 	p.mu.Unlock()
 	nudge(p.pokes)
 }
+
+// Progressed tells that something happened in the loop. It never blocks.
+func (p *Proposals) Progressed() { nudge(p.news) }
 
 // Serve looks at pull requests until ctx ends. It returns when nothing of its
 // work is left.
@@ -99,26 +105,54 @@ func (p *Proposals) Serve(ctx context.Context) error {
 		if err := p.round(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Error("look at pull requests", "error", err)
 		}
-		next := p.poll
+		next := time.Now().Add(p.poll)
 		if x := p.next(time.Now()); x != nil {
 			p.begin(ctx, x, &work)
-		} else if at := p.retryAt(); !at.IsZero() {
-			next = min(next, max(time.Until(at), 10*time.Millisecond))
+		} else if at := p.retryAt(); !at.IsZero() && at.Before(next) {
+			next = at
 		}
-		timer := time.NewTimer(next)
+		p.await(ctx, next)
+	}
+	return nil
+}
+
+// newsPause is how long the loop's news gather before they are told.
+const newsPause = time.Second
+
+// await waits for a reason to look again. What the loop does meanwhile is told.
+func (p *Proposals) await(ctx context.Context, next time.Time) {
+	for ctx.Err() == nil {
+		timer := time.NewTimer(max(time.Until(next), 10*time.Millisecond))
 		select {
 		case <-ctx.Done():
 		case <-p.pokes:
+		case <-timer.C:
 		case x := <-p.done:
 			p.active = nil
 			if x.stale {
 				x.key, x.stale = "", false // it is arranged anew
 			}
-		case <-timer.C:
+		case <-p.news:
+			timer.Stop()
+			if !p.follow(ctx) {
+				continue
+			}
 		}
 		timer.Stop()
+		return
 	}
-	return nil
+}
+
+// follow tells what became of merged pull requests, and whether open ones are to
+// be looked at because the revision in force or the tracked branch moved.
+func (p *Proposals) follow(ctx context.Context) bool {
+	sleep(ctx, newsPause)
+	view, err := p.Loop.View(ctx)
+	if err != nil || view.InForce == nil {
+		return false
+	}
+	p.deployments(ctx, view)
+	return view.Tracked != p.last.Tracked || view.InForce != p.last.InForce
 }
 
 // round asks how things stand, and says what has changed without further work.
@@ -130,6 +164,7 @@ func (p *Proposals) round(ctx context.Context) error {
 	if view.InForce == nil {
 		return nil // nothing can judge yet
 	}
+	p.last = view
 	p.poll = time.Duration(view.InForce.Platform.Settings.Intervals.Poll)
 	pulls, err := p.Forge.Open(ctx)
 	if err != nil {
@@ -212,7 +247,7 @@ func (p *Proposals) next(now time.Time) *proposed {
 	var best *proposed
 	for _, number := range sortedNumbers(p.open) {
 		x := p.open[number]
-		if x.key == "" || x.proposal != nil && !x.lacksPlans() || now.Before(x.again) {
+		if x.key == "" || x.proposal != nil && x.said && !x.lacksPlans() || now.Before(x.again) {
 			continue
 		}
 		if best == nil || p.before(x, best) {
@@ -235,7 +270,7 @@ func (p *Proposals) retryAt() time.Time {
 		return first
 	}
 	for _, x := range p.open {
-		if (x.proposal == nil || x.lacksPlans()) && !x.again.IsZero() && (first.IsZero() || x.again.Before(first)) {
+		if (x.proposal == nil || !x.said || x.lacksPlans()) && !x.again.IsZero() && (first.IsZero() || x.again.Before(first)) {
 			first = x.again
 		}
 	}
@@ -249,8 +284,11 @@ func (p *Proposals) begin(ctx context.Context, x *proposed, work *sync.WaitGroup
 	p.active = x
 	work.Go(func() {
 		defer x.cancel()
-		do := p.read
-		if x.proposal != nil {
+		do := p.say
+		switch {
+		case x.proposal == nil:
+			do = p.read
+		case x.lacksPlans():
 			do = p.plan
 		}
 		err := do(ctx, x)
@@ -276,7 +314,7 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 	if x.facts, err = readFacts(ctx, p.Forge, x.pull, time.Now()); err != nil {
 		return err
 	}
-	x.proposal, x.units = proposal, proposal.Report.Units
+	x.proposal, x.units, x.said = proposal, proposal.Report.Units, false
 	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
 		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
 	return p.say(ctx, x)
@@ -295,7 +333,7 @@ func (p *Proposals) plan(ctx context.Context, x *proposed) error {
 	if err != nil {
 		return err
 	}
-	x.units, x.planned = units, true
+	x.units, x.planned, x.said = units, true, false
 	return p.say(ctx, x)
 }
 
@@ -305,7 +343,7 @@ func (p *Proposals) reread(ctx context.Context, x *proposed) error {
 	if err != nil {
 		return err
 	}
-	x.facts = f
+	x.facts, x.said = f, false
 	return p.say(ctx, x)
 }
 
@@ -320,7 +358,7 @@ func (p *Proposals) say(ctx context.Context, x *proposed) error {
 	if err := p.Shown.plans(report, at); err != nil {
 		return fmt.Errorf("remember what was shown: %w", err)
 	}
-	x.faults = 0
+	x.faults, x.said = 0, true
 	return p.autoMerge(ctx, x, report)
 }
 

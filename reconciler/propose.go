@@ -15,9 +15,14 @@ type governed struct {
 	base  *Platform
 }
 
-// Judge puts what is in force in place of what the change may have brought. A
-// thing that the change adds is as it says; adding it is a change of governance.
+// Judge judges the subject by what is in force.
 func (g governed) Judge(ctx context.Context, s Subject) ([]Violation, error) {
+	return g.rules.Judge(ctx, g.govern(s))
+}
+
+// govern puts what is in force in place of what the change may have brought. A
+// thing that the change adds is as it says; adding it is a change of governance.
+func (g governed) govern(s Subject) Subject {
 	s.Settings = g.base.Settings.JSON
 	var named struct {
 		Owner       string `json:"owner"`
@@ -42,7 +47,7 @@ func (g governed) Judge(ctx context.Context, s Subject) ([]Violation, error) {
 	if blueprint, found := g.base.Blueprints[named.Blueprint]; found && s.Kind == "request" {
 		s.Blueprint = blueprint.JSON
 	}
-	return g.rules.Judge(ctx, s)
+	return s
 }
 
 // Bundle is that of the rules in force.

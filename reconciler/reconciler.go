@@ -26,8 +26,10 @@ type Options struct {
 	// needed with it.
 	Forge Forge
 	Shown *Shown
-	// Progress, if set, is called whenever the counts change.
-	Progress func(Progress)
+	// Progress, if set, is called whenever the counts change, and Progressed
+	// whenever something happened that a forge may be told.
+	Progress   func(Progress)
+	Progressed func()
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -75,6 +77,7 @@ type Reconciler struct {
 	asking       map[string]asking        // by unit
 	paths        map[string][]string      // that commits change
 	warned       atomic.Pointer[[]string] // what the status branch is to warn of
+	arrivals     map[string]bool          // commits that may be merges of pull requests
 	deployments  map[int]*deployment      // by pull request
 }
 
@@ -163,8 +166,25 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 			}
 		}
 		r.report()
-		wake := time.NewTimer(r.nextWake())
+		if r.Progressed != nil && r.gate.forge != nil {
+			r.Progressed()
+		}
+		r.rest(ctx)
+	}
+	r.gate.work.Wait()
+	return r.drain(patience)
+}
+
+// rest waits for something to do. Whoever asks how things stand is answered
+// meanwhile.
+func (r *Reconciler) rest(ctx context.Context) {
+	wake := time.NewTimer(r.nextWake())
+	defer wake.Stop()
+	for {
 		select {
+		case view := <-r.views:
+			view <- r.view()
+			continue
 		case <-ctx.Done():
 		case f := <-r.results:
 			r.finish(f)
@@ -175,17 +195,13 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 			if r.waiting != nil {
 				r.look(ctx)
 			}
-		case view := <-r.views:
-			view <- r.view()
 		case <-wake.C:
 			if r.Now().Sub(r.looked) >= r.poll() {
 				r.look(ctx)
 			}
 		}
-		wake.Stop()
+		return
 	}
-	r.gate.work.Wait()
-	return r.drain(patience)
 }
 
 // look fetches and logs what goes wrong: the loop goes on with what it has.
@@ -347,6 +363,9 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		"units", len(checked.Platform.Requests), "violations", len(checked.Violations))
 	if err := r.Trust.update(func(t *trusted) { t.Revision = heads.Tracked }); err != nil {
 		return fmt.Errorf("remember the revision: %w", err)
+	}
+	if err := r.arrive(ctx, checked); err != nil {
+		return err
 	}
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.journal.inForce(checked)

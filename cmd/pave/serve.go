@@ -71,6 +71,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patien
 			return err
 		}
 		defer unlock()
+		r.Progressed = pulls.Progressed
 	}
 	hook, err := a.webhook(func(number int) {
 		r.Poke()
