@@ -13,6 +13,7 @@ import (
 // ("request/x") that exist but were refused already.
 func checkReferences(p *Platform, modules map[string]Module, broken map[string]bool) []Violation {
 	c := referenceChecker{platform: p, modules: modules, broken: broken}
+	c.settings(p.Settings)
 	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
 		c.blueprint(p.Blueprints[name])
 	}
@@ -45,6 +46,20 @@ func (c *referenceChecker) unknown(kind, name string, at Position, path []string
 		hint = fmt.Sprintf("did you mean %s?", near[0])
 	}
 	c.deny(kind, name, at, path, fmt.Sprintf("there is no %s %q", what, wanted), hint)
+}
+
+// settings refuses a waiver for a blueprint that there is not: it would wait
+// for one of that name, which then nobody looked at.
+func (c *referenceChecker) settings(s Settings) {
+	for i, waiver := range s.Policy.Waivers {
+		if _, found := c.platform.Blueprints[waiver.Blueprint]; found || c.broken["blueprint/"+waiver.Blueprint] {
+			continue
+		}
+		c.violations = append(c.violations, Violation{Level: Deny, Scope: ScopeRevision, Kind: "platform",
+			Path:    []string{"policy", "waivers", fmt.Sprint(i), "blueprint"},
+			Message: fmt.Sprintf("there is no blueprint %q", waiver.Blueprint),
+			Hint:    "remove the waiver, or name one of: " + strings.Join(Nearest(waiver.Blueprint, sortedNames(c.platform.Blueprints), 8), ", ")})
+	}
 }
 
 func (c *referenceChecker) blueprint(b Blueprint) {
