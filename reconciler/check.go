@@ -265,6 +265,11 @@ func (c *Checked) locate(e Evaluator, platform *Platform) {
 			at = platform.Requests[v.Name].Position
 		case "blueprint":
 			at = platform.Blueprints[v.Name].Position
+		case "platform":
+			at = Position{File: "platform.cue"}
+			if v.Position.File == "" {
+				v.Position, c.Violations[i].Position = at, at
+			}
 		}
 		if at.File != "" && v.Position == at && len(v.Path) > 0 {
 			c.Violations[i].Position = e.Locate(c.Tree, at, v.Kind, v.Name, v.Path)

@@ -32,9 +32,9 @@ func (r *Report) conclude(pending bool) {
 	}
 	switch {
 	case len(denied) > 0:
-		r.State, r.Headline = CheckFailed, "Denied: "+first(len(denied), denied[0].String())
+		r.State, r.Headline = CheckFailed, "Denied: "+firstOf(len(denied), denied[0].String())
 	case len(failed) > 0:
-		r.State, r.Headline = CheckFailed, "No plan: "+first(len(failed), failed[0].Request+": "+failed[0].Message)
+		r.State, r.Headline = CheckFailed, "No plan: "+firstOf(len(failed), failed[0].Request+": "+failed[0].Message)
 	case pending:
 		r.State, r.Headline = CheckPending, "Planning "+plural(len(r.Units), "unit")
 	case len(missing) > 0:
@@ -98,8 +98,8 @@ func (r *Report) summary() string {
 	return text
 }
 
-// first names the first of several.
-func first(n int, text string) string {
+// firstOf names the first of several.
+func firstOf(n int, text string) string {
 	if n > 1 {
 		return fmt.Sprintf("%s (and %d more)", text, n-1)
 	}

@@ -369,7 +369,7 @@ func (x *proposed) report(who electors) Report {
 	r.Units = slices.Clone(x.units)
 	r.Notes = slices.Clone(r.Notes)
 	if paths := x.proposal.Conflicts; len(paths) > 0 {
-		r.State, r.Headline = CheckFailed, "Does not merge: conflicts in "+first(len(paths), paths[0])
+		r.State, r.Headline = CheckFailed, "Does not merge: conflicts in "+firstOf(len(paths), paths[0])
 		return r
 	}
 	r.Approvals = x.needed()

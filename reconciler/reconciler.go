@@ -340,13 +340,14 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		}
 	}
 	if checked.Refused() {
-		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(checked.Violations))
+		denied := onlyDenied(checked.Violations)
+		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(denied), "first", first(denied))
 		if r.checked == nil {
 			if err := r.lastGood(ctx); err != nil { // tried again at the next poll
 				r.failed("return to the last good revision", err)
 			}
 		}
-		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: onlyDenied(checked.Violations)}
+		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: denied}
 		r.head = heads.Tracked
 		r.journal.refuse(r.refusal)
 		return nil
@@ -620,6 +621,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-time.After(d):
 		return true
 	}
+}
+
+// first returns the first violation in words.
+func first(vs []Violation) string {
+	if len(vs) == 0 {
+		return ""
+	}
+	return vs[0].String()
 }
 
 func onlyDenied(vs []Violation) []Violation {

@@ -18,6 +18,7 @@ func checkReferences(p *Platform, modules map[string]Module, broken map[string]b
 	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {
 		c.team(p.Teams[name])
 	}
+	c.settings(p.Settings)
 	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
 		c.blueprint(p.Blueprints[name])
 	}
@@ -81,6 +82,20 @@ func isPublicKey(line string) bool {
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	return err == nil && len(key) > 4+len(kind) &&
 		binary.BigEndian.Uint32(key) == uint32(len(kind)) && string(key[4:4+len(kind)]) == kind
+}
+
+// settings refuses a waiver for a blueprint that there is not: it would wait
+// for one of that name, which then nobody looked at.
+func (c *referenceChecker) settings(s Settings) {
+	for i, waiver := range s.Policy.Waivers {
+		if _, found := c.platform.Blueprints[waiver.Blueprint]; found || c.broken["blueprint/"+waiver.Blueprint] {
+			continue
+		}
+		c.violations = append(c.violations, Violation{Level: Deny, Scope: ScopeRevision, Kind: "platform",
+			Path:    []string{"policy", "waivers", fmt.Sprint(i), "blueprint"},
+			Message: fmt.Sprintf("there is no blueprint %q", waiver.Blueprint),
+			Hint:    "remove the waiver, or name one of: " + strings.Join(Nearest(waiver.Blueprint, sortedNames(c.platform.Blueprints), 8), ", ")})
+	}
 }
 
 func (c *referenceChecker) blueprint(b Blueprint) {

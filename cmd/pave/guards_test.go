@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
 )
 
@@ -183,6 +185,24 @@ func TestLastGoodRevisionIsTheLast(t *testing.T) {
 	said := h.lastSaid(exitFailure, "apply", "-o", "json")
 	if !strings.Contains(said, `"revision": "`+good+`"`) {
 		t.Errorf("expected %s in force, got %s", good, said)
+	}
+}
+
+// A daemon that refuses its first revision says what is wrong with it: there is
+// no status branch yet that could.
+func TestDaemonSaysWhatItRefuses(t *testing.T) {
+	h := newStarter(t)
+	h.replace("platform.cue", `owner: "platform"`, `owner: "nobody"`)
+	h.commit("Break the settings")
+	d := h.serve()
+	d.until(`first="platform.cue:`, 1)
+
+	monitor := newMonitor()
+	monitor.update(reconciler.Progress{Refused: true})
+	answer := httptest.NewRecorder()
+	monitor.handler(nil).ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+	if got := answer.Body.String(); answer.Code != 503 || !strings.Contains(got, "the tip of the tracked branch is refused") {
+		t.Errorf("got %d: %s", answer.Code, got)
 	}
 }
 

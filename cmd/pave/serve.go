@@ -185,6 +185,9 @@ func (m *monitor) handler(hook http.Handler) http.Handler {
 		if p.Revision.Commit == "" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintln(w, "no revision is in force")
+			if p.Refused {
+				fmt.Fprintln(w, "the tip of the tracked branch is refused: the log says why, and so does `pave validate`")
+			}
 			if p.LastError != "" {
 				fmt.Fprintln(w, p.LastError)
 			}

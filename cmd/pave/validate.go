@@ -30,22 +30,37 @@ In a checkout it looks at the files as they are, committed or not.`,
 }
 
 func (a *app) validate(ctx context.Context) error {
-	tree, err := a.tree(ctx)
+	progress := a.progress("validating")
+	checked, violations, tests, err := a.examine(ctx)
+	progress.end()
 	if err != nil {
 		return err
+	}
+	engine, _ := checked.Judge.(*policy.Engine)
+	if err := a.printValidation(violations, checked, engine, tests); err != nil {
+		return err
+	}
+	return verdict(violations)
+}
+
+// examine checks the repository and runs the tests of its policies. It returns
+// all violations, sorted, and how many tests there were.
+func (a *app) examine(ctx context.Context) (*reconciler.Checked, []reconciler.Violation, int, error) {
+	tree, err := a.tree(ctx)
+	if err != nil {
+		return nil, nil, 0, err
 	}
 	parts, err := a.parts()
 	if err != nil {
-		return err
+		return nil, nil, 0, err
 	}
 	checked, err := reconciler.Check(ctx, parts, tree, reconciler.Revision{Time: time.Now().UTC()}, a.knownRecord(ctx))
 	if err != nil {
-		return err
+		return nil, nil, 0, err
 	}
 	violations := checked.Violations
-	engine, _ := checked.Judge.(*policy.Engine)
 	tests := 0
-	if engine != nil {
+	if engine, _ := checked.Judge.(*policy.Engine); engine != nil {
 		for _, t := range engine.Test(ctx) {
 			tests++
 			if !t.Passed {
@@ -56,11 +71,7 @@ func (a *app) validate(ctx context.Context) error {
 			}
 		}
 	}
-	violations = reconciler.SortViolations(violations)
-	if err := a.printValidation(violations, checked, engine, tests); err != nil {
-		return err
-	}
-	return verdict(violations)
+	return checked, reconciler.SortViolations(violations), tests, nil
 }
 
 // knownRecord returns what the status branch of a local clone says. It only

@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 
@@ -91,7 +92,11 @@ func TestViolations(t *testing.T) {
 			for _, f := range archive.Files {
 				files[f.Name] = string(f.Data)
 			}
-			_, vs, err := testEvaluator(t).Evaluate(t.Context(), treeOf(files))
+			evaluator := testEvaluator(t)
+			if !strings.HasPrefix(filepath.Base(name), "endless_") {
+				evaluator.deadline = time.Minute // memory ends it, on a busy machine too
+			}
+			_, vs, err := evaluator.Evaluate(t.Context(), treeOf(files))
 			if err != nil {
 				t.Fatal(err)
 			}

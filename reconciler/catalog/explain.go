@@ -442,7 +442,8 @@ func (x *explainer) fields(schema, v cue.Value, path []string) {
 			name := sel.Unquoted()
 			at := append(slices.Clone(path), name)
 			user := v.LookupPath(cue.MakePath(cue.Str(name)))
-			if it.FieldType()&cue.RequiredConstraint != 0 && !x.written(at, user) {
+			if it.FieldType()&cue.RequiredConstraint != 0 && !x.written(at, user) ||
+				it.FieldType() == cue.StringLabel && x.undecided(at, user) {
 				x.missing(problem{path: at})
 			} else if user.Exists() || x.bodyAt(at) != nil {
 				x.fields(it.Value(), user, at)
@@ -466,6 +467,17 @@ func (x *explainer) fields(schema, v cue.Value, path []string) {
 func (x *explainer) written(path []string, v cue.Value) bool {
 	_, found := x.source(path)
 	return found || v.Exists()
+}
+
+// undecided tells whether the schema offers a text that the author did not
+// choose: #Root derives it from the names of teams, environments and blueprints,
+// so CUE does not call the field required.
+func (x *explainer) undecided(path []string, v cue.Value) bool {
+	if _, found := x.source(path); found || !v.Exists() || v.Err() != nil {
+		return false
+	}
+	_, chosen := v.Default()
+	return v.IncompleteKind() == cue.StringKind && !chosen && !v.IsConcrete()
 }
 
 func (x *explainer) bodyAt(path []string) *ast.StructLit {

@@ -26,9 +26,15 @@ func (e *Evaluator) Locate(tree *reconciler.Tree, document reconciler.Position, 
 	if err != nil {
 		return document
 	}
-	body := documentBody([]*ast.File{parsed}, kind, name)
-	if kind == "blueprint" {
-		body = blueprintBody([]*ast.File{parsed})
+	files := []*ast.File{parsed}
+	var body *ast.StructLit
+	switch kind {
+	case "blueprint":
+		body = blueprintBody(files)
+	case "platform":
+		body = settingsBody(files)
+	default:
+		body = documentBody(files, kind, name)
 	}
 	if body == nil {
 		return document
@@ -39,6 +45,19 @@ func (e *Evaluator) Locate(tree *reconciler.Tree, document reconciler.Position, 
 		}
 	}
 	return document
+}
+
+// settingsBody finds the struct that the settings are written as.
+func settingsBody(files []*ast.File) *ast.StructLit {
+	var body *ast.StructLit
+	for _, f := range files {
+		eachField(f.Decls, func(field *ast.Field) {
+			if s, ok := field.Value.(*ast.StructLit); ok && body == nil && labelOf(field.Label) == "platform" {
+				body = s
+			}
+		})
+	}
+	return body
 }
 
 // documentBody finds the struct that a document is written as, also where a
