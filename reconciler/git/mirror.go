@@ -327,28 +327,37 @@ func missing(s store, heads reconciler.Heads) (wants, haves []plumbing.Hash, err
 // only what is new: each branch and some way back, in case it was rewritten.
 // A reference that cannot be read costs a larger download, nothing else.
 func known(s store) []plumbing.Hash {
-	const back = 64
-	var haves []plumbing.Hash
+	var tips []plumbing.Hash
 	refs, err := s.IterReferences()
 	if err != nil {
 		return nil
 	}
 	refs.ForEach(func(ref *plumbing.Reference) error {
-		hash := ref.Hash()
+		tips = append(tips, ref.Hash())
+		return nil
+	})
+	return ancestors(s, tips)
+}
+
+// ancestors returns the commits and some way back on their first-parent lines,
+// as far as they are here.
+func ancestors(s store, tips []plumbing.Hash) []plumbing.Hash {
+	const back = 64
+	var all []plumbing.Hash
+	for _, hash := range tips {
 		for range back {
 			c, err := object.GetCommit(s, hash)
 			if err != nil {
-				return nil
+				break
 			}
-			haves = append(haves, hash)
+			all = append(all, hash)
 			if len(c.ParentHashes) == 0 {
-				return nil
+				break
 			}
 			hash = c.ParentHashes[0]
 		}
-		return nil
-	})
-	return haves
+	}
+	return all
 }
 
 // bring downloads into the mirror.

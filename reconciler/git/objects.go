@@ -181,21 +181,34 @@ func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, er
 		if err != nil {
 			return err
 		}
-		l := lister{ctx: ctx, storage: s, sizes: o.knownSizes()}
-		if err := l.list("", c.TreeHash); err != nil {
+		if files, err = o.list(ctx, s, c.TreeHash); err != nil {
 			return fmt.Errorf("list commit %s: %w", commit, err)
 		}
-		files = l.files
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	sortFiles(files)
-	t := &reconciler.Tree{Files: files}
-	t.Read = func(f reconciler.File) ([]byte, error) { return o.read(t, f) }
+	t := o.treeOf(files)
 	o.keep(commit, t)
 	return t, nil
+}
+
+// list returns the files below a folder, sorted. The caller holds mu.
+func (o *objects) list(ctx context.Context, s store, root plumbing.Hash) ([]reconciler.File, error) {
+	l := lister{ctx: ctx, storage: s, sizes: o.knownSizes()}
+	if err := l.list("", root); err != nil {
+		return nil, err
+	}
+	sortFiles(l.files)
+	return l.files, nil
+}
+
+// treeOf makes a tree that reads from here.
+func (o *objects) treeOf(files []reconciler.File) *reconciler.Tree {
+	t := &reconciler.Tree{Files: files}
+	t.Read = func(f reconciler.File) ([]byte, error) { return o.read(t, f) }
+	return t
 }
 
 func sortFiles(files []reconciler.File) {
@@ -252,16 +265,11 @@ func (l *lister) list(folder string, hash plumbing.Hash) error {
 	if err := l.ctx.Err(); err != nil {
 		return context.Cause(l.ctx)
 	}
-	tree, err := object.GetTree(l.storage, hash)
+	entries, err := readFolder(l.storage, folder, hash)
 	if err != nil {
-		return fmt.Errorf("read folder %q: %w", folder, err)
+		return err
 	}
-	seen := make(map[string]bool, len(tree.Entries))
-	for _, e := range tree.Entries {
-		if seen[e.Name] {
-			return refuse("%q holds %q twice", folder, e.Name)
-		}
-		seen[e.Name] = true
+	for _, e := range entries {
 		if err := l.entry(folder, e); err != nil {
 			return err
 		}
@@ -269,14 +277,36 @@ func (l *lister) list(folder string, hash plumbing.Hash) error {
 	return nil
 }
 
+// readFolder returns the entries of a folder. One with names that mean another
+// place, or the same place twice, is refused.
+func readFolder(s storer.EncodedObjectStorer, folder string, hash plumbing.Hash) ([]object.TreeEntry, error) {
+	tree, err := object.GetTree(s, hash)
+	if err != nil {
+		return nil, fmt.Errorf("read folder %q: %w", folder, err)
+	}
+	seen := make(map[string]bool, len(tree.Entries))
+	for _, e := range tree.Entries {
+		if seen[e.Name] {
+			return nil, refuse("%q holds %q twice", folder, e.Name)
+		}
+		seen[e.Name] = true
+		if !validName(e.Name) {
+			return nil, refuse("%q holds an entry named %q", folder, e.Name)
+		}
+	}
+	return tree.Entries, nil
+}
+
+// below joins the name of an entry to its folder.
+func below(folder, name string) string {
+	if folder == "" {
+		return name
+	}
+	return folder + "/" + name
+}
+
 func (l *lister) entry(folder string, e object.TreeEntry) error {
-	if !validName(e.Name) {
-		return refuse("%q holds an entry named %q", folder, e.Name)
-	}
-	path := e.Name
-	if folder != "" {
-		path = folder + "/" + path
-	}
+	path := below(folder, e.Name)
 	if len(path) > maxPath {
 		return refuse("a path is longer than %d bytes: %s…", maxPath, path[:64])
 	}

@@ -280,12 +280,16 @@ func (d *draft) copy(from plumbing.EncodedObject) error {
 }
 
 func (d *draft) put(kind plumbing.ObjectType, data []byte) (plumbing.Hash, error) {
+	return putObject(d.made, kind, data)
+}
+
+func putObject(s storer.EncodedObjectStorer, kind plumbing.ObjectType, data []byte) (plumbing.Hash, error) {
 	obj := &plumbing.MemoryObject{}
 	obj.SetType(kind)
 	if _, err := obj.Write(data); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return d.made.SetEncodedObject(obj)
+	return s.SetEncodedObject(obj)
 }
 
 // seal makes the commit, signed where there is a key.
@@ -443,7 +447,7 @@ func (d *draft) write(f *folder) (plumbing.Hash, error) {
 	if !f.changed {
 		return f.hash, nil
 	}
-	tree := &object.Tree{}
+	var entries []object.TreeEntry
 	for name, n := range f.entries {
 		hash := n.hash
 		if n.dir != nil {
@@ -453,20 +457,25 @@ func (d *draft) write(f *folder) (plumbing.Hash, error) {
 			}
 		}
 		if !hash.IsZero() {
-			tree.Entries = append(tree.Entries, object.TreeEntry{Name: name, Mode: n.mode, Hash: hash})
+			entries = append(entries, object.TreeEntry{Name: name, Mode: n.mode, Hash: hash})
 		}
 	}
-	if len(tree.Entries) == 0 {
+	return putTree(d.made, entries)
+}
+
+// putTree stores a folder; it returns a zero hash where the folder is empty.
+func putTree(s storer.EncodedObjectStorer, entries []object.TreeEntry) (plumbing.Hash, error) {
+	if len(entries) == 0 {
 		return plumbing.ZeroHash, nil
 	}
-	slices.SortFunc(tree.Entries, func(a, b object.TreeEntry) int {
+	slices.SortFunc(entries, func(a, b object.TreeEntry) int {
 		return strings.Compare(sortName(a), sortName(b))
 	})
 	obj := &plumbing.MemoryObject{}
-	if err := tree.Encode(obj); err != nil {
+	if err := (&object.Tree{Entries: entries}).Encode(obj); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return d.made.SetEncodedObject(obj)
+	return s.SetEncodedObject(obj)
 }
 
 // sortName is what Git sorts an entry by.
