@@ -1,6 +1,7 @@
 package git
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -53,4 +54,11 @@ func (r refusal) Unwrap() error { return r.error }
 
 func refuse(format string, args ...any) error {
 	return refusal{fmt.Errorf(format, args...)}
+}
+
+// Refused tells that an error is about what a repository holds: it is the same
+// however often one tries.
+func Refused(err error) bool {
+	_, is := errors.AsType[refusal](err)
+	return is
 }
