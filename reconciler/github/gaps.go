@@ -190,5 +190,12 @@ func (g guards) requiresPullRequests() bool {
 }
 
 func (g guards) forbidsForce() bool {
-	return g.has("non_fast_forward", "update") || g.protection != nil && !g.protection.GetAllowForcePushes().Enabled
+	if g.has("non_fast_forward", "update") {
+		return true
+	}
+	if g.protection == nil {
+		return false
+	}
+	allowed := g.protection.GetAllowForcePushes()
+	return allowed == nil || !allowed.Enabled // unsaid, a protected branch is not rewritten
 }
