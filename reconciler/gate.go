@@ -49,14 +49,17 @@ func newGate(forge Forge, shown *Shown, log *slog.Logger, changed func()) *gate 
 		roster: &roster{forge: forge, log: log}, pulls: map[string]origin{}, facts: map[int]*facts{}}
 }
 
-// inquiry is what a decision needs to know of the forge.
+// inquiry is what decisions need to know of the forge.
 type inquiry struct {
-	commits map[string]bool
+	commits map[string]bool // which pull requests brought them, and who approved those
 	teams   map[string]Team
+	people  bool // who their members are
 }
 
+func (q *inquiry) asks() bool { return q.people || len(q.commits) > 0 }
+
 // ask reads what an inquiry needs, in the background.
-func (g *gate) ask(ctx context.Context, q inquiry) {
+func (g *gate) ask(ctx context.Context, q *inquiry) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.reading {
@@ -82,7 +85,7 @@ func (g *gate) ask(ctx context.Context, q inquiry) {
 const readTimeout = 10 * time.Minute
 
 // read reads what an inquiry needs and is not known, or not known freshly.
-func (g *gate) read(ctx context.Context, q inquiry) error {
+func (g *gate) read(ctx context.Context, q *inquiry) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	who := g.roster.electors(ctx, q.teams)
@@ -202,8 +205,8 @@ func planKey(made decision) string {
 
 // gates puts the gate before the decisions of a pass: what nobody let happen
 // waits. It returns what the forge must be asked.
-func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (inquiry, error) {
-	q := inquiry{commits: map[string]bool{}, teams: r.checked.Platform.Teams}
+func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (*inquiry, error) {
+	q := &inquiry{commits: map[string]bool{}, teams: r.checked.Platform.Teams}
 	if err := r.countersigned(ctx); err != nil {
 		return q, err
 	}
@@ -221,7 +224,10 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 	}
 	for _, name := range names {
 		made := decisions[name]
-		c := r.clearance(name, made, line, since[name], q)
+		c, err := r.clearance(ctx, name, made, line, since[name], q)
+		if err != nil {
+			return q, err
+		}
 		decisions[name] = r.gated(name, made, c)
 	}
 	return q, nil
@@ -338,7 +344,7 @@ func asks(missing []Needed, plan string) string {
 }
 
 // clearance finds out who let the change of a unit happen.
-func (r *Reconciler) clearance(name string, made decision, line []step, since string, q inquiry) clearance {
+func (r *Reconciler) clearance(ctx context.Context, name string, made decision, line []step, since string, q *inquiry) (clearance, error) {
 	g := r.gate
 	var c clearance
 	owner := ""
@@ -354,10 +360,22 @@ func (r *Reconciler) clearance(name string, made decision, line []step, since st
 	}
 	if g.forge == nil {
 		r.signedFor(name, plan, &c)
-		return c
+		return c, nil
+	}
+	own, governing := r.brought(name, line, since)
+	if len(own)+len(governing) == 0 {
+		if len(c.needed) == 0 {
+			return c, nil // nothing in Git changed
+		}
+		var err error
+		if own, err = r.lastOf(ctx, name); err != nil {
+			return c, err
+		}
 	}
 	who := g.electors(q.teams)
-	own, governing := r.brought(name, line, since)
+	if who == nil {
+		q.people, c.unknown = true, true
+	}
 	var pulls []*facts
 	for _, s := range slices.Concat(own, governing) {
 		number, known := g.pullOf(s.commit)
@@ -382,14 +400,22 @@ func (r *Reconciler) clearance(name string, made decision, line []step, since st
 			}
 		}
 	}
-	if who == nil {
-		c.unknown = true
-	}
 	if c.unknown || c.hold != "" || len(c.needed) == 0 {
-		return c
+		return c, nil
 	}
 	r.approvedOn(name, plan, made, pulls, who, &c)
-	return c
+	return c, nil
+}
+
+// lastOf returns the last commit that changed what a unit's document says: where
+// nothing in Git changed and a rule asks for an approval, that is where to ask.
+func (r *Reconciler) lastOf(ctx context.Context, name string) ([]step, error) {
+	line, err := r.lineSince(ctx, map[string]string{name: ""})
+	if err != nil {
+		return nil, err
+	}
+	own, _ := r.brought(name, line, "")
+	return own[:min(1, len(own))], nil
 }
 
 // ownersOf returns the approvals of the owners, before and after the change, that

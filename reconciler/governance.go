@@ -22,7 +22,7 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 			q.commits[commit] = true
 		}
 	}
-	if len(q.commits) > 0 {
+	if q.asks() {
 		if r.observed != nil { // the daemon goes on meanwhile
 			r.gate.ask(ctx, q)
 		} else {
@@ -93,20 +93,20 @@ func (r *Reconciler) governs(ctx context.Context, c *Checked) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	q := inquiry{commits: map[string]bool{}, teams: r.checked.Platform.Teams}
+	q := &inquiry{commits: map[string]bool{}, teams: r.checked.Platform.Teams}
 	why, err := r.ungoverned(ctx, commits, reached, governance, q)
 	if err != nil {
 		return false, err
 	}
-	if len(q.commits) > 0 && r.observed == nil {
+	if q.asks() && r.observed == nil {
 		if err := r.gate.read(ctx, q); err != nil {
 			return false, fmt.Errorf("ask the forge who let changes happen: %w", err)
 		}
-		why, err = r.ungoverned(ctx, commits, reached, governance, inquiry{commits: map[string]bool{}, teams: q.teams})
+		why, err = r.ungoverned(ctx, commits, reached, governance, &inquiry{commits: map[string]bool{}, teams: q.teams})
 		if err != nil {
 			return false, err
 		}
-	} else if len(q.commits) > 0 {
+	} else if q.asks() {
 		r.gate.ask(ctx, q)
 		if r.refusal != nil && r.refusal.Revision == c.Revision.Commit {
 			return false, nil // what was said stands until more is known
@@ -129,7 +129,7 @@ func sameRefusal(a, b *Refusal) bool {
 
 // ungoverned says what keeps the governance of a line of commits from coming into
 // force; nothing where all of it is approved.
-func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached bool, governance []string, q inquiry) ([]Violation, error) {
+func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached bool, governance []string, q *inquiry) ([]Violation, error) {
 	platform := r.checked.Platform.Settings.Owner
 	asks := func(message string) Violation {
 		return Violation{Level: Approve, Scope: ScopeRevision, Position: Position{File: governance[0]}, Team: platform,

@@ -44,7 +44,7 @@ func TestPullRequest(t *testing.T) {
 
 			p.write("catalog/payments/ledger.cue", ledgerV2)
 			p.head = p.push("Say it as a text")
-			p.expect("success", "Ready to merge", "ledger-box", "1 to change", "`input`")
+			p.expect("success", "Ready to merge", "ledger-box", "2 to change", "`input`")
 			p.refused("alice", "approvals")
 			p.review("bob", "APPROVE")
 			merge := p.merge("alice")
@@ -54,7 +54,7 @@ func TestPullRequest(t *testing.T) {
 			p.expect("success", "Deployed", "ledger-box")
 			w := f.clone("alice")
 			log := w.git("log", "-3", "--format=%B", "origin/pave/status")
-			if !containsAll(log, []string{"Unit: ledger-box applied +0 ~1 -0", "Pull-Request: #1 by alice"}) {
+			if !containsAll(log, []string{"Unit: ledger-box applied +0 ~2 -0", "Pull-Request: #1 by alice"}) {
 				t.Errorf("the record does not name the pull request:\n%s", log)
 			}
 		})
