@@ -121,7 +121,7 @@ const newsPause = time.Second
 
 // await waits for a reason to look again. What the loop does meanwhile is told.
 func (p *Proposals) await(ctx context.Context, next time.Time) {
-	for ctx.Err() == nil {
+	for once := true; ctx.Err() == nil && (once || time.Now().Before(next)); once = false {
 		timer := time.NewTimer(max(time.Until(next), 10*time.Millisecond))
 		select {
 		case <-ctx.Done():
