@@ -4,7 +4,8 @@
 // else touches and that may be deleted at any time: what is missing or broken
 // in it is fetched again. It implements [reconciler.Source]. A [Clone] reads
 // somebody else's repository where it stands, without a mirror; [WorkTree]
-// reads what is checked out, before a commit.
+// reads what is checked out, before a commit. A [Quarantine] holds what a pull
+// request brings, for one look at it, and merges it.
 //
 // Nothing here checks files out, and nothing is written into a repository but
 // by a push: Git's own receive-pack takes the locks and runs the hooks.

@@ -197,12 +197,21 @@ func download(ctx context.Context, s transport.UploadPackSession, refs advertise
 		}
 	}
 	req.Wants, req.Haves = wants, haves
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	answer, err := s.UploadPack(ctx, req)
 	if err != nil {
 		return err
 	}
 	defer answer.Close()
-	return packfile.WritePackfileToObjectStorage(sink, demultiplex(req.Capabilities, answer))
+	err = packfile.WritePackfileToObjectStorage(sink, demultiplex(req.Capabilities, answer))
+	if err != nil {
+		// The server may be in the middle of sending. Closing waits until it has
+		// ended, and reading after the context has ended is what ends it.
+		stop()
+		io.Copy(io.Discard, answer)
+	}
+	return err
 }
 
 // demultiplex takes the pack out of a stream that may carry progress as well.
