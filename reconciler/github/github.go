@@ -16,8 +16,8 @@
 // and one for each fifty annotations beyond the first, of which there are at most
 // 150: never more because a report has more units. Who Pave is costs one request
 // in all, four as an App. Merging costs two, and looking for gaps three. Changes
-// are made one at a time, ten at once and one a second after that. While the forge limits requests everything waits,
-// for as long as its caller allows.
+// are made one at a time, ten at once and one a second after that. While the forge
+// limits requests everything waits, for as long as its caller allows.
 package github
 
 import (
