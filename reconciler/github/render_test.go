@@ -312,7 +312,7 @@ var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM, extension.Foo
 
 var (
 	ourHTML  = regexp.MustCompile(`^(<details><summary>[A-Za-z0-9 ,:]+</summary>|</details>)\s*$`)
-	liveText = regexp.MustCompile(`(?i)@\w|#\d|\bGH-\d|\w-\d|://|\bwww\.|[0-9a-f]{7}|:[\w+-]+:|&[a-z#]|\$`)
+	liveText = regexp.MustCompile(`(?i)@\w|#\d|\bGH-\d|\bGHSA-|\w-\d|://|\bwww\.|[0-9a-f]{7}|:[\w+-]+:|&[a-z#]|\$`)
 )
 
 // inspect parses a page as GitHub does and fails where anything but ours is live.
