@@ -138,9 +138,9 @@ func TestPaveSeesGaps(t *testing.T) {
 	}
 	gaps(hub.DefaultCheck, "whoever may write statuses") // Gitea pins to nobody
 	gaps("other", "not required")
-	f.patch(object{"enable_push": true})
+	f.gitea(http.MethodPatch, object{"enable_push": true})
 	gaps(hub.DefaultCheck, "whoever may write statuses") // the protection asks for approvals still
-	f.patch(object{"enable_status_check": false})
+	f.gitea(http.MethodPatch, object{"enable_status_check": false})
 	gaps(hub.DefaultCheck, "not required")
 	f.gitea(http.MethodDelete, nil)
 	gaps(hub.DefaultCheck, "not protected")
@@ -156,8 +156,6 @@ func TestPaveSeesGaps(t *testing.T) {
 }
 
 type object = map[string]any
-
-func (f *forge) patch(change object) { f.gitea(http.MethodPatch, change) }
 
 // gitea changes the rule of main past the proxy, as an administrator does.
 func (f *forge) gitea(method string, change object) {
