@@ -96,15 +96,18 @@ func (v Violation) String() string {
 // SortViolations orders by place, then by text, and removes repetitions.
 func SortViolations(vs []Violation) []Violation {
 	slices.SortStableFunc(vs, func(a, b Violation) int {
-		return cmp.Or(
+		order := cmp.Or(
 			cmp.Compare(a.Position.File, b.Position.File),
 			cmp.Compare(a.Position.Line, b.Position.Line),
 			cmp.Compare(a.Position.Column, b.Position.Column),
-			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name),
-			cmp.Compare(a.String(), b.String()))
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+		if order != 0 {
+			return order // without the texts, which are long and many
+		}
+		return cmp.Compare(a.String(), b.String())
 	})
 	return slices.CompactFunc(vs, func(a, b Violation) bool {
-		return a.String() == b.String() && a.Level == b.Level
+		return a.Position == b.Position && a.Level == b.Level && a.String() == b.String()
 	})
 }
 

@@ -16,8 +16,8 @@
 // and one for each fifty annotations beyond the first, of which there are at most
 // 150: never more because a report has more units. Who Pave is costs one request
 // in all, four as an App. Merging costs two, and looking for gaps three. Changes
-// are made one at a time, ten at once and one a second after that. While the forge limits requests everything waits,
-// for as long as its caller allows.
+// are made one at a time, ten at once and one a second after that. While the forge
+// limits requests everything waits, for as long as its caller allows.
 package github
 
 import (
@@ -70,6 +70,7 @@ type Forge struct {
 	mu       sync.Mutex
 	me       self              // guarded by mu
 	verdicts map[int]claim     // by pull request; guarded by mu
+	heads    map[int]string    // of the pull requests that were last seen open; guarded by mu
 	comments map[int]comment   // what stands, by pull request; held with turn
 	checks   map[string]string // the digest of what stands, by commit; held with turn
 }
@@ -173,19 +174,19 @@ func (f *Forge) Open(ctx context.Context) ([]reconciler.PullRequest, error) {
 		return nil, fmt.Errorf("list open pull requests: %w", err)
 	}
 	var open []reconciler.PullRequest
-	numbers := map[int]bool{}
+	heads := map[int]string{}
 	for _, p := range found {
-		if p.GetBase().GetRef() != f.branch || p.GetState() != "open" || numbers[p.GetNumber()] {
+		if p.GetBase().GetRef() != f.branch || p.GetState() != "open" || heads[p.GetNumber()] != "" {
 			continue
 		}
 		pull, err := pullRequest(p)
 		if err != nil {
 			return nil, err
 		}
-		numbers[pull.Number] = true
+		heads[pull.Number] = pull.Head
 		open = append(open, pull)
 	}
-	f.forget(numbers)
+	f.saw(heads)
 	return open, nil
 }
 

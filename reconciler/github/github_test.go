@@ -156,6 +156,22 @@ func standing(t *testing.T, s *fake.Server, r reconciler.Report) {
 	}
 }
 
+// postedOnce fails where something was posted twice, also where it was deleted since.
+func postedOnce(t *testing.T, s *fake.Server, commit string) {
+	t.Helper()
+	if n := s.Posted(); n != 1 {
+		t.Errorf("%d comments were posted", n)
+	}
+	if n := len(s.Runs(commit)); n > 1 {
+		t.Errorf("%d check runs were posted", n)
+	}
+	for i, status := range s.Statuses(commit) {
+		if all := s.Statuses(commit); i > 0 && status.State == all[i-1].State && status.Description == all[i-1].Description && status.Target == all[i-1].Target {
+			t.Errorf("the status %+v was posted twice", status)
+		}
+	}
+}
+
 func publish(t *testing.T, f *github.Forge, r reconciler.Report) time.Time {
 	t.Helper()
 	at, err := f.Publish(t.Context(), r)
@@ -260,11 +276,9 @@ func TestPublishKilledAnywhere(t *testing.T) {
 					s.SetFault(nil)
 					publish(t, connect(t, s), after)
 					standing(t, s, after)
-					if runs := s.Runs(after.Head); len(runs) > 1 {
-						t.Fatalf("killed at call %d: %d check runs stand", k, len(runs))
-					}
-					if n := len(s.Statuses(after.Head)); n > 2 {
-						t.Fatalf("killed at call %d: %d statuses stand", k, n)
+					postedOnce(t, s, after.Head)
+					if n := len(s.Comments(12)); t.Failed() {
+						t.Fatalf("killed at call %d (the forge had taken it: %v), with %d comments", k, taken, n)
 					}
 					if !killed {
 						break
@@ -298,6 +312,30 @@ func TestPublishThroughFaults(t *testing.T) {
 			}
 			return fake.Fault{}
 		},
+		"the first ten are 403 with Retry-After": func(call int, _ *http.Request) fake.Fault {
+			if call <= 10 {
+				return fake.Fault{Status: 403, Header: http.Header{"Retry-After": {"60"}}}
+			}
+			return fake.Fault{}
+		},
+		"every second is 403 with nothing left": func(call int, _ *http.Request) fake.Fault {
+			return limitedUntil(403, call%2 == 1)
+		},
+		"every second is 429 with nothing left": func(call int, _ *http.Request) fake.Fault {
+			return limitedUntil(429, call%2 == 1)
+		},
+		"429 and 403 in turn, for a while": func(call int, _ *http.Request) fake.Fault {
+			if call > 30 {
+				return fake.Fault{}
+			}
+			return []fake.Fault{{Status: 429}, {Status: 403, Header: http.Header{"Retry-After": {"3"}}}, limitedUntil(403, true)}[call%3]
+		},
+		"bursts of 5xx": func(call int, _ *http.Request) fake.Fault {
+			if call%6 < 3 {
+				return fake.Fault{Status: []int{500, 502, 503, 504}[call%4]}
+			}
+			return fake.Fault{}
+		},
 		"nonsense for an answer": func(call int, _ *http.Request) fake.Fault {
 			if call == 2 {
 				return fake.Fault{Status: 503, Body: "<html>unicorn"}
@@ -322,12 +360,19 @@ func TestPublishThroughFaults(t *testing.T) {
 					}
 				}
 				standing(t, s, r)
-				if runs := s.Runs(r.Head); len(runs) > 1 {
-					t.Errorf("%d check runs stand", len(runs))
-				}
+				postedOnce(t, s, r.Head)
 			})
 		})
 	}
+}
+
+// limitedUntil is a limit that ends after five minutes, as an answer states it.
+func limitedUntil(status int, limited bool) fake.Fault {
+	if !limited {
+		return fake.Fault{}
+	}
+	return fake.Fault{Status: status, Header: http.Header{"X-RateLimit-Remaining": {"0"},
+		"X-RateLimit-Reset": {strconv.FormatInt(time.Now().Add(5*time.Minute).Unix(), 10)}}}
 }
 
 // A forge that is away for ten minutes gets the last report, however often the
@@ -536,30 +581,81 @@ func TestTokenIsRenewed(t *testing.T) {
 	})
 }
 
-// The worst of two pull requests with one head is what their commit says, in
-// whatever order they report, and without flapping.
-func TestOneHeadTwoPullRequests(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+// says is what the check of a commit says: that of the last status or check run.
+func says(s *fake.Server, commit string) string {
+	if runs := s.Runs(commit); len(runs) > 0 {
+		return cmp.Or(runs[len(runs)-1].Conclusion, runs[len(runs)-1].Status)
+	}
+	if all := s.Statuses(commit); len(all) > 0 {
+		return all[len(all)-1].State
+	}
+	return ""
+}
+
+// The worst of several pull requests with one head is what their commit says, in
+// whatever order they report, without flapping, and after a restart.
+func TestOneHeadSeveralPullRequests(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
 		s, _ := open(t)
-		s.AddPull(fake.Pull{Number: 13, Title: "the same", Author: bob, State: "open", BaseRef: "main", BaseSHA: sha(1), HeadRef: "feature", HeadSHA: sha(2)})
-		f := byToken(t, s)
-		good, bad := report(reconciler.CheckPassed, 1), report(reconciler.CheckFailed, 2)
-		bad.Number = 13
-		for range 3 {
-			publish(t, f, good)
-			publish(t, f, bad)
+		var reports []reconciler.Report
+		for i, state := range []reconciler.CheckState{reconciler.CheckPassed, reconciler.CheckFailed, reconciler.CheckWaiting, reconciler.CheckPending} {
+			r := report(state, i+1)
+			r.Number += i
+			reports = append(reports, r)
+			if i > 0 {
+				s.AddPull(fake.Pull{Number: r.Number, Title: "the same", Author: bob, State: "open", BaseRef: "main", BaseSHA: sha(1), HeadRef: "feature", HeadSHA: sha(2)})
+			}
 		}
-		all := s.Statuses(sha(2))
-		if len(all) != 2 || all[1].State != "failure" {
-			t.Errorf("the statuses are %+v", all)
+		look := func(f *github.Forge) {
+			t.Helper()
+			if _, err := f.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-		s.Do(func() { s.Pull(13).State = "closed" })
-		if _, err := f.Open(t.Context()); err != nil {
-			t.Fatal(err)
+		for range 4 { // a process each, that reports in another order
+			f := connect(t, s)
+			look(f)
+			for range 3 {
+				for _, r := range reports {
+					publish(t, f, r)
+					if got := says(s, sha(2)); got == "success" {
+						t.Errorf("after the report of %d the commit says %s", r.Number, got)
+					}
+				}
+				if got := says(s, sha(2)); got != "failure" {
+					t.Errorf("with all reports in, the commit says %s", got)
+				}
+			}
+			s.SetFault(nil)
+			for _, r := range reports {
+				publish(t, f, r)
+			}
+			if n := len(s.Calls()); n != 0 {
+				t.Errorf("the same reports again cost %d requests", n)
+			}
+			reports = append(reports[1:], reports[0])
 		}
-		publish(t, f, good)
-		if all = s.Statuses(sha(2)); all[len(all)-1].State != "success" {
-			t.Errorf("once the worse is closed the statuses are %+v", all)
+		// Once the worse ones are closed the next one counts.
+		f := connect(t, s)
+		look(f)
+		for _, r := range reports {
+			publish(t, f, r)
+		}
+		for _, step := range []struct {
+			closes int
+			want   []string
+		}{{13, []string{"action_required", "pending"}}, {14, []string{"in_progress", "pending"}}, {15, []string{"success"}}} {
+			s.Do(func() { s.Pull(step.closes).State = "closed" })
+			look(f)
+			publish(t, f, report(reconciler.CheckPassed, 1))
+			if got := says(s, sha(2)); !slices.Contains(step.want, got) {
+				t.Errorf("once %d is closed the commit says %s, want %v", step.closes, got, step.want)
+			}
+		}
+		for i := range 4 {
+			if n := len(s.Comments(12 + i)); n != 1 {
+				t.Errorf("pull request %d has %d comments", 12+i, n)
+			}
 		}
 	})
 }

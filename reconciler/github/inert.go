@@ -93,12 +93,13 @@ var (
 	plainNumber = regexp.MustCompile(`^\(?\d+([.,]\d+)*[)%.,;:!?…]{0,3}$`)
 	plainSign   = regexp.MustCompile(`^[–—→…·]$`)
 	commitLike  = regexp.MustCompile(`[0-9a-fA-F]{7}`)
+	keyLike     = regexp.MustCompile(`[A-Z]{2}-`) // of a ticket or an advisory, which forges link
 	listNumber  = regexp.MustCompile(`^\d+[.)]$`)
 )
 
 // plain tells whether a word stays a word in Markdown.
 func plain(word string, first bool) bool {
-	if commitLike.MatchString(word) || first && listNumber.MatchString(word) {
+	if commitLike.MatchString(word) || keyLike.MatchString(word) || first && listNumber.MatchString(word) {
 		return false
 	}
 	return plainWord.MatchString(word) || plainNumber.MatchString(word) || plainSign.MatchString(word)

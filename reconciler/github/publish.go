@@ -23,7 +23,8 @@ const maxRemembered = 4096
 // check can lead to it, but neither waits for the other to succeed.
 //
 // Where several open pull requests have one head, their check says what the worst
-// of them says: the forge knows checks of commits, not of pull requests.
+// of them says: the forge knows checks of commits, not of pull requests. It does
+// not pass while one of them, of those that Open listed, was not reported on.
 func (f *Forge) Publish(ctx context.Context, report reconciler.Report) (time.Time, error) {
 	if !commitPattern.MatchString(report.Head) || report.Number <= 0 {
 		return time.Time{}, fmt.Errorf("publish: pull request %d with head %q", report.Number, report.Head)
@@ -115,7 +116,22 @@ func (f *Forge) worst(number int, head string, v verdict) verdict {
 			first = other
 		}
 	}
-	return f.verdicts[first].verdict
+	chosen := f.verdicts[first].verdict
+	if chosen.state == reconciler.CheckPassed && f.unjudged(head) {
+		chosen.state, chosen.title = reconciler.CheckPending, "another pull request with this head is not judged yet"
+	}
+	return chosen
+}
+
+// unjudged tells whether an open pull request has the head and was not reported
+// on with it, as after a restart. It is called with mu held.
+func (f *Forge) unjudged(head string) bool {
+	for number, its := range f.heads {
+		if its == head && f.verdicts[number].head != head {
+			return true
+		}
+	}
+	return false
 }
 
 func gravity(state reconciler.CheckState) int {
@@ -130,12 +146,13 @@ func gravity(state reconciler.CheckState) int {
 	return 3
 }
 
-// forget drops what pull requests that are not open said.
-func (f *Forge) forget(open map[int]bool) {
+// saw notes the heads of the open pull requests, and drops what others said.
+func (f *Forge) saw(heads map[int]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.heads = heads
 	for number := range f.verdicts {
-		if !open[number] {
+		if _, open := heads[number]; !open {
 			delete(f.verdicts, number)
 		}
 	}

@@ -42,9 +42,9 @@ func (f *Forge) render(report reconciler.Report) string { return Markdown(report
 // Nothing in it that Pave did not write is live.
 func Markdown(report reconciler.Report, web string) string {
 	var text string
-	violations := sorted(allViolations(report))
+	violations, denied := sorted(allViolations(report)), sorted(slices.Clone(report.Live))
 	for _, d := range details {
-		p := page{detail: d, web: web, report: report, violations: violations}
+		p := page{detail: d, web: web, report: report, violations: violations, denied: denied}
 		if text = p.render(); len(text) <= maxMarkdown {
 			break
 		}
@@ -58,7 +58,8 @@ type page struct {
 	b          strings.Builder
 	web        string
 	report     reconciler.Report
-	violations []reconciler.Violation // all of the report's, sorted
+	violations []reconciler.Violation // all of the change, sorted
+	denied     []reconciler.Violation // those of what runs, sorted
 }
 
 func (p *page) render() string {
@@ -67,6 +68,8 @@ func (p *page) render() string {
 	p.units()
 	p.effects()
 	p.policy()
+	p.live()
+	p.past()
 	p.costs()
 	p.affected()
 	p.approvals()
@@ -97,12 +100,8 @@ func (p *page) governance() {
 	if len(p.report.Governance) == 0 {
 		return
 	}
-	lines := make([]string, 0, len(p.report.Governance))
-	for _, file := range p.report.Governance {
-		lines = append(lines, p.place(reconciler.Position{File: file}))
-	}
 	p.printf("\n#### ⚠️ This changes what others are judged by\n\n")
-	p.list("files", lines)
+	list(p, "files", p.report.Governance, func(file string) string { return p.place(reconciler.Position{File: file}) })
 }
 
 // place is a link to where something stands, as it is at the head.
@@ -121,29 +120,36 @@ func (p *page) place(at reconciler.Position) string {
 	return fmt.Sprintf("[%s](%s/blob/%s/%s%s)", p.code(text), p.web, p.report.Head, escapePath(at.File), fragment)
 }
 
-// list writes lines as a list, folded where there are many.
-func (p *page) list(what string, lines []string) {
-	shown := lines[:min(len(lines), p.lines)]
+// list writes a line for each item, folded where there are many. Only those that
+// are shown are made: somebody may have written a hundred thousand.
+func list[T any](p *page, what string, items []T, line func(T) string) {
+	shown := items[:min(len(items), p.lines)]
 	open := shown
-	if len(lines) > openLines {
+	if len(items) > openLines {
 		open = shown[:min(3, len(shown))]
 	}
-	p.bullets(open)
+	bullets(p, open, line)
 	if folded := shown[len(open):]; len(folded) > 0 {
-		p.printf("\n<details><summary>%d more %s</summary>\n\n", len(lines)-len(open), what)
-		p.bullets(folded)
-		p.omitted(len(lines)-len(shown), what)
+		p.printf("\n<details><summary>%d more %s</summary>\n\n", len(items)-len(open), what)
+		bullets(p, folded, line)
+		p.omitted(len(items)-len(shown), what)
 		p.printf("\n</details>\n")
 		return
 	}
-	p.omitted(len(lines)-len(shown), what)
+	p.omitted(len(items)-len(shown), what)
 }
 
-func (p *page) bullets(lines []string) {
-	for _, line := range lines {
-		p.printf("- %s\n", line)
+func bullets[T any](p *page, items []T, line func(T) string) {
+	for _, item := range items {
+		if p.full() {
+			return
+		}
+		p.printf("- %s\n", line(item))
 	}
 }
+
+// full tells that this rendering is too long already: the next one counts.
+func (p *page) full() bool { return p.b.Len() > maxMarkdown }
 
 func (p *page) omitted(n int, what string) {
 	if n > 0 {
@@ -163,24 +169,21 @@ func (p *page) units() {
 	}
 	p.printf("\n#### %s\n\n%s\n\n", title, p.totals())
 	groups := p.groups()
-	lines := make([]string, 0, len(groups))
-	var same []group
+	var single, same []group
 	for _, g := range groups {
 		if len(g.units) > 2 {
 			same = append(same, g)
 			continue
 		}
 		for _, u := range g.units {
-			lines = append(lines, join(p.code(u.Request), g.text))
+			single = append(single, group{text: g.text, units: []reconciler.PlannedUnit{u}})
 		}
 	}
 	for _, g := range same[:min(len(same), p.lines)] {
 		p.printf("- **%s** %s\n", count(len(g.units), "unit"), g.text)
 	}
 	p.omitted(len(same)-min(len(same), p.lines), "groups")
-	if len(lines) > 0 {
-		p.list("units", lines)
-	}
+	list(p, "units", single, func(g group) string { return join(p.unit(g.units[0]), g.text) })
 	for _, g := range same[:min(len(same), p.lines)] {
 		p.printf("\n<details><summary>The %d units: %s</summary>\n\n", len(g.units), g.verb)
 		p.printf("%s\n", p.names(g.units))
@@ -191,12 +194,25 @@ func (p *page) units() {
 func (p *page) names(units []reconciler.PlannedUnit) string {
 	var names []string
 	for _, u := range units[:min(len(units), p.lines)] {
-		names = append(names, p.code(u.Request))
+		names = append(names, p.unit(u))
 	}
 	if n := len(units) - len(names); n > 0 {
 		names = append(names, fmt.Sprintf("and %d more", n))
 	}
 	return strings.Join(names, ", ")
+}
+
+// shownDigest is how much of a plan's digest is shown, as in status commits.
+const shownDigest = 12
+
+// unit names a unit and the plan that an approval of it would name. Once the
+// change is merged only those have one that still wait.
+func (p *page) unit(u reconciler.PlannedUnit) string {
+	name, digest := p.code(u.Request), u.Plan.Digest
+	if digest == "" || p.report.Deployed && u.Outcome != reconciler.AwaitingApproval {
+		return name
+	}
+	return name + " (plan " + p.code(digest[:min(shownDigest, len(digest))]) + ")"
 }
 
 // group is the units to which the same happens.
@@ -284,6 +300,9 @@ func replaces(plan reconciler.PlanSummary) (rest reconciler.PlanSummary, replace
 // happens describes what happens to a unit, without its name.
 func (p *page) happens(u reconciler.PlannedUnit, verb string) string {
 	parts := []string{"**" + verb + "**"}
+	if p.report.Deployed && u.Outcome == reconciler.AwaitingApproval {
+		parts[0] += p.awaited(u.Request)
+	}
 	if counts := counted(u.Plan); counts != "" {
 		parts[0] += " (" + counts + ")"
 	}
@@ -301,6 +320,20 @@ func (p *page) happens(u reconciler.PlannedUnit, verb string) string {
 		text += ": " + changes
 	}
 	return text
+}
+
+// awaited names the teams that a unit waits for.
+func (p *page) awaited(unit string) string {
+	var teams []string
+	for _, n := range p.report.Approvals {
+		if team := p.code(n.Team); !n.Given && (len(n.Units) == 0 || slices.Contains(n.Units, unit)) && !slices.Contains(teams, team) {
+			teams = append(teams, team)
+		}
+	}
+	if len(teams) == 0 {
+		return ""
+	}
+	return " for " + strings.Join(teams, ", ")
 }
 
 func counted(plan reconciler.PlanSummary) string {
@@ -327,7 +360,7 @@ func (p *page) changes(changes []reconciler.ChangedField) string {
 	for _, c := range changes[:min(len(changes), p.resources)] {
 		part := join(p.prose(c.Action), p.code(c.Address))
 		if len(c.Attributes) > 0 && c.Action != "create" && c.Action != "delete" {
-			part += " (" + p.attributeNames(c.Attributes) + ")"
+			part += " (" + p.some(c.Attributes, p.attributes) + ")"
 		}
 		parts = append(parts, part)
 	}
@@ -337,9 +370,10 @@ func (p *page) changes(changes []reconciler.ChangedField) string {
 	return strings.Join(parts, ", ")
 }
 
-func (p *page) attributeNames(names []string) string {
+// some lists the first names, and how many more there are.
+func (p *page) some(names []string, most int) string {
 	var parts []string
-	for _, name := range names[:min(len(names), p.attributes)] {
+	for _, name := range names[:min(len(names), most)] {
 		parts = append(parts, p.code(name))
 	}
 	if n := len(names) - len(parts); n > 0 {
@@ -375,12 +409,10 @@ func (p *page) effects() {
 	if len(p.report.Effects) == 0 {
 		return
 	}
-	lines := make([]string, 0, len(p.report.Effects))
-	for _, e := range p.report.Effects {
-		lines = append(lines, join(p.prose(e.Kind), p.code(e.Name), p.code(e.Field))+": "+p.prose(e.Message))
-	}
 	p.printf("\n#### Changes that no plan shows\n\n")
-	p.list("effects", lines)
+	list(p, "effects", p.report.Effects, func(e reconciler.Effect) string {
+		return join(p.prose(e.Kind), p.code(e.Name), p.code(e.Field)) + ": " + p.prose(e.Message)
+	})
 }
 
 // allViolations are those of the revision and those of the plans of its units.
@@ -410,21 +442,17 @@ func subject(v reconciler.Violation) string {
 }
 
 func (p *page) policy() {
-	var lines []string
-	for _, v := range p.violations {
-		switch v.Level {
-		case reconciler.Warn:
-		case reconciler.Approve:
-			lines = append(lines, "✋ "+p.violation(v))
-		default:
-			lines = append(lines, "❌ "+p.violation(v))
-		}
-	}
-	if len(lines) == 0 {
+	against := slices.DeleteFunc(slices.Clone(p.violations), func(v reconciler.Violation) bool { return v.Level == reconciler.Warn })
+	if len(against) == 0 {
 		return
 	}
 	p.printf("\n#### What stands against it\n\n")
-	p.list("results", lines)
+	list(p, "results", against, func(v reconciler.Violation) string {
+		if v.Level == reconciler.Approve {
+			return "✋ " + p.violation(v)
+		}
+		return "❌ " + p.violation(v)
+	})
 }
 
 func (p *page) violation(v reconciler.Violation) string {
@@ -445,39 +473,76 @@ func (p *page) violation(v reconciler.Violation) string {
 	return text
 }
 
+// live shows what runs and would be denied, though the change does not touch it.
+func (p *page) live() {
+	if len(p.report.Live) == 0 {
+		return
+	}
+	p.printf("\n#### What these rules would deny of what runs now\n\n")
+	list(p, "documents", p.denied, p.violation)
+}
+
+func (p *page) past() {
+	if len(p.report.Past) == 0 {
+		return
+	}
+	p.printf("\n#### Which past applies they would have denied\n\n")
+	list(p, "applies", p.report.Past, p.pastDenial)
+}
+
+func (p *page) pastDenial(d reconciler.PastDenial) string {
+	at := p.code(d.Revision)
+	if p.web != "" && commitPattern.MatchString(d.Revision) {
+		at = p.commit(d.Revision)
+	}
+	text := join(p.code(d.Request), at) + ": " + p.prose(d.Message)
+	if d.Rule != "" {
+		text += " (" + p.code(d.Rule) + ")"
+	}
+	return text
+}
+
 func (p *page) costs() {
 	if len(p.report.Costs) == 0 {
 		return
 	}
-	rows := make([]string, 0, len(p.report.Costs))
 	over := 0
 	for _, c := range p.report.Costs {
-		budget := "none"
-		if c.Budget != nil {
-			budget = fmt.Sprintf("%.2f", *c.Budget)
-			if c.After > *c.Budget {
-				over++
-				budget = fmt.Sprintf("**%s, exceeded by %.2f**", budget, c.After-*c.Budget)
-			}
+		if c.Budget != nil && c.After > *c.Budget {
+			over++
 		}
-		rows = append(rows, fmt.Sprintf("| %s | %.2f | %.2f | %+.2f | %s |", cell(p.code(c.Team)), c.Before, c.After, c.After-c.Before, budget))
 	}
 	p.printf("\n#### Cost a month\n")
 	if over > 0 {
 		p.printf("\n**%s over budget.**\n", count(over, "team"))
 	}
-	p.table("teams", "| team | before | after | difference | budget |\n|---|--:|--:|--:|--:|\n", rows)
+	table(p, "teams", "| team | before | after | difference | budget |\n|---|--:|--:|--:|--:|\n", p.report.Costs, func(c reconciler.CostChange) string {
+		budget := "none"
+		if c.Budget != nil {
+			budget = fmt.Sprintf("%.2f", *c.Budget)
+			if c.After > *c.Budget {
+				budget = fmt.Sprintf("**%s, exceeded by %.2f**", budget, c.After-*c.Budget)
+			}
+		}
+		return fmt.Sprintf("| %s | %.2f | %.2f | %+.2f | %s |", cell(p.code(c.Team)), c.Before, c.After, c.After-c.Before, budget)
+	})
 }
 
-// table writes rows, folded where there are many.
-func (p *page) table(what, head string, rows []string) {
-	shown := rows[:min(len(rows), p.lines)]
-	fold := len(rows) > openLines
+// table writes a row for each item, folded where there are many.
+func table[T any](p *page, what, head string, items []T, row func(T) string) {
+	shown := items[:min(len(items), p.lines)]
+	fold := len(items) > openLines
 	if fold {
-		p.printf("\n<details><summary>%d %s</summary>\n", len(rows), what)
+		p.printf("\n<details><summary>%d %s</summary>\n", len(items), what)
 	}
-	p.printf("\n%s%s\n", head, strings.Join(shown, "\n"))
-	p.omitted(len(rows)-len(shown), what)
+	p.printf("\n%s", head)
+	for _, item := range shown {
+		if p.full() {
+			return
+		}
+		p.printf("%s\n", row(item))
+	}
+	p.omitted(len(items)-len(shown), what)
 	if fold {
 		p.printf("\n</details>\n")
 	}
@@ -488,52 +553,85 @@ func (p *page) affected() {
 		return
 	}
 	owners, tier, touched := map[string]bool{}, 0, 0
-	rows := make([]string, 0, len(p.report.Affected))
 	for _, a := range p.report.Affected {
 		owners[a.Owner] = true
 		if a.Tier > 0 && (tier == 0 || a.Tier < tier) {
 			tier = a.Tier
 		}
-		why := "touched"
 		if a.Via == "" {
 			touched++
-		} else {
-			why = "depends on " + p.code(a.Via)
 		}
-		grade := "–"
-		if a.Tier > 0 {
-			grade = fmt.Sprint(a.Tier)
-		}
-		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", cell(p.code(a.Service)), cell(p.code(a.Owner)), grade, cell(why)))
 	}
-	text := fmt.Sprintf("**%s** touched, %d depending on them, of %s", count(touched, "service"), len(rows)-touched, count(len(owners), "team"))
+	text := fmt.Sprintf("**%s** touched, %d depending on them, of %s", count(touched, "service"), len(p.report.Affected)-touched, count(len(owners), "team"))
 	if tier > 0 {
 		text += fmt.Sprintf(", the most critical of tier %d", tier)
 	}
 	p.printf("\n#### Blast radius\n\n%s.\n", text)
-	p.table("services", "| service | owner | tier | why |\n|---|---|--:|---|\n", rows)
+	table(p, "services", "| service | owner | tier | why |\n|---|---|--:|---|\n", p.report.Affected, func(a reconciler.Affected) string {
+		why, grade := "touched", "–"
+		if a.Via != "" {
+			why = "depends on " + p.code(a.Via)
+		}
+		if a.Tier > 0 {
+			grade = fmt.Sprint(a.Tier)
+		}
+		return fmt.Sprintf("| %s | %s | %s | %s |", cell(p.code(a.Service)), cell(p.code(a.Owner)), grade, cell(why))
+	})
 }
 
 func (p *page) approvals() {
 	if len(p.report.Approvals) == 0 {
 		return
 	}
-	lines := make([]string, 0, len(p.report.Approvals))
-	for _, n := range slices.SortedStableFunc(slices.Values(p.report.Approvals), func(a, b reconciler.Needed) int { return compareBool(a.Given, b.Given) }) {
-		line := "✋ " + join(p.code(n.Team), "must approve")
-		if n.Given {
-			line = "✅ " + join(p.code(n.Team), "approved")
-			if n.By != "" {
-				line += " by " + p.code(n.By)
-			}
-		}
-		if n.Reason != "" {
-			line += ": " + p.prose(n.Reason)
-		}
-		lines = append(lines, line)
-	}
+	all := slices.SortedStableFunc(slices.Values(p.report.Approvals), func(a, b reconciler.Needed) int { return compareBool(a.Given, b.Given) })
 	p.printf("\n#### Who must approve\n\n")
-	p.list("approvals", lines)
+	list(p, "approvals", all, p.approval)
+	p.concernedUnits(slices.DeleteFunc(all, func(n reconciler.Needed) bool { return len(n.Units) <= fewUnits }))
+}
+
+func (p *page) approval(n reconciler.Needed) string {
+	line := "✋ " + join(p.code(n.Team), "must approve", p.concerned(n))
+	if n.Given {
+		line = "✅ " + join(p.code(n.Team), "approved", p.concerned(n))
+		if n.By != "" {
+			line += ", by " + p.code(n.By)
+		}
+	}
+	if n.Reason != "" {
+		line += ": " + p.prose(n.Reason)
+	}
+	return line
+}
+
+// fewUnits are named in the line of an approval; more are counted there.
+const fewUnits = 3
+
+// concerned says what an approval is for.
+func (p *page) concerned(n reconciler.Needed) string {
+	switch {
+	case len(n.Units) == 0:
+		return "the whole change"
+	case len(n.Units) > fewUnits:
+		return count(len(n.Units), "unit")
+	}
+	return p.some(n.Units, p.lines)
+}
+
+// concernedUnits names the units that are only counted before, folded.
+func (p *page) concernedUnits(many []reconciler.Needed) {
+	if len(many) == 0 {
+		return
+	}
+	p.printf("\n<details><summary>Which units they approve</summary>\n\n")
+	bullets(p, many[:min(len(many), p.lines)], func(n reconciler.Needed) string {
+		who := p.code(n.Team)
+		if n.Reason != "" {
+			who += ", " + p.prose(n.Reason)
+		}
+		return who + ": " + p.some(n.Units, p.lines)
+	})
+	p.omitted(len(many)-min(len(many), p.lines), "approvals")
+	p.printf("\n</details>\n")
 }
 
 func compareBool(a, b bool) int {
@@ -550,26 +648,17 @@ func (p *page) notes() {
 	if len(p.report.Notes) == 0 {
 		return
 	}
-	lines := make([]string, 0, len(p.report.Notes))
-	for _, note := range p.report.Notes {
-		lines = append(lines, p.prose(note))
-	}
 	p.printf("\n#### What this does not cover\n\n")
-	p.list("notes", lines)
+	list(p, "notes", p.report.Notes, p.prose)
 }
 
 func (p *page) warnings() {
-	var lines []string
-	for _, v := range p.violations {
-		if v.Level == reconciler.Warn {
-			lines = append(lines, p.violation(v))
-		}
-	}
-	if len(lines) == 0 {
+	warnings := slices.DeleteFunc(slices.Clone(p.violations), func(v reconciler.Violation) bool { return v.Level != reconciler.Warn })
+	if len(warnings) == 0 {
 		return
 	}
 	p.printf("\n#### Warnings\n\n")
-	p.list("warnings", lines)
+	list(p, "warnings", warnings, p.violation)
 }
 
 // join puts blanks between the parts that are not empty.

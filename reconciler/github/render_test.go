@@ -2,10 +2,12 @@ package github
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -49,13 +51,15 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+func digestOf(n int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte{byte(n), byte(n >> 8)})) }
+
 func ptr(f float64) *float64 { return &f }
 
 // oneUnit is the report of a small change that waits for an approval.
 func oneUnit() reconciler.Report {
 	return reconciler.Report{Number: 12, Base: base, Head: head, State: reconciler.CheckWaiting,
 		Headline: "1 unit changes: the payments team must approve",
-		Units: []reconciler.PlannedUnit{{Request: "checkout-db", Action: "apply", Outcome: reconciler.Changed, Plan: reconciler.PlanSummary{Add: 2, Change: 1, Destroy: 1,
+		Units: []reconciler.PlannedUnit{{Request: "checkout-db", Action: "apply", Outcome: reconciler.Changed, Plan: reconciler.PlanSummary{Add: 2, Change: 1, Destroy: 1, Digest: digestOf(7),
 			Changes: []reconciler.ChangedField{{Address: "aws_db_instance.this", Action: "replace", Attributes: []string{"engine_version", "storage"}},
 				{Address: "local_file.motd", Action: "update", Attributes: []string{"content"}}, {Address: "random_password.admin", Action: "create"}}}}},
 		Effects: []reconciler.Effect{{Kind: "request", Name: "checkout-db", Field: "protect", Message: "after this is merged the request may be removed, and its data with it"}},
@@ -66,7 +70,7 @@ func oneUnit() reconciler.Report {
 				Position: reconciler.Position{File: "catalog/payments/checkout.cue", Line: 3, Column: 9}}},
 		Costs:     []reconciler.CostChange{{Team: "payments", Before: 120, After: 231.5, Budget: ptr(200)}},
 		Affected:  []reconciler.Affected{{Service: "checkout", Owner: "payments", Tier: 1}, {Service: "web-shop", Owner: "storefront", Tier: 2, Via: "checkout"}},
-		Approvals: []reconciler.Needed{{Team: "payments", Reason: "checkout-db belongs to them"}, {Team: "platform", Reason: "it replaces a database", Given: true, By: "dana"}},
+		Approvals: []reconciler.Needed{{Team: "payments", Reason: "checkout-db belongs to them", Units: []string{"checkout-db"}}, {Team: "platform", Reason: "it replaces a database", Given: true, By: "dana"}},
 		Notes:     []string{"The plan was made without credentials, since the pull request comes from a fork."},
 	}
 }
@@ -87,6 +91,9 @@ func manyUnits(n int) reconciler.Report {
 		default: // what a change of a blueprint does to each of its units
 			u.Plan = reconciler.PlanSummary{Change: 1, Changes: []reconciler.ChangedField{{Address: "local_file.config", Action: "update", Attributes: []string{"content", "file_permission"}}}}
 		}
+		if u.Action != "wait" {
+			u.Plan.Digest = digestOf(i)
+		}
 		r.Units = append(r.Units, u)
 		r.Affected = append(r.Affected, reconciler.Affected{Service: fmt.Sprintf("service-%03d", i), Owner: fmt.Sprintf("team-%d", i%6), Tier: i%4 + 1})
 	}
@@ -98,6 +105,18 @@ func manyUnits(n int) reconciler.Report {
 		r.Costs = append(r.Costs, reconciler.CostChange{Team: fmt.Sprintf("team-%d", i), Before: 100 * float64(i), After: 90 * float64(i), Budget: ptr(500)})
 	}
 	r.Approvals = []reconciler.Needed{{Team: "platform", Reason: "it changes governance"}}
+	for team := range 2 {
+		n := reconciler.Needed{Team: fmt.Sprintf("team-%d", team), Reason: "alice is not one of them", Given: team == 1, By: []string{"", "erin"}[team]}
+		for i := team; i < len(r.Units); i += 6 {
+			n.Units = append(n.Units, r.Units[i].Request)
+		}
+		r.Approvals = append(r.Approvals, n)
+	}
+	for i := range n / 10 {
+		r.Live = append(r.Live, reconciler.Violation{Level: reconciler.Deny, Rule: "acme.size", Kind: "request", Name: fmt.Sprintf("old-%03d-db", i),
+			Position: reconciler.Position{File: "catalog/old.cue", Line: 10*i + 1, Column: 3}, Message: "the size is no longer offered", Hint: "choose another"})
+		r.Past = append(r.Past, reconciler.PastDenial{Request: fmt.Sprintf("old-%03d-db", i), Revision: strings.Repeat(fmt.Sprintf("%02x", i), 20), Rule: "acme.size", Message: "the size is no longer offered"})
+	}
 	return r
 }
 
@@ -106,8 +125,13 @@ func TestMarkdown(t *testing.T) {
 	deployed.State, deployed.Deployed, deployed.Headline = reconciler.CheckPassed, true, "1 unit is applied"
 	deployed.Units[0].Outcome, deployed.Units[0].Took = reconciler.Applied, 83*time.Second+450*time.Millisecond
 	deployed.Violations, deployed.Approvals, deployed.Notes, deployed.Effects = nil, nil, nil, nil
+	held := oneUnit()
+	held.Deployed, held.Headline = true, "1 unit waits for the payments team"
+	held.Units[0].Outcome, held.Units[0].Action, held.Units[0].Reason = reconciler.AwaitingApproval, "wait", "AwaitingApproval"
+	held.Units = append(held.Units, reconciler.PlannedUnit{Request: "ledger-db", Action: "apply", Outcome: reconciler.Applied, Took: 12 * time.Second,
+		Plan: reconciler.PlanSummary{Add: 1, Digest: digestOf(8)}})
 	nothing := reconciler.Report{Number: 12, Base: base, Head: head, State: reconciler.CheckPassed, Headline: "Nothing to do: no document and no code changes"}
-	for name, r := range map[string]reconciler.Report{"one.md": oneUnit(), "fifty.md": manyUnits(50), "three-hundred.md": manyUnits(300), "deployed.md": deployed, "nothing.md": nothing} {
+	for name, r := range map[string]reconciler.Report{"one.md": oneUnit(), "fifty.md": manyUnits(50), "three-hundred.md": manyUnits(300), "deployed.md": deployed, "held.md": held, "nothing.md": nothing} {
 		t.Run(name, func(t *testing.T) {
 			got := Markdown(r, web)
 			golden(t, name, got)
@@ -132,6 +156,13 @@ func hostile() []string {
 		"**bold** __bold__ *i* _i_ ~~s~~", "$x^2$ $$\\alpha$$", "$`x`$", "[^1] note", "> [!WARNING]\n> do it", "::error file=x,line=1::boo", "::add-mask::x",
 		"\x1b[31mred\x1b[0m", "\x1b]8;;https://evil.example\x1b\\x\x1b]8;;\x1b\\", "\x07", "\x00nul", "\r\noverwrite", "a\u202ecba", "\u2066x\u2069", "zero\u200bwidth", "\u200e\u200f\u061c",
 		"tag\U000e0041s", "bad\xff\xfeutf8", "\u115f\u3164blank", "z\u0300\u0301\u0302\u0303\u0304a", "\ufeffbom", "\u00ad", "line\u2028sep\u2029", "\u0085next",
+		"cc @acme/team", "cc @Acme", "\uff20bob", "@b\u043eb", "@bob's", "(@bob)", "@bob-", "a@b", "mailto:me@evil.example", "xmpp:me@evil.example", "me@evil.example.", "evil.example/path", "evil\u3002example",
+		"h\u0442tps://evil.example", "https:\uff0f\uff0fevil.example", "www.\u0435vil.example", "//evil.example", "HTTPS://EVIL.EXAMPLE", "hTTp://evil.example", "\\[x](//evil.example)", "[x]: https://evil.example", "[https://evil.example]",
+		"![](//evil.example/x.png)", "[![x](https://evil.example/x.png)](https://evil.example)", "<svg onload=alert(1)>", "<picture><source srcset=//evil.example>", "<style>*{display:none}</style>", "<br>", "<kbd>x", "<!DOCTYPE html>", "<?php ?>", "<![CDATA[x]]>",
+		"<!-- pave", "<!-- pave: pave -->\nall is well", "--!>", "</p></div></details><details open><summary>ok</summary>", "resolves: #1", "Fix GH-1", "acme/platform/pull/1", "CVE-2024-0001", "GHSA-aaaa-bbbb-cccc", "#1a2b3c", "rgb(1,2,3)", "2f2f2f2", strings.Repeat("0", 40), "acme@2f2f2f2",
+		"[^x]: note", "[^x]", "::warning::x", "::set-output name=a::b", "##[error]x", "\x1b[2J\x1b[H", "\x9b31m", "\u009b31m", "\b\b\b", "\u202dabc\u202c", "\u2067x", "a\u2060b", "a\u200db", "a\u180eb", "\ufff9a\ufffab\ufffb",
+		"|---|", "\n\n| a |\n|---|\n| b |\n", ":shipit:", "\U0001f469\u200d\U0001f4bb", "\u2764\ufe0f", "\U0001f1e9\U0001f1ea", "$$\nx\n$$", "\\(x\\)", "\\begin{x}", "`$x$`", "```mermaid\ngraph LR\n```", "- [x] done", "Setext\n-----", "&#x3c;script&#x3e;", "&nbsp;&zwj;", "\\@bob", "\\<b>",
+		"/close", "/lgtm", "@dependabot merge", "Co-authored-by: x <x@evil.example>", "Signed-off-by: x <x@evil.example>", "[skip ci]", "%0A::error::x", "\\u0040bob", "a  \nb", "a\\\nb",
 		"${file(\"/etc/passwd\")}", "%{ for x in y }", "{{ .Secret }}", "'; DROP TABLE x; --", "$(id)", "../../../etc/passwd", "C:\\x", "*", "_", "~", "!", "&", "<", ">", "|", "`", "\\",
 	}
 	all := slices.Clone(bodies)
@@ -150,13 +181,64 @@ func everywhere(s string) reconciler.Report {
 	v := func(level reconciler.Level) reconciler.Violation {
 		return reconciler.Violation{Level: level, Rule: s, Kind: s, Name: s, Path: []string{s, s}, Message: s, Hint: s, Team: s, Position: reconciler.Position{File: s, Line: 3}}
 	}
-	u := reconciler.PlannedUnit{Request: s, Action: s, Reason: s, Message: s, Plan: reconciler.PlanSummary{Add: 1,
+	u := reconciler.PlannedUnit{Request: s, Action: s, Outcome: reconciler.Outcome(s), Reason: s, Message: s, Violations: []reconciler.Violation{v(reconciler.Deny)}, Plan: reconciler.PlanSummary{Add: 1, Digest: s,
 		Changes: []reconciler.ChangedField{{Address: s, Action: "update", Attributes: []string{s, s}}, {Address: s, Action: s}}}}
 	return reconciler.Report{Number: 1, Base: base, Head: head, State: reconciler.CheckFailed, Headline: s, Governance: []string{s},
 		Units: []reconciler.PlannedUnit{u}, Effects: []reconciler.Effect{{Kind: s, Name: s, Field: s, Message: s}},
 		Violations: []reconciler.Violation{v(reconciler.Deny), v(reconciler.Approve), v(reconciler.Warn)},
 		Costs:      []reconciler.CostChange{{Team: s}}, Affected: []reconciler.Affected{{Service: s, Owner: s, Via: s, Tier: 1}},
-		Approvals: []reconciler.Needed{{Team: s, Reason: s}, {Team: s, Reason: s, Given: true, By: s}}, Notes: []string{s}}
+		Approvals: []reconciler.Needed{{Team: s, Reason: s}, {Team: s, Reason: s, Units: []string{s}}, {Team: s, Reason: s, Given: true, By: s, Units: []string{s, s, s, s}}},
+		Live:      []reconciler.Violation{v(reconciler.Deny)}, Past: []reconciler.PastDenial{{Request: s, Revision: s, Rule: s, Message: s}}, Notes: []string{s}}
+}
+
+// after is everywhere once the change is merged, with a unit that waits.
+func after(s string) reconciler.Report {
+	r := everywhere(s)
+	r.Deployed = true
+	waits := r.Units[0]
+	waits.Outcome, waits.Took = reconciler.AwaitingApproval, time.Minute
+	r.Units = append(r.Units, waits)
+	return r
+}
+
+// No text of a report may be forgotten here: each of everywhere's is the given one.
+func TestEverywhereIsEverywhere(t *testing.T) {
+	const given = "given"
+	ours := []string{"Base", "Head", "State", "Level", "Scope"} // Pave's own words
+	var walk func(path string, v reflect.Value)
+	walk = func(path string, v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Pointer:
+			if !v.IsNil() {
+				walk(path, v.Elem())
+			}
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if name := v.Type().Field(i).Name; !slices.Contains(ours, name) {
+					walk(path+"."+name, v.Field(i))
+				}
+			}
+		case reflect.Slice:
+			if v.Len() == 0 {
+				t.Errorf("%s is empty", path)
+			}
+			for i := range v.Len() {
+				walk(fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+			}
+		case reflect.String:
+			if v.String() != given {
+				t.Errorf("%s is %q", path, v.String())
+			}
+		}
+	}
+	r := everywhere(given)
+	// Those that a real report leaves out in places.
+	r.Approvals = r.Approvals[2:]
+	for i := range r.Units {
+		r.Units[i].Plan.Changes = r.Units[i].Plan.Changes[:1]
+		r.Units[i].Plan.Changes[0].Action = given
+	}
+	walk("Report", reflect.ValueOf(r))
 }
 
 func TestHostileTextIsInert(t *testing.T) {
@@ -164,13 +246,15 @@ func TestHostileTextIsInert(t *testing.T) {
 	if len(all) < 200 {
 		t.Fatalf("only %d texts", len(all))
 	}
-	benign := skeleton(Markdown(everywhere("benign"), web))
 	for i, s := range all {
-		got := Markdown(everywhere(s), web)
+		var got string
 		if !t.Run(fmt.Sprint(i), func(t *testing.T) {
-			inspect(t, got)
-			if shape := skeleton(got); shape != benign {
-				t.Errorf("the text changes the page from\n%s\nto\n%s", benign, shape)
+			for _, fill := range []func(string) reconciler.Report{everywhere, after} {
+				got = Markdown(fill(s), web)
+				inspect(t, got)
+				if shape, benign := skeleton(got), skeleton(Markdown(fill("benign"), web)); shape != benign {
+					t.Errorf("the text changes the page from\n%s\nto\n%s", benign, shape)
+				}
 			}
 			for _, a := range annotations(everywhere(s)) {
 				unseen(t, a.GetTitle())
@@ -194,7 +278,7 @@ func TestHostileTextIsInert(t *testing.T) {
 
 // A page of any size fits, and whatever is in it stays inert.
 func TestMarkdownFits(t *testing.T) {
-	for _, n := range []int{1, 10, 300, 5000} {
+	for _, n := range []int{1, 10, 300, 2000} {
 		for _, s := range []string{"benign", strings.Repeat("x", 2000), strings.Repeat("@a`|", 300), strings.Repeat("\u202e", 3000), strings.Repeat("`", 900), strings.Repeat("\U0001f600", 700)} {
 			one := everywhere(s)
 			r := one
@@ -203,11 +287,15 @@ func TestMarkdownFits(t *testing.T) {
 				u.Request += fmt.Sprint(i)
 				u.Message += fmt.Sprint(i)
 				r.Units = append(r.Units, u)
-				r.Violations = append(r.Violations, one.Violations...)
+				for _, v := range one.Violations {
+					v.Position.Line = i // they differ, or they would be one
+					r.Violations, r.Live = append(r.Violations, v), append(r.Live, v)
+				}
 				r.Effects = append(r.Effects, one.Effects...)
 				r.Costs = append(r.Costs, one.Costs...)
 				r.Affected = append(r.Affected, one.Affected...)
 				r.Approvals = append(r.Approvals, one.Approvals...)
+				r.Past = append(r.Past, one.Past...)
 				r.Notes = append(r.Notes, s)
 				r.Governance = append(r.Governance, s)
 			}
@@ -224,7 +312,7 @@ var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM, extension.Foo
 
 var (
 	ourHTML  = regexp.MustCompile(`^(<details><summary>[A-Za-z0-9 ,:]+</summary>|</details>)\s*$`)
-	liveText = regexp.MustCompile(`(?i)@\w|#\d|\bGH-\d|\w-\d|://|\bwww\.|[0-9a-f]{7}|:[\w+-]+:|&[a-z#]|\$`)
+	liveText = regexp.MustCompile(`(?i)@\w|#\d|\bGH-\d|\bGHSA-|\w-\d|://|\bwww\.|[0-9a-f]{7}|:[\w+-]+:|&[a-z#]|\$`)
 )
 
 // inspect parses a page as GitHub does and fails where anything but ours is live.

@@ -161,6 +161,7 @@ type Server struct {
 	tokens   map[string]time.Time
 	calls    []Call
 	created  []time.Time // when content was, for the secondary limit
+	posted   int
 	nextID   int64
 	fault    func(call int, r *http.Request) Fault
 
@@ -316,6 +317,14 @@ func (s *Server) Comments(pull int) []Comment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(s.comments), func(c Comment) bool { return c.Pull != pull })
+}
+
+// Posted counts the comments that were created over the interface, also those that
+// were deleted since.
+func (s *Server) Posted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.posted
 }
 
 // Statuses returns the statuses of a commit, oldest first.

@@ -488,6 +488,7 @@ func (s *Server) createComment(who caller, q request) answer {
 		return s.refuse(http.StatusNotFound, "Not Found")
 	}
 	s.nextID++
+	s.posted++
 	c := Comment{ID: s.nextID, Pull: int(number), By: who.user, Body: body, At: time.Now()}
 	s.comments = append(s.comments, c)
 	return s.reply(http.StatusCreated, s.comment(c))

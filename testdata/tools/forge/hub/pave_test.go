@@ -1,7 +1,12 @@
 package hub_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,9 +60,17 @@ func TestPave(t *testing.T) {
 	})
 
 	report := reconciler.Report{Number: number, Base: open[0].Base, Head: head, State: reconciler.CheckWaiting, Headline: "alice needs an approval"}
-	f.must(adapter.Publish(ctx, report))
+	first, err := adapter.Publish(ctx, report)
+	f.must(err)
+	time.Sleep(1100 * time.Millisecond) // the forge counts in seconds
 	report.State, report.Headline = reconciler.CheckPassed, "1 unit is created"
-	f.must(adapter.Publish(ctx, report))
+	second, err := adapter.Publish(ctx, report)
+	f.must(err)
+	again, err := adapter.Publish(ctx, report)
+	f.must(err)
+	if first.IsZero() || !second.After(first) || !again.Equal(second) {
+		t.Errorf("the comment was written at %v, edited at %v, and left alone at %v", first, second, again)
+	}
 	status, _, err := f.as("alice").Repositories.GetCombinedStatus(ctx, owner, name, head, nil)
 	f.must(err)
 	if len(status.Statuses) != 1 || status.GetState() != "success" || status.Statuses[0].GetContext() != hub.DefaultCheck {
@@ -78,17 +91,85 @@ func TestPave(t *testing.T) {
 	if len(reviews) != 1 || reviews[0].By != bob || reviews[0].State != reconciler.ReviewApproved || reviews[0].Commit != head || reviews[0].Submitted.IsZero() {
 		t.Errorf("reviews: %+v", reviews)
 	}
-	merged, _, err := f.as("alice").PullRequests.Merge(ctx, owner, name, number, "", nil)
-	f.must(err)
-	found, isMerge, err := adapter.Merged(ctx, merged.GetSHA())
-	f.must(err)
-	if !isMerge || found.Number != number || found.Merge != merged.GetSHA() || found.MergedBy.Handle != "alice" || found.MergedAt.IsZero() {
-		t.Errorf("merged: %+v, %v", found, isMerge)
+	if err := adapter.Merge(ctx, number, strings.Repeat("1", 40)); !errors.Is(err, reconciler.ErrMoved) {
+		t.Errorf("a merge at another head: %v", err)
 	}
-	_, isMerge, err = adapter.Merged(ctx, head)
+	f.must(adapter.Merge(ctx, number, head))
+	f.must(adapter.Merge(ctx, number, head)) // which changes nothing
+	pull, err := adapter.PullRequest(ctx, number)
 	f.must(err)
-	if isMerge {
-		t.Error("a commit of the pull request counts as its merge")
+	if pull.Open || pull.Merge == "" || pull.Head != head || pull.MergedBy.Handle != hub.Bot || pull.MergedAt.IsZero() {
+		t.Errorf("merged: %+v", pull)
 	}
-	f.must(adapter.State(ctx, merged.GetSHA(), reconciler.CheckPassed, "1 unit was applied"))
+	work.git("fetch", "--quiet", "origin")
+	if main := work.git("rev-parse", "origin/main"); main != pull.Merge {
+		t.Errorf("main is %s, and the merge is %s", main, pull.Merge)
+	}
+	for _, commit := range []string{pull.Merge, head} { // the head came with it
+		found, isMerged, err := adapter.Merged(ctx, commit)
+		f.must(err)
+		if !isMerged || found != pull {
+			t.Errorf("%s was brought by %+v, %v", commit, found, isMerged)
+		}
+	}
+	f.must(adapter.State(ctx, pull.Merge, reconciler.CheckPassed, "1 unit was applied"))
+}
+
+// What Pave says of the branch follows what Gitea's rule says of it.
+func TestPaveSeesGaps(t *testing.T) {
+	f := start(t, nil)
+	adapter := func(check string) *pave.Forge {
+		t.Helper()
+		made, err := pave.New(pave.Options{URL: f.URL, Owner: owner, Name: name, Branch: "main", Token: f.Users[hub.Bot].Token, Check: check})
+		f.must(err)
+		return made
+	}
+	gaps := func(check string, want ...string) {
+		t.Helper()
+		got, err := adapter(check).Gaps(t.Context())
+		f.must(err)
+		matches := len(got) == len(want)
+		for i := 0; matches && i < len(got); i++ {
+			matches = strings.Contains(got[i], want[i])
+		}
+		if !matches {
+			t.Errorf("the gaps are %q, want %q", got, want)
+		}
+	}
+	gaps(hub.DefaultCheck, "whoever may write statuses") // Gitea pins to nobody
+	gaps("other", "not required")
+	f.gitea(http.MethodPatch, object{"enable_push": true})
+	gaps(hub.DefaultCheck, "whoever may write statuses") // the protection asks for approvals still
+	f.gitea(http.MethodPatch, object{"enable_status_check": false})
+	gaps(hub.DefaultCheck, "not required")
+	f.gitea(http.MethodDelete, nil)
+	gaps(hub.DefaultCheck, "not protected")
+
+	// A branch without protection takes a merge as it comes, but at no other head.
+	work, opened := f.propose("alice", "topic")
+	early := work.git("rev-parse", "HEAD")
+	work.commit("more.txt", "more")
+	work.git("push", "--quiet", "origin", "topic")
+	if err := adapter(hub.DefaultCheck).Merge(t.Context(), opened.GetNumber(), early); !errors.Is(err, reconciler.ErrMoved) {
+		t.Errorf("a merge of what was pushed over: %v", err)
+	}
+}
+
+type object = map[string]any
+
+// gitea changes the rule of main past the proxy, as an administrator does.
+func (f *forge) gitea(method string, change object) {
+	f.Helper()
+	body, err := json.Marshal(change)
+	f.must(err)
+	request, err := http.NewRequestWithContext(f.Context(), method, f.Gitea+"/api/v1/repos/"+f.Repository+"/branch_protections/main", bytes.NewReader(body))
+	f.must(err)
+	request.Header.Set("Authorization", "token "+f.Users[hub.Bot].Token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	f.must(err)
+	response.Body.Close()
+	if response.StatusCode >= 300 {
+		f.Fatalf("%s of the rule: %s", method, response.Status)
+	}
 }

@@ -60,7 +60,7 @@ var routes = map[string]answer{
 	"GET " + repo + "/contents/{path...}":              same(nil),
 	"PUT " + repo + "/contents/{path...}":              same(nil),
 	"GET " + repo + "/activity":                        activities,
-	"GET " + repo + "/rules/branches/{branch}":         none,
+	"GET " + repo + "/rules/branches/{branch}":         rules,
 	"GET " + repo + "/branches/{branch}/protection":    at("/branch_protections/", "branch", protection),
 	"GET " + repo + "/collaborators/{name}/permission": same(nil),
 
@@ -186,8 +186,18 @@ func noRuns(name string) answer {
 	}
 }
 
-// none is the empty list of what Gitea has no counterpart of.
-func none(*call) (reply, error) { return reply{status: http.StatusOK, body: list{}}, nil }
+// rules puts the protection of a branch into the rules of a ruleset; a branch
+// without one has none. Only administrators may ask Gitea.
+func rules(c *call) (reply, error) {
+	r, err := c.gitea(http.MethodGet, c.repo()+"/branch_protections/"+url.PathEscape(c.request.PathValue("branch")), nil, nil)
+	if err == nil && r.status == http.StatusNotFound {
+		return c.page(list{}), nil
+	}
+	if err != nil || !r.ok() {
+		return r, err
+	}
+	return c.page(rulesOf(r.object())), nil
+}
 
 func rateLimit(c *call) (reply, error) {
 	h := http.Header{}

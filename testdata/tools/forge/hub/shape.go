@@ -176,6 +176,37 @@ func protection(o object) {
 		"dismiss_stale_reviews":           o["dismiss_stale_approvals"],
 	}
 	o["enforce_admins"] = object{"enabled": o["block_admin_merge_override"]}
+	o["allow_force_pushes"] = object{"enabled": o["enable_force_push"] == true}
+}
+
+// rulesOf are the rules that a protection amounts to.
+func rulesOf(o object) list {
+	rule := func(kind string, parameters object) object {
+		r := object{"type": kind, "ruleset_source_type": "Repository", "ruleset_source": "gitea", "ruleset_id": 1}
+		if parameters != nil {
+			r["parameters"] = parameters
+		}
+		return r
+	}
+	var all list
+	if o["enable_push"] != true {
+		all = append(all, rule("pull_request", object{"required_approving_review_count": o["required_approvals"],
+			"dismiss_stale_reviews_on_push": o["dismiss_stale_approvals"], "require_code_owner_review": false,
+			"require_last_push_approval": false, "required_review_thread_resolution": false}))
+	}
+	if o["enable_status_check"] == true {
+		checks := list{}
+		contexts, _ := o["status_check_contexts"].(list)
+		for _, name := range contexts {
+			checks = append(checks, object{"context": name})
+		}
+		all = append(all, rule("required_status_checks", object{"required_status_checks": checks,
+			"strict_required_status_checks_policy": o["block_on_outdated_branch"] == true}))
+	}
+	if o["enable_force_push"] != true {
+		all = append(all, rule("non_fast_forward", nil))
+	}
+	return all
 }
 
 // requiredChecks are pinned to no App, because Gitea has none.
