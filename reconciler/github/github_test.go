@@ -491,6 +491,31 @@ func TestCommentIsOursAndOne(t *testing.T) {
 	})
 }
 
+// A comment may be missing from the list for a moment after it was made.
+func TestCommentIsNotListedYet(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		for lag := range 4 {
+			s, _ := open(t)
+			s.AddComment(12, alice, "chat")
+			f := connect(t, s)
+			r := report(reconciler.CheckPassed, 1)
+			s.SetFault(func(_ int, r *http.Request) fake.Fault {
+				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/comments") {
+					s.Unlisted = lag
+				}
+				return fake.Fault{}
+			})
+			publish(t, f, r)
+			r.Headline = "something else"
+			publish(t, f, r)
+			postedOnce(t, s, r.Head)
+			if all := s.Comments(12); len(all) != 2 || !strings.Contains(all[1].Body, "something else") {
+				t.Errorf("%d comments stand", len(all))
+			}
+		}
+	})
+}
+
 // remove deletes a comment as its author does on the page.
 func remove(t *testing.T, s *fake.Server, id int64) {
 	t.Helper()

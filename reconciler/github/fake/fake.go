@@ -177,6 +177,8 @@ type Server struct {
 	Protection map[string]any
 	// MergeMethods are those that the repository allows; nil is all.
 	MergeMethods []string
+	// Unlisted is in how many of the next lists of comments the latest is missing.
+	Unlisted int
 	// Limit is the requests that are left until Reset; negative is no limit.
 	Limit int
 	Reset time.Time

@@ -462,6 +462,10 @@ func (s *Server) listComments(_ caller, q request) answer {
 			found = append(found, s.comment(c))
 		}
 	}
+	if s.Unlisted > 0 && len(found) > 0 {
+		s.Unlisted--
+		found = found[:len(found)-1]
+	}
 	return s.page(q, found, list)
 }
 
