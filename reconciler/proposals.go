@@ -178,7 +178,15 @@ func (p *Proposals) round(ctx context.Context) error {
 	p.arrange(ctx, pulls, view)
 	for _, number := range sortedNumbers(p.open) {
 		x := p.open[number]
-		if x == p.active || x.proposal == nil || !x.asksPeople() && !poked[number] {
+		if x == p.active { // it is looked at again when it is done
+			if poked[number] || poked[0] {
+				p.mu.Lock()
+				p.poked[number] = true
+				p.mu.Unlock()
+			}
+			continue
+		}
+		if x.proposal == nil || !x.asksPeople() && !poked[number] {
 			continue
 		}
 		if poked[number] || poked[0] || time.Since(x.facts.At) >= p.poll {
