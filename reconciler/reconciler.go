@@ -56,6 +56,9 @@ type Reconciler struct {
 
 	looked  time.Time // when the repository was asked last, whatever it said
 	head    string    // the tracked tip that was read last
+	// nothingGood tells that it is refused and that nothing before it is known
+	// to be good.
+	nothingGood bool
 	checked *Checked  // the revision in force
 	refusal *Refusal  // a later revision that is not
 	waiting *Checked  // a later revision that somebody must let happen
@@ -327,7 +330,7 @@ func (r *Reconciler) fetch(ctx context.Context) error {
 func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	r.progress.LastFetch = r.Now()
 	r.approvalsTip, r.queue = heads.Approvals, heads.Queue
-	if heads.Tracked == r.head && r.checked != nil {
+	if heads.Tracked == r.head && (r.checked != nil || r.nothingGood) {
 		return nil
 	}
 	checked, err := r.candidate(ctx, heads.Tracked)
@@ -343,10 +346,13 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		denied := onlyDenied(checked.Violations)
 		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(denied), "first", first(denied))
 		if r.checked == nil {
-			if err := r.lastGood(ctx); err != nil { // tried again at the next poll
+			err := r.lastGood(ctx)
+			if err != nil { // tried again at the next poll
 				r.failed("return to the last good revision", err)
 			}
+			r.nothingGood = err == nil && r.checked == nil
 		}
+		r.waiting = nil
 		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: denied}
 		r.head = heads.Tracked
 		r.journal.refuse(r.refusal)

@@ -81,7 +81,7 @@ func TestGate(t *testing.T) {
 		p.review("erin", "APPROVE") // counts for the forge, and not for payments
 		p.expect("pending", "`payments` must approve")
 		p.review("alice", "APPROVE")
-		p.expect("success", "approved by `alice`")
+		p.expect("success", "by `alice`")
 		merge := p.merge("carol")
 		f.unit("ledger-box", "Ready     true", `"by carol"`)
 		if log := p.recordOf(merge); !containsAll(log, []string{"by carol", "Approved-By: alice"}) {
@@ -113,7 +113,7 @@ func TestGate(t *testing.T) {
 		p.review("bob", "COMMENT")
 		p.expect("pending", "`payments` must approve")
 		p.review("bob", "APPROVE")
-		p.expect("success", "approved by `bob`")
+		p.expect("success", "by `bob`")
 		p.review("bob", "REQUEST_CHANGES")
 		p.expect("pending", "`payments` must approve")
 		p.close()
