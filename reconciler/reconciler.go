@@ -54,17 +54,17 @@ type Reconciler struct {
 	results chan finished
 	views   chan chan View
 
-	looked  time.Time // when the repository was asked last, whatever it said
-	head    string    // the tracked tip that was read last
+	looked time.Time // when the repository was asked last, whatever it said
+	head   string    // the tracked tip that was read last
 	// nothingGood tells that it is refused and that nothing before it is known
 	// to be good.
 	nothingGood bool
-	checked *Checked  // the revision in force
-	refusal *Refusal  // a later revision that is not
-	waiting *Checked  // a later revision that somebody must let happen
-	record  *Record
-	journal *journal
-	engine  Engine
+	checked     *Checked // the revision in force
+	refusal     *Refusal // a later revision that is not
+	waiting     *Checked // a later revision that somebody must let happen
+	record      *Record
+	journal     *journal
+	engine      Engine
 
 	running    map[string]Running
 	attempts   map[string]attempt

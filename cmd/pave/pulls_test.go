@@ -74,6 +74,15 @@ func TestGate(t *testing.T) {
 	f := newForge(t, true)
 	f.unit("ledger-box", "Ready     true")
 
+	t.Run("a member's change of what their team owns", func(t *testing.T) {
+		f := f.sub(t)
+		p := f.propose("alice", "insider", ledgerFile, ledger("by alice", "payments"))
+		p.expect("success", "Ready to merge")
+		p.review("erin", "APPROVE") // the forge wants one, of whomever
+		p.merge("alice")
+		f.unit("ledger-box", "Ready     true", `"by alice"`)
+	})
+
 	t.Run("an outsider's change that an owner approved", func(t *testing.T) {
 		f := f.sub(t)
 		p := f.propose("carol", "outsider", ledgerFile, ledger("by carol", "payments"))
