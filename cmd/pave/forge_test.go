@@ -27,6 +27,7 @@ import (
 type forge struct {
 	*testing.T
 	*hub.Hub
+	whole   *testing.T // the test that this is a part of, until whose end Pave runs
 	dir     string
 	starts  string // a file with a line for each start of an engine
 	flags   []string
@@ -50,7 +51,7 @@ func newForge(t *testing.T, webhooks bool) *forge {
 	}
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
-	f := &forge{T: t, dir: dir, log: &syncBuffer{}}
+	f := &forge{T: t, whole: t, dir: dir, log: &syncBuffer{}}
 	platform := filepath.Join(dir, "platform")
 	must(t, layOut(platform, "forge"))
 	must(t, layOut(platform, "boxes"))
@@ -108,10 +109,10 @@ func (f *forge) serve() {
 			f.Errorf("serve ended with %d", code)
 		}
 	})
-	f.Cleanup(func() {
+	f.whole.Cleanup(func() {
 		f.stop()
-		if f.Failed() {
-			f.Logf("what Pave said:\n%s", f.log.String())
+		if f.whole.Failed() {
+			f.whole.Logf("what Pave said:\n%s", f.log.String())
 		}
 	})
 	f.eventually("Pave is ready", func() bool {

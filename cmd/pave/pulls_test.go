@@ -138,15 +138,19 @@ func TestGate(t *testing.T) {
 		f.unit("ledger-box", "Approved  false AwaitingApproval", "payments must approve the plan", "by carol changes")
 		f.unit("ledger-box", `output value = "by carol"`)
 		p.head = merge
-		p.expect("pending", "1 unit to go", "payments must approve the plan")
-		p.review("alice", "APPROVE")
-		f.unit("ledger-box", "Ready     true", `"pushed through"`)
+		p.expect("pending", "1 unit to go", "waiting")
+		// What a colleague approves is the plan, whoever brought which part of it.
+		q := f.propose("alice", "take-over", "catalog/payments/ledger.cue", ledger("taken over", "payments"))
+		q.expect("success", "Ready to merge")
+		q.review("bob", "APPROVE")
+		q.merge("alice")
+		f.unit("ledger-box", "Ready     true", `"taken over"`)
 		p.expect("success", "Deployed")
 	})
 
 	t.Run("a merge while Pave was down, of another plan than was approved", func(t *testing.T) {
 		f := f.sub(t)
-		p := f.propose("carol", "meanwhile", ledgerFile, strings.Replace(ledger("pushed through", "payments"), "\tinputs: value:", "\tdescription: \"Carol's\"\n\tinputs: note:  \"carol\"\n\tinputs: value:", 1))
+		p := f.propose("carol", "meanwhile", ledgerFile, strings.Replace(ledger("taken over", "payments"), "\tinputs: value:", "\tdescription: \"Carol's\"\n\tinputs: note:  \"carol\"\n\tinputs: value:", 1))
 		p.expect("pending", "`payments` must approve")
 		p.review("alice", "APPROVE")
 		p.expect("success")
@@ -168,8 +172,11 @@ func TestGate(t *testing.T) {
 		tighten()
 		f.serve()
 		f.unit("ledger-box", "Approved  false AwaitingApproval", "payments must approve the plan")
-		p.review("alice", "APPROVE")
-		f.unit("ledger-box", "Ready     true")
+		r := f.propose("bob", "put-right", ledgerFile, ledger("put right", "payments"))
+		r.expect("success", "Ready to merge")
+		r.review("alice", "APPROVE")
+		r.merge("bob")
+		f.unit("ledger-box", "Ready     true", `"put right"`)
 	})
 
 	t.Run("a push past pull requests", func(t *testing.T) {
@@ -177,12 +184,12 @@ func TestGate(t *testing.T) {
 		tighten := f.loosen()
 		w := f.clone("alice")
 		before := w.read(ledgerFile)
-		w.write(ledgerFile, strings.Replace(before, `"pushed through"`, `"direct"`, 1))
+		w.write(ledgerFile, strings.Replace(before, `"put right"`, `"direct"`, 1))
 		direct := w.push("Who needs reviews?")
 		f.unit("ledger-box", "Approved  false AwaitingApproval", direct[:8]+" came to the tracked branch without a pull request", "revert it")
 		w.write(ledgerFile, before)
 		w.push("Revert")
-		f.unit("ledger-box", "Ready     true", `"pushed through"`)
+		f.unit("ledger-box", "Ready     true", `"put right"`)
 
 		teams := w.read("teams.cue")
 		w.write("teams.cue", strings.Replace(teams, `"carol"`, `"carol", "mallory"`, 1))
@@ -249,7 +256,7 @@ func TestHostilePullRequests(t *testing.T) {
 		{"interpolation", "carol", []string{"catalog/search/more.cue", request("more", "index", "development", `value: "${file(\"/etc/passwd\")} %{ for x in [1] }"`)}, "success", []string{"more", "create"}},
 		{"a name that leads elsewhere", "carol", []string{"catalog/search/more.cue", request(`../../etc`, "index", "development", `value: "x"`)}, "failure", []string{"Denied", "catalog/search/more.cue:3"}},
 		{"a bomb of CUE", "carol", []string{"catalog/search/bomb.cue", "package platform\n\nlet a = \"aaaaaaaaaaaaaaaa\"\nlet b = a+a+a+a+a+a+a+a+a+a+a+a+a+a+a+a\nlet c = b+b+b+b+b+b+b+b+b+b+b+b+b+b+b+b\nlet d = c+c+c+c+c+c+c+c+c+c+c+c+c+c+c+c\nlet e = d+d+d+d+d+d+d+d+d+d+d+d+d+d+d+d\nlet f = e+e+e+e+e+e+e+e+e+e+e+e+e+e+e+e\nlet g = f+f+f+f+f+f+f+f+f+f+f+f+f+f+f+f\nrequest: bomb: {blueprint: \"box\", service: \"index\", environment: \"development\", inputs: value: g}\n"}, "failure", []string{"Denied", "bomb.cue", "evaluation"}},
-		{"the author joins the team", "carol", []string{"teams.cue", strings.Replace(f.clone("carol").read("teams.cue"), `"alice", "bob"`, `"alice", "bob", "carol"`, 1)}, "pending", []string{"`platform` must approve", "gains `carol`"}},
+		{"the author joins the team", "carol", []string{"teams.cue", strings.Replace(f.clone("carol").read("teams.cue"), `"alice", "bob"`, `"alice", "bob", "carol"`, 1)}, "pending", []string{"`platform` must approve", "gains carol"}},
 		{"a service changes hands", "carol", []string{ledgerFile, ledger("one", "search")}, "pending", []string{"`payments` must approve", "moves from payments to search"}},
 		{"rules that allow themselves", "carol", []string{"policies/mine.rego", "package mine\n\nrequire_approval contains \"nobody\" if false\n", "platform.cue", strings.Replace(f.clone("carol").read("platform.cue"), "platform: {", `platform: {policy: overrides: "lifetime-past": {level: "off", reason: "because I say so"}, `, 1), ledgerFile, ledgerWith(`expires: "2020-01-01"`)}, "pending", []string{"This changes what others are judged by", "policies/mine.rego", "`platform` must approve"}},
 		{"more money", "carol", []string{"teams.cue", strings.Replace(f.clone("carol").read("teams.cue"), `members: ["carol"], budget: 10`, `members: ["carol"], budget: 10000`, 1), "catalog/search/many.cue", many(12)}, "failure", []string{"may spend `10000.00` a month", "budget", "This changes what others are judged by"}},
