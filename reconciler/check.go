@@ -255,6 +255,8 @@ func (c *Checked) locate(e Evaluator, platform *Platform) {
 	for i, v := range c.Violations {
 		var at Position
 		switch v.Kind {
+		case "team":
+			at = platform.Teams[v.Name].Position
 		case "service":
 			at = platform.Services[v.Name].Position
 		case "request":

@@ -72,7 +72,7 @@ type Guards struct {
 	// RequirePullRequest lets only merged pull requests change the platform,
 	// where a forge is configured.
 	RequirePullRequest bool `json:"requirePullRequest"`
-	Release           []struct {
+	Release            []struct {
 		Request string `json:"request"`
 		Reason  string `json:"reason"`
 	} `json:"release"`
@@ -97,6 +97,10 @@ type Team struct {
 	Title   string   `json:"title"`
 	Lead    string   `json:"lead"`
 	Members []string `json:"members"`
+	Groups  struct {
+		Forge string `json:"forge"` // the team's name on the forge, such as "acme/payments"
+		OIDC  string `json:"oidc"`
+	} `json:"groups"`
 	OnCall  string   `json:"onCall"`
 	Channel string   `json:"channel"`
 	Budget  *float64 `json:"budget"` // a month; nil means none was set

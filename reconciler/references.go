@@ -1,6 +1,8 @@
 package reconciler
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,6 +15,9 @@ import (
 // ("request/x") that exist but were refused already.
 func checkReferences(p *Platform, modules map[string]Module, broken map[string]bool) []Violation {
 	c := referenceChecker{platform: p, modules: modules, broken: broken}
+	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {
+		c.team(p.Teams[name])
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
 		c.blueprint(p.Blueprints[name])
 	}
@@ -45,6 +50,37 @@ func (c *referenceChecker) unknown(kind, name string, at Position, path []string
 		hint = fmt.Sprintf("did you mean %s?", near[0])
 	}
 	c.deny(kind, name, at, path, fmt.Sprintf("there is no %s %q", what, wanted), hint)
+}
+
+// team refuses keys by which nobody could approve. As with all that is wrong
+// with a team, the revision is refused whole.
+func (c *referenceChecker) team(t Team) {
+	for _, handle := range sortedNames(t.Keys) {
+		v := Violation{Level: Deny, Scope: ScopeRevision, Kind: "team", Name: t.Name, Position: t.Position, Path: []string{"keys", handle}}
+		switch {
+		case !slices.Contains(t.Members, handle):
+			v.Message = fmt.Sprintf("%q is no member of the team, and only members approve", handle)
+			v.Hint = fmt.Sprintf("add %q to members, or remove the key", handle)
+			if near := Nearest(handle, t.Members, 1); len(near) == 1 && Similar(handle, near[0]) {
+				v.Hint = fmt.Sprintf("did you mean %s?", near[0])
+			}
+		case !isPublicKey(t.Keys[handle]):
+			v.Message, v.Hint = "is no SSH public key", "write the line of the .pub file that `ssh-keygen -t ed25519` makes"
+		default:
+			continue
+		}
+		c.violations = append(c.violations, v)
+	}
+}
+
+// isPublicKey tells whether a line is an SSH public key: what it encodes begins
+// with the type that the line begins with, after that text's length.
+func isPublicKey(line string) bool {
+	kind, rest, _ := strings.Cut(line, " ")
+	encoded, _, _ := strings.Cut(rest, " ")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	return err == nil && len(key) > 4+len(kind) &&
+		binary.BigEndian.Uint32(key) == uint32(len(kind)) && string(key[4:4+len(kind)]) == kind
 }
 
 func (c *referenceChecker) blueprint(b Blueprint) {
