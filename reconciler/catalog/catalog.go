@@ -60,7 +60,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	if layout == nil || layout.broken {
 		return nil, reconciler.SortViolations(violations), nil
 	}
-	answers, err := e.answers(ctx, layout.jobs())
+	jobs := layout.jobs()
+	answers, err := e.answers(ctx, jobs)
 	if err != nil {
 		return nil, nil, fmt.Errorf("evaluate the platform: %w", err)
 	}
@@ -77,18 +78,19 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	}
 	layout.place(platform)
 	violations = append(violations, layout.unlisted(platform)...)
-	violations = append(violations, gather(platform, answers[1:])...)
+	violations = append(violations, gather(platform, jobs[1:], answers[1:])...)
 	return platform, reconciler.SortViolations(violations), nil
 }
 
-// gather adds the documents to the platform. A name that two files declare is
-// refused in both.
-func gather(platform *reconciler.Platform, answers []answer) []reconciler.Violation {
+// gather adds the documents of the answers to the jobs to the platform. A name
+// that two files declare is refused in both.
+func gather(platform *reconciler.Platform, jobs []job, answers []answer) []reconciler.Violation {
 	var violations []reconciler.Violation
 	first := map[string]document{}
 	twice := map[string]bool{}
-	for _, a := range answers {
+	for i, a := range answers {
 		for _, d := range a.Documents {
+			d.sources = jobs[i].sources
 			key := d.Kind + "/" + d.Name
 			other, found := first[key]
 			if !found {
@@ -171,6 +173,9 @@ type job struct {
 	Own []string `json:"own,omitempty"`
 	// Blueprints are the names of the blueprint folders.
 	Blueprints []string `json:"blueprints,omitempty"`
+	// sources are what its documents name as theirs. The answer does not depend
+	// on them.
+	sources []string
 }
 
 // The kinds of jobs.
@@ -203,6 +208,7 @@ type document struct {
 	Name     string              `json:"name"`
 	JSON     json.RawMessage     `json:"json,omitempty"`
 	Position reconciler.Position `json:"position"`
+	sources  []string
 }
 
 // add takes the document into the platform.
@@ -308,7 +314,7 @@ func decode[T any](d document) (T, error) {
 }
 
 func (d document) meta() reconciler.Document {
-	return reconciler.Document{JSON: d.JSON, Position: d.Position}
+	return reconciler.Document{JSON: d.JSON, Position: d.Position, Sources: slices.Clone(d.sources)}
 }
 
 // place gives blueprints whose evaluated value tells no position the one where

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -107,4 +108,63 @@ func TestViolations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A document names the files that decide what it says: in the data tier its
+// own, in the code tier those of its folder, in both those of the folders above
+// but not of the root. The answers come from the cache in the second pass, for
+// which a file above is added that changes no document.
+func TestSources(t *testing.T) {
+	service := func(title string) string {
+		return fmt.Sprintf("{title: %q, owner: \"payments\", type: \"service\", lifecycle: \"production\"}\n", title)
+	}
+	files := platformFiles(t)
+	for name, text := range map[string]string{
+		"top.cue":                     "service: top: " + service("Top"),
+		"catalog/data/ledger.cue":     "service: ledger: " + service("Ledger"),
+		"catalog/data/eu/wallet.cue":  "service: wallet: " + service("Wallet"),
+		"catalog/data/eu/other.cue":   "service: other: " + service("Other"),
+		"catalog/code/names.cue":      "_names: [\"one\", \"two\"]\n",
+		"catalog/code/each.cue":       "for n in _names {service: (n): " + service("Each") + "}\n",
+		"catalog/code/eu/literal.cue": "service: literal: " + service("Literal"),
+	} {
+		files[name] = "package platform\n" + text
+	}
+	want := map[string]string{
+		"top":      "top.cue",
+		"checkout": "catalog/payments/checkout.cue",
+		"ledger":   "catalog/data/ledger.cue",
+		"wallet":   "catalog/data/eu/wallet.cue catalog/data/ledger.cue",
+		"other":    "catalog/data/eu/other.cue catalog/data/ledger.cue",
+		"one":      "catalog/code/each.cue catalog/code/names.cue",
+		"two":      "catalog/code/each.cue catalog/code/names.cue",
+		"literal":  "catalog/code/each.cue catalog/code/eu/literal.cue catalog/code/names.cue",
+	}
+	e := testEvaluator(t)
+	check := func() {
+		t.Helper()
+		p, vs, err := e.Evaluate(t.Context(), treeOf(files))
+		if err != nil || len(vs) > 0 {
+			t.Fatalf("%v\n%s", err, render(vs))
+		}
+		got := map[string]string{}
+		for name, s := range p.Services {
+			got[name] = strings.Join(s.Sources, " ")
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got:\n%v\nwant:\n%v", got, want)
+		}
+		if db := strings.Join(p.Requests["checkout-db"].Sources, " "); db != want["checkout"] {
+			t.Errorf("the request's: %s", db)
+		}
+	}
+	check()
+	files["catalog/all.cue"] = "package platform\nservice: all: " + service("All")
+	want["all"] = "catalog/all.cue"
+	for name, sources := range want {
+		if name != "all" && name != "top" {
+			want[name] = "catalog/all.cue " + sources
+		}
+	}
+	check()
 }

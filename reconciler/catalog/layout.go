@@ -365,11 +365,11 @@ func (l *layout) jobs() []job {
 		if !computes {
 			for _, name := range own {
 				jobs = append(jobs, job{Kind: dataJob, Folder: folder, Own: []string{name},
-					Files: map[string]string{name: l.catalog[name].content}})
+					Files: map[string]string{name: l.catalog[name].content}, sources: sources(byFolder, folder, name)})
 			}
 			continue
 		}
-		j := job{Kind: folderJob, Folder: folder, Own: own, Files: map[string]string{}}
+		j := job{Kind: folderJob, Folder: folder, Own: own, Files: map[string]string{}, sources: sources(byFolder, folder, own...)}
 		for _, above := range ancestors(folder) {
 			for _, name := range byFolder[above] {
 				j.Files[name] = l.catalog[name].content
@@ -378,6 +378,21 @@ func (l *layout) jobs() []job {
 		jobs = append(jobs, j)
 	}
 	return jobs
+}
+
+// sources returns a folder's own files and all files of the folders above it,
+// sorted. What stands at the root decides every document, so nobody needs to
+// be told. Files of data are named as well: whether one of them computes is up
+// to what it says.
+func sources(byFolder map[string][]string, folder string, own ...string) []string {
+	all := slices.Clone(own)
+	for _, above := range ancestors(folder) {
+		if above != "" && above != folder {
+			all = append(all, byFolder[above]...)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // kindsOf tells what a file declares at its top level.
