@@ -67,6 +67,9 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	}
 	c.Violations = append(c.Violations, checkReferences(platform, c.Modules, c.broken())...)
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	c.Violations = append(c.Violations, vs...)
 	if judge == nil || c.refuses() {
 		c.locate(parts.Evaluator, platform)
@@ -276,7 +279,7 @@ func (c *Checked) sort() {
 	c.Complete = true
 	blueprints := map[string]Violation{}
 	for _, v := range c.Violations {
-		if v.Level == Warn {
+		if !v.Level.Holds() {
 			continue
 		}
 		switch v.Scope {
@@ -318,8 +321,9 @@ func (c *Checked) successor(record *Record) string {
 	return ""
 }
 
-// hold notes why a document holds: the first violation, and how many more. What
-// no document can be called never ran, and its name must not become a path.
+// hold notes why a document holds: the first violation, a denial before what
+// asks for approval, and whether there are more. What no document can be called
+// never ran, and its name must not become a path.
 func (c *Checked) hold(v Violation) {
 	if !namePattern.MatchString(v.Name) {
 		return
@@ -327,16 +331,16 @@ func (c *Checked) hold(v Violation) {
 	key := v.Kind + "/" + v.Name
 	h, found := c.holds[key]
 	switch {
-	case found:
-		if n := strings.LastIndex(h.message, " (and more)"); n < 0 {
-			h.message += " (and more)"
-		}
+	case found && (v.Level == Approve || h.condition != Approved):
 	case v.Level == Approve:
 		h = hold{Approved, ReasonApproval, v.String()}
 	case v.Rule != "":
 		h = hold{Allowed, ReasonDenied, v.String()}
 	default:
 		h = hold{Valid, ReasonInvalid, v.String()}
+	}
+	if found && !strings.HasSuffix(h.message, " (and more)") {
+		h.message += " (and more)"
 	}
 	c.holds[key] = h
 }

@@ -15,7 +15,14 @@ const (
 	Deny    Level = "deny"    // the subject keeps its last applied state
 	Approve Level = "approve" // the subject waits for an approval
 	Warn    Level = "warn"    // people are told, nothing is held
+	// Preapprove says that the change needs nobody, where nothing else stands
+	// against it.
+	Preapprove Level = "preapprove"
 )
+
+// Holds tells whether a violation of the level keeps its subject from being
+// applied. A level that is not known does.
+func (l Level) Holds() bool { return l != Warn && l != Preapprove }
 
 // Scope says how far a violation reaches.
 type Scope string
@@ -51,7 +58,8 @@ func (p Position) String() string {
 }
 
 // Violation is something wrong with a revision: a broken constraint of the
-// schema, a dangling reference, a rule of a policy.
+// schema, a dangling reference, a rule of a policy. One of level Preapprove is
+// what a rule says in favour of a change.
 type Violation struct {
 	Level Level  `json:"level"`
 	Scope Scope  `json:"scope"`
@@ -74,8 +82,11 @@ func (v Violation) String() string {
 	if at := v.Position.String(); at != "" {
 		b.WriteString(at + ": ")
 	}
-	if v.Level == Warn {
+	switch v.Level {
+	case Warn:
 		b.WriteString("warning: ")
+	case Preapprove:
+		b.WriteString("pre-approved: ")
 	}
 	if v.Kind != "" && v.Name != "" {
 		fmt.Fprintf(&b, "%s %s: ", v.Kind, v.Name)
@@ -98,11 +109,16 @@ func SortViolations(vs []Violation) []Violation {
 			cmp.Compare(a.Position.Line, b.Position.Line),
 			cmp.Compare(a.Position.Column, b.Position.Column),
 			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name),
-			cmp.Compare(a.String(), b.String()))
+			cmp.Compare(a.String(), b.String()), cmp.Compare(a.Team, b.Team))
 	})
 	return slices.CompactFunc(vs, func(a, b Violation) bool {
-		return a.String() == b.String() && a.Level == b.Level
+		return a.String() == b.String() && a.Level == b.Level && a.Team == b.Team
 	})
+}
+
+// holding returns the violations that keep their subject from being applied.
+func holding(vs []Violation) []Violation {
+	return slices.DeleteFunc(slices.Clone(vs), func(v Violation) bool { return !v.Level.Holds() })
 }
 
 // Denied tells whether any of the violations denies.

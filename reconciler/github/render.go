@@ -397,7 +397,7 @@ func allViolations(report reconciler.Report) []reconciler.Violation {
 
 // sorted orders violations by how grave they are.
 func sorted(all []reconciler.Violation) []reconciler.Violation {
-	rank := map[reconciler.Level]int{reconciler.Approve: 1, reconciler.Warn: 2}
+	rank := map[reconciler.Level]int{reconciler.Approve: 1, reconciler.Warn: 2, reconciler.Preapprove: 3}
 	all = reconciler.SortViolations(all)
 	slices.SortStableFunc(all, func(a, b reconciler.Violation) int { return cmp.Compare(rank[a.Level], rank[b.Level]) })
 	return all
@@ -411,7 +411,7 @@ func (p *page) policy() {
 	var lines []string
 	for _, v := range sorted(allViolations(p.report)) {
 		switch v.Level {
-		case reconciler.Warn:
+		case reconciler.Warn, reconciler.Preapprove:
 		case reconciler.Approve:
 			lines = append(lines, "✋ "+p.violation(v))
 		default:

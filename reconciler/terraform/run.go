@@ -481,7 +481,7 @@ func (e *execution) judged(ctx context.Context, plan json.RawMessage) (reconcile
 	switch {
 	case reconciler.Denied(violations):
 		return reconciler.DeniedByPolicy, nil
-	case slices.ContainsFunc(violations, func(v reconciler.Violation) bool { return v.Level != reconciler.Warn }):
+	case slices.ContainsFunc(violations, func(v reconciler.Violation) bool { return v.Level.Holds() }):
 		return reconciler.AwaitingApproval, nil
 	}
 	return "", nil
