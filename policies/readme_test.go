@@ -65,7 +65,7 @@ func TestReadmeExample(t *testing.T) {
 		t.Fatal(violations)
 	}
 	results := engine.Test(context.Background())
-	if len(results) != 3 {
+	if len(results) != 5 {
 		t.Errorf("%d tests ran", len(results))
 	}
 	for _, result := range results {

@@ -69,6 +69,9 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	}
 	c.Violations = append(c.Violations, checkReferences(platform, c.Modules, c.broken())...)
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	c.Violations = append(c.Violations, vs...)
 	if judge == nil || c.refuses() {
 		c.locate(parts.Evaluator, platform)
@@ -365,8 +368,9 @@ func (c *Checked) successor(record *Record) string {
 	return ""
 }
 
-// hold notes why a document holds: the first violation, and how many more. What
-// no document can be called never ran, and its name must not become a path.
+// hold notes why a document holds: the first violation, a denial before what
+// asks for approval, and whether there are more. What no document can be called
+// never ran, and its name must not become a path.
 func (c *Checked) hold(v Violation) {
 	if !namePattern.MatchString(v.Name) {
 		return
@@ -382,6 +386,9 @@ func (c *Checked) hold(v Violation) {
 		h = hold{Allowed, ReasonDenied, v.String()}
 	default:
 		h = hold{Valid, ReasonInvalid, v.String()}
+	}
+	if found && !strings.HasSuffix(h.message, " (and more)") {
+		h.message += " (and more)"
 	}
 	c.holds[key] = h
 }

@@ -623,9 +623,9 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		f = failures[Unknown]
 	}
 	message := result.Message
-	if len(result.Violations) > 0 {
-		message = result.Violations[0].String()
-		if more := len(result.Violations) - 1; more > 0 {
+	if held := holding(result.Violations); len(held) > 0 {
+		message = held[0].String()
+		if more := len(held) - 1; more > 0 {
 			message += fmt.Sprintf(" (and %d more)", more)
 		}
 	}

@@ -20,6 +20,10 @@ const (
 	Preapprove Level = "preapprove"
 )
 
+// Holds tells whether a violation of the level keeps its subject from being
+// applied. A level that is not known does.
+func (l Level) Holds() bool { return l != Warn && l != Preapprove }
+
 // Scope says how far a violation reaches.
 type Scope string
 
@@ -54,7 +58,8 @@ func (p Position) String() string {
 }
 
 // Violation is something wrong with a revision: a broken constraint of the
-// schema, a dangling reference, a rule of a policy.
+// schema, a dangling reference, a rule of a policy. One of level Preapprove is
+// what a rule says in favour of a change.
 type Violation struct {
 	Level Level  `json:"level"`
 	Scope Scope  `json:"scope"`
@@ -77,8 +82,11 @@ func (v Violation) String() string {
 	if at := v.Position.String(); at != "" {
 		b.WriteString(at + ": ")
 	}
-	if v.Level == Warn {
+	switch v.Level {
+	case Warn:
 		b.WriteString("warning: ")
+	case Preapprove:
+		b.WriteString("pre-approved: ")
 	}
 	if v.Kind != "" && v.Name != "" {
 		fmt.Fprintf(&b, "%s %s: ", v.Kind, v.Name)
@@ -104,11 +112,16 @@ func SortViolations(vs []Violation) []Violation {
 		if order != 0 {
 			return order // without the texts, which are long and many
 		}
-		return cmp.Compare(a.String(), b.String())
+		return cmp.Or(cmp.Compare(a.String(), b.String()), cmp.Compare(a.Team, b.Team))
 	})
 	return slices.CompactFunc(vs, func(a, b Violation) bool {
-		return a.Position == b.Position && a.Level == b.Level && a.String() == b.String()
+		return a.Position == b.Position && a.Level == b.Level && a.Team == b.Team && a.String() == b.String()
 	})
+}
+
+// holding returns the violations that keep their subject from being applied.
+func holding(vs []Violation) []Violation {
+	return slices.DeleteFunc(slices.Clone(vs), func(v Violation) bool { return !v.Level.Holds() })
 }
 
 // Denied tells whether any of the violations denies.

@@ -41,15 +41,24 @@ func printViolations(w io.Writer, vs []reconciler.Violation) {
 	}
 }
 
+// severity names a level as GitHub and SARIF do, whose words for what asks for
+// nothing differ.
+func severity(l reconciler.Level, nothing string) string {
+	switch {
+	case l.Holds():
+		return "error"
+	case l == reconciler.Warn:
+		return "warning"
+	}
+	return nothing
+}
+
 // printGitHub writes workflow commands, which a GitHub action shows at the line.
 func printGitHub(w io.Writer, vs []reconciler.Violation) {
 	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	for _, v := range vs {
-		level := "error"
-		if v.Level == reconciler.Warn {
-			level = "warning"
-		}
+		level := severity(v.Level, "notice")
 		at := v.Position
 		v.Position = reconciler.Position{}
 		text := v.String()
@@ -76,10 +85,7 @@ func sarif(vs []reconciler.Violation) any {
 			seen[id] = true
 			rules = append(rules, object{"id": id})
 		}
-		level := "error"
-		if v.Level == reconciler.Warn {
-			level = "warning"
-		}
+		level := severity(v.Level, "note")
 		text := v
 		text.Position = reconciler.Position{}
 		results = append(results, object{

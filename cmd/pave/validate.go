@@ -112,7 +112,7 @@ func (w *verdicts) note(code int) {
 func (w *verdicts) violations(found []reconciler.Violation) {
 	for _, v := range found {
 		switch {
-		case v.Level == reconciler.Warn:
+		case !v.Level.Holds():
 		case v.Level == reconciler.Approve:
 			w.note(exitPending)
 		case v.Rule != "":
@@ -156,10 +156,11 @@ func (a *app) printValidation(violations []reconciler.Violation, checked *reconc
 	}
 	errors, warnings := 0, 0
 	for _, v := range violations {
-		if v.Level == reconciler.Warn {
-			warnings++
-		} else {
+		switch {
+		case v.Level.Holds():
 			errors++
+		case v.Level == reconciler.Warn:
+			warnings++
 		}
 	}
 	var parts []string

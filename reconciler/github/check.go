@@ -47,7 +47,7 @@ func annotations(report reconciler.Report) []*github.CheckRunAnnotation {
 		if level == "" {
 			level = "failure"
 		}
-		if !linkable(v.Position.File) || len(all) == maxAnnotations {
+		if !linkable(v.Position.File) || len(all) == maxAnnotations || v.Level == reconciler.Preapprove {
 			continue
 		}
 		line, message := max(v.Position.Line, 1), v.Message

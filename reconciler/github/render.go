@@ -431,7 +431,7 @@ func allViolations(report reconciler.Report) []reconciler.Violation {
 
 // sorted orders violations by how grave they are.
 func sorted(all []reconciler.Violation) []reconciler.Violation {
-	rank := map[reconciler.Level]int{reconciler.Approve: 1, reconciler.Warn: 2}
+	rank := map[reconciler.Level]int{reconciler.Approve: 1, reconciler.Warn: 2, reconciler.Preapprove: 3}
 	all = reconciler.SortViolations(all)
 	slices.SortStableFunc(all, func(a, b reconciler.Violation) int { return cmp.Compare(rank[a.Level], rank[b.Level]) })
 	return all
@@ -442,7 +442,7 @@ func subject(v reconciler.Violation) string {
 }
 
 func (p *page) policy() {
-	against := slices.DeleteFunc(slices.Clone(p.violations), func(v reconciler.Violation) bool { return v.Level == reconciler.Warn })
+	against := slices.DeleteFunc(slices.Clone(p.violations), func(v reconciler.Violation) bool { return !v.Level.Holds() })
 	if len(against) == 0 {
 		return
 	}

@@ -241,6 +241,19 @@ func TestEverywhereIsEverywhere(t *testing.T) {
 	walk("Report", reflect.ValueOf(r))
 }
 
+// A pre-approval is nothing against a change, and asks for nobody's eyes.
+func TestPreapprovalStandsAgainstNothing(t *testing.T) {
+	report := reconciler.Report{Number: 1, Base: base, Head: head, State: reconciler.CheckPassed, Headline: "nothing to do",
+		Violations: []reconciler.Violation{{Level: reconciler.Preapprove, Rule: "acme.free", Kind: "request", Name: "lab-db",
+			Message: "nothing depends on it", Position: reconciler.Position{File: "catalog/lab.cue", Line: 3}}}}
+	if page := Markdown(report, web); strings.Contains(page, "nothing depends on it") || strings.Contains(page, "❌") {
+		t.Errorf("got:\n%s", page)
+	}
+	if all := annotations(report); len(all) > 0 {
+		t.Errorf("annotates: %v", all)
+	}
+}
+
 func TestHostileTextIsInert(t *testing.T) {
 	all := hostile()
 	if len(all) < 200 {

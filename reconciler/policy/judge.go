@@ -76,13 +76,13 @@ func value(subject reconciler.Subject) (ast.Value, error) {
 
 // evaluate returns the findings of each rule, in the order of e.rules.
 func (e *Engine) evaluate(ctx context.Context, input ast.Value) ([]any, error) {
-	bounded, cancel := context.WithTimeout(ctx, e.deadline)
+	timed, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
-	results, err := e.query.Eval(bounded, rego.EvalParsedInput(input))
+	results, err := e.eval(timed, input)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case bounded.Err() != nil:
+	case timed.Err() != nil || e.stuck.Load():
 		return nil, fmt.Errorf("the policies took longer than %s", e.deadline)
 	case err != nil:
 		return nil, err
@@ -94,6 +94,28 @@ func (e *Engine) evaluate(ctx context.Context, input ast.Value) ([]any, error) {
 		return nil, errors.New("the policies gave no result")
 	}
 	return sets, nil
+}
+
+// eval runs the query. Some functions of Rego do not look whether their time is
+// over: an evaluation that goes on twice as long as it may is left to itself,
+// and no other is started that would do the same.
+func (e *Engine) eval(ctx context.Context, input ast.Value) (rego.ResultSet, error) {
+	if e.stuck.Load() {
+		return nil, nil
+	}
+	type result struct {
+		set rego.ResultSet
+		err error
+	}
+	r, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, func() result {
+		set, err := e.query.Eval(ctx, rego.EvalParsedInput(input))
+		return result{set, err}
+	})
+	if err != nil {
+		e.stuck.Store(true)
+		return nil, err
+	}
+	return r.set, r.err
 }
 
 // violation reads one finding of a rule. What is no finding denies, whatever
@@ -114,12 +136,13 @@ func violation(rule *rule, subject reconciler.Subject, finding any) reconciler.V
 		v.Hint, _ = finding["hint"].(string)
 		v.Path = pathOf(finding["path"])
 		v.Position = positionOf(finding)
-		if team, _ := finding["team"].(string); team != "" && v.Hint == "" {
-			v.Hint = fmt.Sprintf("team %s may approve it", team)
+		if team, _ := finding["team"].(string); team != "" && v.Level == reconciler.Approve {
+			v.Team = team
+			v.Hint = strings.TrimPrefix(v.Hint+fmt.Sprintf("\nask a member of %s to approve", team), "\n")
 		}
 	}
 	if v.Message == "" {
-		v.Level, v.Position = reconciler.Deny, rule.at()
+		v.Level, v.Team, v.Position = reconciler.Deny, "", rule.at()
 		v.Message = fmt.Sprintf("rule %s.%s yields %s, which is no finding", rule.Package, termName(rule.source.Head.Ref()[0]), brief(finding))
 		v.Hint = `yield a text, or an object with a text "msg"`
 	}

@@ -63,12 +63,33 @@ func compile(compiler *ast.Compiler, judged, written map[string]*ast.Module) []r
 
 func isTest(path string) bool { return strings.HasSuffix(path, "_test.rego") }
 
+// maxDepth is how deep the parser may go into a module, which takes up to ten
+// levels for one of the source: some fifty comprehensions, or 250 arrays, within
+// each other. A text of a few thousand would exhaust time, memory or the stack.
+const maxDepth = 500
+
 func parseModule(path, source string) (*ast.Module, error) {
+	if err := tooDeep(path, source); err != nil {
+		return nil, err
+	}
 	return ast.ParseModuleWithOpts(path, source, ast.ParserOptions{
 		Capabilities:      capabilities(),
 		ProcessAnnotation: true,
 		RegoVersion:       ast.RegoV1,
 	})
+}
+
+// tooDeep returns the error of a source that nests too deeply. Every other error
+// is left to the parser of modules, which knows no limit.
+func tooDeep(path, source string) error {
+	_, _, errs := ast.NewParser().WithFilename(path).WithReader(strings.NewReader(source)).
+		WithCapabilities(capabilities()).WithRegoVersion(ast.RegoV1).WithMaxRecursionDepth(maxDepth).Parse()
+	for _, err := range errs {
+		if err.Message == ast.ErrMaxParsingRecursionDepthExceeded.Error() {
+			return err
+		}
+	}
+	return nil
 }
 
 // parseBuiltin returns the built-in modules without their tests.
@@ -210,6 +231,8 @@ func refusal(err *ast.Error) reconciler.Violation {
 	case undefined && isWithheld(function):
 		message = fmt.Sprintf("%s is not available to policies: the same revision must always get the same verdict", function)
 		hint = "use what input holds; input.now is the time of the commit"
+	case message == ast.ErrMaxParsingRecursionDepthExceeded.Error():
+		message, hint = "this is nested too deeply", "give the inner parts names of their own"
 	case strings.Contains(message, "keyword is required"):
 		hint = "policies are Rego v1: `deny contains msg if { … }`"
 	}

@@ -2,15 +2,16 @@
 // organisation's own.
 //
 // The organisation's rules follow conftest: in any package but `pave`, sets
-// named deny, violation or warn (or deny_x and so on), and require_approval,
-// hold texts or objects with `msg`. All rules see the same input, a
+// named deny, violation or warn (or deny_x and so on), require_approval and
+// preapprove hold texts or objects with `msg`. All rules see the same input, a
 // [reconciler.Subject], and can reach nothing else: no network, no clock, no
 // randomness, so that the same revision always gets the same verdict.
 //
-// The gate fails closed. Rules that do not compile give no engine; rules that
-// stop with an error, run out of time or yield something that is no finding
-// deny. Time is bounded here, memory is not: who compiles rules that nobody
-// reviewed does so in a limited process.
+// The gate fails closed. Rules that do not compile, or not in time, give no
+// engine; rules that stop with an error, run out of time or yield something that
+// is no finding deny. Time is bounded here, memory is not, and OPA cannot always
+// be stopped: what ran out of time may go on until the process ends. Who
+// compiles rules that nobody reviewed does so in a limited process.
 package policy
 
 import (
@@ -19,6 +20,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -39,15 +41,21 @@ type Sources struct {
 	Waivers []reconciler.Waiver
 	// Deadline bounds each evaluation and each test; zero means 5 seconds.
 	Deadline time.Duration
+	// Compilation bounds compiling; zero means 10 seconds.
+	Compilation time.Duration
 }
 
 // Engine is a compiled set of rules. It is safe for use by several goroutines.
 type Engine struct {
 	bundle   json.RawMessage
-	deadline time.Duration
-	rules    []rule // in the order in which the query returns their findings
-	query    rego.PreparedEvalQuery
-	modules  map[string]*ast.Module // by path, tests included
+	deadline time.Duration // for each evaluation and each test
+	// compilation is how long compiling may take; the tests are compiled once more.
+	compilation time.Duration
+	// stuck tells that an evaluation goes on that cannot be stopped.
+	stuck   atomic.Bool
+	rules   []rule // in the order in which the query returns their findings
+	query   rego.PreparedEvalQuery
+	modules map[string]*ast.Module // by path, tests included
 }
 
 var _ reconciler.Judge = (*Engine)(nil)
@@ -58,6 +66,44 @@ var _ reconciler.Judge = (*Engine)(nil)
 // that does not exist. Violations of settings have kind "platform" and the path
 // of the field, but no position. When any violation denies, the engine is nil.
 func Compile(ctx context.Context, sources Sources) (*Engine, []reconciler.Violation) {
+	limit := cmp.Or(sources.Compilation, 10*time.Second)
+	type result struct {
+		engine     *Engine
+		violations []reconciler.Violation
+	}
+	r, err := bounded(ctx, limit, func() result {
+		engine, violations := compileSources(ctx, sources)
+		return result{engine, violations}
+	})
+	if err != nil {
+		return nil, []reconciler.Violation{refuse(reconciler.Position{File: Folder}, fmt.Sprintf("compile the policies: %v", err),
+			"look for rules that nest deeply, refer to each other in long chains, or are many hundreds in one set")}
+	}
+	if r.engine != nil {
+		r.engine.compilation = limit
+	}
+	return r.engine, r.violations
+}
+
+// bounded returns what f returns. Where the limit passes or the context ends
+// before that, f is left to itself and the error says which.
+func bounded[T any](ctx context.Context, limit time.Duration, f func() T) (T, error) {
+	done := make(chan T, 1)
+	go func() { done <- f() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var none T
+	select {
+	case v := <-done:
+		return v, nil
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	case <-timer.C:
+		return none, fmt.Errorf("it takes longer than %s", limit)
+	}
+}
+
+func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler.Violation) {
 	builtin := parseBuiltin()
 	own, violations := parse(sources.Organisation)
 	rules := append(rulesOf(builtin, true), rulesOf(own, false)...)

@@ -196,6 +196,10 @@ warn_me_twice contains "careful again" if input.kind == "request"
 
 require_approval contains {"msg": "ask first", "team": "security"} if input.kind == "request"
 
+require_approval contains {"msg": "ask twice", "team": team, "hint": "say why"} if some team in ["security", "legal"]
+
+preapprove contains {"msg": "nobody minds", "team": "security"} if input.kind == "request"
+
 denial contains "no finding by this name" if true
 `,
 		"policies/main.rego": `package main
@@ -208,8 +212,13 @@ is_request(subject) if subject.kind == "request"
 `,
 	}})
 	expect(t, judge(t, engine, request()),
+		`preapprove document pre-approved: request orders-db: nobody minds (acme.names.preapprove)`,
 		`deny document request orders-db: a violation (acme.names.violation)`,
-		`approve document request orders-db: ask first (acme.names.require_approval) | team security may approve it`,
+		`approve document request orders-db: ask first (acme.names.require_approval) | ask a member of security to approve`,
+		`approve document request orders-db: ask twice (acme.names.require_approval) | say why
+ask a member of legal to approve`,
+		`approve document request orders-db: ask twice (acme.names.require_approval) | say why
+ask a member of security to approve`,
 		`deny document request orders-db: inputs.sizes.1: too small (acme-size) | ask for more`,
 		`deny document request orders-db: late (acme.names.deny_late)`,
 		`deny document request orders-db: not blue (acme-colour)`,
@@ -217,6 +226,15 @@ is_request(subject) if subject.kind == "request"
 		`warn document warning: request orders-db: careful (acme.names.warn)`,
 		`warn document warning: request orders-db: careful again (acme.names.warn_me_twice)`,
 	)
+	var teams []string
+	for _, v := range judge(t, engine, request()) {
+		if v.Team != "" {
+			teams = append(teams, fmt.Sprintf("%s %s", v.Level, v.Team))
+		}
+	}
+	if want := []string{"approve security", "approve legal", "approve security"}; !slices.Equal(teams, want) {
+		t.Errorf("asks for %q, want %q", teams, want)
+	}
 	var listed []string
 	for _, rule := range engine.Rules() {
 		if !rule.Builtin {
@@ -227,6 +245,7 @@ is_request(subject) if subject.kind == "request"
 		"acme-colour|acme.names|deny||",
 		"acme-size|acme.names|deny|Databases are large|Small ones are always too small.",
 		"acme.names.deny_late|acme.names|deny||",
+		"acme.names.preapprove|acme.names|preapprove||",
 		"acme.names.require_approval|acme.names|approve||",
 		"acme.names.violation|acme.names|deny||",
 		"acme.names.warn|acme.names|warn||",

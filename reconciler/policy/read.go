@@ -11,6 +11,9 @@ import (
 // Folder holds the organisation's policies in a platform repository.
 const Folder = "policies"
 
+// MaxFile is the size of the largest policy that is read, in bytes.
+const MaxFile = 64 << 10
+
 // Read returns what decides the rules of a platform repository: every .rego
 // file below Folder, and the settings. A violation denies; the sources are of
 // no use then.
@@ -23,6 +26,11 @@ func Read(tree *reconciler.Tree, settings reconciler.Settings) (Sources, []recon
 	var violations []reconciler.Violation
 	for _, file := range tree.Under(Folder) {
 		if !strings.HasSuffix(file.Path, ".rego") {
+			continue
+		}
+		if file.Size > MaxFile {
+			violations = append(violations, refuse(reconciler.Position{File: file.Path},
+				fmt.Sprintf("has %d bytes; a policy may have %d", file.Size, MaxFile), "split it"))
 			continue
 		}
 		text, err := tree.Read(file)

@@ -23,11 +23,11 @@ type Rule struct {
 	ID          string `json:"id"`
 	Title       string `json:"title,omitempty"`
 	Description string `json:"description,omitempty"`
-	// Severity is what the rule itself asks for: deny, approve or warn.
+	// Severity is what the rule itself asks for: deny, approve, warn or preapprove.
 	Severity string `json:"severity"`
 	Package  string `json:"package"`
 	Builtin  bool   `json:"builtin"`
-	// Level is the severity after overrides: deny, approve, warn or off.
+	// Level is the severity after overrides, or off.
 	Level string `json:"level"`
 	// Reason is why the settings changed the level; empty where they did not.
 	Reason string `json:"reason,omitempty"`
@@ -130,6 +130,8 @@ func levelOf(name string) (reconciler.Level, bool) {
 		return reconciler.Warn, true
 	case name == "require_approval":
 		return reconciler.Approve, true
+	case name == "preapprove":
+		return reconciler.Preapprove, true
 	}
 	return "", false
 }

@@ -24,28 +24,54 @@ type TestResult struct {
 
 // Test runs the organisation's tests, each within the engine's deadline and
 // with no more than rules may use. Results are sorted by place. Where the tests
-// could not be run to their end, a failed result without a name says so.
+// could not be run to their end, a failed result without a name says so, and
+// comes last. It returns within two deadlines of the context's end.
 func (e *Engine) Test(ctx context.Context) []TestResult {
-	results, err := tester.NewRunner().
-		SetCompiler(newCompiler().WithEnablePrintStatements(true)).
-		SetModules(e.modules).
-		SetTimeout(e.deadline).
-		RaiseBuiltinErrors(true).
-		RunTests(ctx, nil)
-	if err != nil {
-		return []TestResult{{Message: fmt.Sprintf("compile the tests: %v", err)}}
-	}
-	var all []TestResult
-	for result := range results {
-		all = append(all, testResult(result))
-	}
-	slices.SortFunc(all, func(a, b TestResult) int {
+	results, err := e.runTests(ctx)
+	slices.SortFunc(results, func(a, b TestResult) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
 	})
 	if ctx.Err() != nil {
-		all = append(all, TestResult{Message: fmt.Sprintf("run the tests: %v", context.Cause(ctx))})
+		err = fmt.Errorf("run the tests: %w", context.Cause(ctx))
 	}
-	return all
+	if err != nil {
+		results = append(results, TestResult{Message: err.Error()})
+	}
+	return results
+}
+
+// runTests returns the results that there are, and why there are no more.
+func (e *Engine) runTests(ctx context.Context) ([]TestResult, error) {
+	type started struct {
+		results <-chan *tester.Result
+		err     error
+	}
+	s, err := bounded(ctx, e.compilation, func() started {
+		results, err := tester.NewRunner().
+			SetCompiler(newCompiler().WithEnablePrintStatements(true)).
+			SetModules(e.modules).
+			SetTimeout(e.deadline).
+			RaiseBuiltinErrors(true).
+			RunTests(ctx, nil)
+		return started{results, err}
+	})
+	if err == nil {
+		err = s.err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compile the tests: %w", err)
+	}
+	var all []TestResult
+	for {
+		result, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, func() *tester.Result { return <-s.results })
+		switch {
+		case err != nil:
+			return all, fmt.Errorf("run the tests: one that is missing here takes longer than %s and cannot be stopped", e.deadline)
+		case result == nil:
+			return all, nil
+		}
+		all = append(all, testResult(result))
+	}
 }
 
 func testResult(r *tester.Result) TestResult {
