@@ -213,7 +213,12 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 	since := map[string]string{}
 	var names []string
 	for _, name := range sortedNames(decisions) {
-		if r.judges(name, decisions[name]) {
+		switch made := decisions[name]; {
+		case !r.judges(name, made):
+		case made.verb == busy: // it is judged when the run is over
+			made.uncleared = true
+			decisions[name] = made
+		default:
 			names = append(names, name)
 			since[name] = r.since(name)
 		}
@@ -235,10 +240,10 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 
 // judges tells whether somebody must have let this happen.
 func (r *Reconciler) judges(name string, made decision) bool {
-	if made.verb == busy || made.verb == forget || made.observe {
+	if made.verb == forget {
 		return false
 	}
-	starts := made.verb == start || made.verb == destroy
+	starts := made.starts()
 	if r.gate.forge == nil {
 		return starts
 	}
@@ -256,9 +261,12 @@ func (r *Reconciler) redocumented(name string) bool {
 	return recorded == nil || recorded.Owner != u.Service.Owner || differs(Document{JSON: recorded.Document}, u.Request.Document)
 }
 
+// starts tells whether the decision changes what runs.
+func (d decision) starts() bool { return d.verb == start && !d.observe || d.verb == destroy }
+
 // gated turns a decision into what its clearance allows.
 func (r *Reconciler) gated(name string, made decision, c clearance) decision {
-	starts := made.verb == start || made.verb == destroy
+	starts := made.starts()
 	missing := c.missing()
 	made.pulls = c.pulls
 	hold := func(message string) decision {
@@ -275,8 +283,11 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 			message = "the forge does not say who let it happen: " + why
 		}
 		made.uncleared = true
-		if starts {
+		switch {
+		case starts:
 			made.verb, made.reason, made.message = wait, ReasonApproval, message
+		case made.observe:
+			made.verb, made.observe = keep, false
 		}
 		return made
 	case c.hold != "":
@@ -438,7 +449,7 @@ func (r *Reconciler) ownersOf(name, owner string, f *facts, who electors) []Need
 // approvedOn marks the approvals that reviews give to the plan: of the head, where
 // that very plan was shown for it, or after the merge, later than it was shown.
 func (r *Reconciler) approvedOn(name, plan string, made decision, pulls []*facts, who electors, c *clearance) {
-	starts := made.verb == start || made.verb == destroy
+	starts := made.starts()
 	for _, f := range pulls {
 		remembered, err := r.gate.shown.pull(f.Pull.Number)
 		if err != nil {
