@@ -174,8 +174,8 @@ type clearance struct {
 	unknown bool   // the forge must be asked first
 	hold    string // why nobody can let it happen
 	needed  []Needed
-	plans   []string // that the approvals are for
-	pulls   []int    // the pull requests that brought it, the latest first
+	plans   map[string][]string // that have all approvals: the teams that gave them, by digest
+	pulls   []int               // the pull requests that brought it, the latest first
 }
 
 func (c clearance) missing() []Needed {
@@ -439,61 +439,96 @@ func (r *Reconciler) ownersOf(name, owner string, f *facts, who electors) []Need
 	var needed []Needed
 	for _, team := range teams {
 		if !f.insiders(who[team]) {
-			needed = append(needed, Needed{Team: team, Units: []string{name},
+			needed = append(needed, Needed{Team: team, Units: []string{name}, pull: f.Pull.Number,
 				Reason: fmt.Sprintf("owns %s, which #%d by %s changes", name, f.Pull.Number, f.Pull.Author.Handle)})
 		}
 	}
 	return needed
 }
 
-// approvedOn marks the approvals that reviews give to the plan: of the head, where
-// that very plan was shown for it, or after the merge, later than it was shown.
+// approvedOn marks the approvals that reviews give. Whoever owns what a pull request
+// changes must have approved that pull request: no plan shows all that it says.
+// What runs is approved by its plan besides, and every approval must be for the
+// same one.
 func (r *Reconciler) approvedOn(name, plan string, made decision, pulls []*facts, who electors, c *clearance) {
-	starts := made.starts()
-	for _, f := range pulls {
+	changes := func(n Needed) (Person, bool) {
+		for i, f := range pulls {
+			if n.pull == f.Pull.Number || n.pull == 0 && i == 0 {
+				return f.approved(who[n.Team], func(review Review) bool { return f.ofHead(review) || f.afterMerge(review) })
+			}
+		}
+		return Person{}, false
+	}
+	if !made.starts() { // there is no plan
+		c.needed, _ = given(c.needed, changes)
+		return
+	}
+	shown := make([]shownPlan, len(pulls))
+	var wanted []string
+	for i, f := range pulls {
 		remembered, err := r.gate.shown.pull(f.Pull.Number)
 		if err != nil {
 			c.hold = fmt.Sprintf("what people were shown cannot be read: %v", err)
 			return
 		}
-		shown := remembered.Units[name]
-		wanted := plan
-		if wanted == "" {
-			wanted = shown.Plan
-		}
-		counts := func(review Review) bool {
-			atHead := review.Commit == f.Pull.Head
-			switch {
-			case !starts: // there is no plan
-				return atHead || review.Submitted.After(f.Pull.MergedAt)
-			case wanted == "" || shown.Plan != wanted:
-				return false
-			case shown.Head == f.Pull.Head:
-				return atHead || review.Submitted.After(shown.At)
-			}
-			return shown.Head == "" && review.Submitted.After(shown.At)
-		}
-		for i := range c.needed {
-			n := &c.needed[i]
-			if by, ok := f.approved(who[n.Team], counts); ok && !n.Given {
-				n.Given, n.By = true, by.Handle
-				if starts && !slices.Contains(c.plans, wanted) {
-					c.plans = append(c.plans, wanted)
-				}
-			}
+		shown[i] = remembered.Units[name]
+		if p := shown[i].Plan; p != "" && (plan == "" || p == plan) && !slices.Contains(wanted, p) {
+			wanted = append(wanted, p)
 		}
 	}
+	c.plans = map[string][]string{}
+	best := c.needed
+	for _, p := range wanted {
+		marked, all := given(c.needed, func(n Needed) (Person, bool) {
+			if _, ok := changes(n); n.pull != 0 && !ok {
+				return Person{}, false
+			}
+			for i, f := range pulls {
+				if shown[i].Plan != p {
+					continue
+				}
+				if by, ok := f.approved(who[n.Team], f.counts(shown[i])); ok {
+					return by, true
+				}
+			}
+			return Person{}, false
+		})
+		if all {
+			for _, n := range marked {
+				c.plans[p] = append(c.plans[p], n.Team)
+			}
+		}
+		if all && len(c.plans) == 1 || len(c.plans) == 0 && p == wanted[0] {
+			best = marked
+		}
+	}
+	c.needed = best
+}
+
+// given returns the needed approvals with those marked that are given, and whether
+// all are.
+func given(needed []Needed, by func(Needed) (Person, bool)) ([]Needed, bool) {
+	marked := slices.Clone(needed)
+	all := true
+	for i, n := range marked {
+		if person, ok := by(n); ok {
+			marked[i].Given, marked[i].By = true, person.Handle
+		}
+		all = all && marked[i].Given
+	}
+	return marked, all
 }
 
 // signedFor marks the approvals that are signed with a key of the team.
 func (r *Reconciler) signedFor(name, plan string, c *clearance) {
+	c.plans = map[string][]string{}
 	for i := range c.needed {
 		n := &c.needed[i]
 		team := r.checked.Platform.Teams[n.Team]
 		for _, s := range r.gate.signed {
 			if plan != "" && s.Unit == name && s.Plan == plan && slices.Contains(team.Members, s.By) {
 				n.Given, n.By = true, s.By
-				c.plans = []string{plan}
+				c.plans[plan] = append(c.plans[plan], n.Team)
 			}
 		}
 	}

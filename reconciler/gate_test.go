@@ -212,3 +212,135 @@ func TestTakeNothingOverMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// shows remembers that a plan of ledger was shown for the head of a pull request.
+func (g *gatehouse) shows(number int, plan string, at time.Time) {
+	g.Helper()
+	err := g.Shown.plans(Report{Number: number, Head: fmt.Sprintf("head-%d", number), Units: []PlannedUnit{{Request: "ledger", Plan: PlanSummary{Digest: plan}}}}, at)
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
+// An approval of one pull request lets nothing happen that another one brought.
+func TestApprovalOfAnotherPullRequest(t *testing.T) {
+	bring := func(t *testing.T, document string) *gatehouse {
+		g := newGatehouse(t)
+		g.commit("second", map[string]string{ledgerSource: "v1"})
+		g.commit("third", map[string]string{ledgerSource: "v2"})
+		g.merged(1, "second", "carol", "alice")
+		g.merged(2, "third", "carol")
+		g.shows(1, "plan", g.noon)
+		g.shows(2, "plan", g.noon)
+		g.revise("third", "payments", document)
+		return g
+	}
+	t.Run("of a change without a plan", func(t *testing.T) {
+		g := bring(t, `{"name":"ledger","protect":false}`)
+		g.expectHeld(g.decide(decision{verb: keep, reason: ReasonApplied}), "payments", "#2 by carol")
+		g.review(2, "bob", "head-2", g.noon)
+		if made := g.decide(decision{verb: keep, reason: ReasonApplied}); made.uncleared {
+			t.Errorf("held though both are approved: %s", made.message)
+		}
+	})
+	t.Run("of the same plan", func(t *testing.T) {
+		g := bring(t, `{"name":"ledger","protect":false}`)
+		g.asking["ledger"] = asking{key: "b", plan: "plan"}
+		g.expectHeld(g.decide(starts("b")), "payments", "#2 by carol")
+		g.review(2, "bob", "head-2", g.noon)
+		if made := g.decide(starts("b")); made.uncleared || !slices.Equal(made.approved["plan"], []string{"payments", "payments"}) {
+			t.Errorf("got %+v", made)
+		}
+	})
+}
+
+// All approvals must be for one plan: two plans with one each have none.
+func TestApprovalsOfTwoPlans(t *testing.T) {
+	g := newGatehouse(t)
+	g.commit("second", map[string]string{ledgerSource: "v1"})
+	g.commit("third", map[string]string{ledgerSource: "v2"})
+	g.merged(1, "second", "carol", "alice", "sam")
+	g.merged(2, "third", "carol", "alice")
+	g.shows(1, "plan-1", g.noon)
+	g.shows(2, "plan-2", g.noon)
+	g.revise("third", "payments", `{"name":"ledger","size":2}`)
+	g.Reconciler.checked.asks["ledger"] = []Violation{{Level: Approve, Team: "security", Message: "is large"}}
+	if made := g.decide(starts("b")); len(made.approved["plan-2"]) > 0 {
+		t.Errorf("security never saw the second plan: %+v", made.approved)
+	}
+	g.review(2, "sam", "head-2", g.noon)
+	if made := g.decide(starts("b")); made.uncleared || !slices.Contains(made.approved["plan-2"], "security") {
+		t.Errorf("got %+v", made)
+	}
+}
+
+// A rule that sees the plan may ask for a team that nobody knew of before.
+func TestLacks(t *testing.T) {
+	job := Job{Owner: "payments", Gated: true, Approved: map[string][]string{"plan": {"payments"}}}
+	asks := func(team string) []Violation { return []Violation{{Level: Warn}, {Level: Approve, Team: team}} }
+	for name, test := range map[string]struct {
+		plan  string
+		rules []Violation
+		want  bool
+	}{
+		"the approved plan":                {"plan", nil, false},
+		"another plan":                     {"other", nil, true},
+		"a rule that asks for the owner":   {"plan", asks(""), false},
+		"a rule that asks for who gave it": {"plan", asks("payments"), false},
+		"a rule that asks for another":     {"plan", asks("security"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := job.Lacks(test.plan, test.rules); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	if free := (Job{}); free.Lacks("plan", nil) || !free.Lacks("plan", asks("security")) {
+		t.Error("a plan that nothing gates lacks what rules ask for, and nothing else")
+	}
+}
+
+// An approval is for what its giver could see: the head that is merged, and the
+// plan that stood there.
+func TestApprovalOfWhatWasShown(t *testing.T) {
+	minute := func(g *gatehouse, n int) time.Time { return g.noon.Add(time.Duration(n) * time.Minute) }
+	for name, test := range map[string]struct {
+		say  func(g *gatehouse)
+		want bool
+	}{
+		"the head, before the first plan": {func(g *gatehouse) {
+			g.review(1, "alice", "head-1", minute(g, 1))
+			g.shows(1, "plan", minute(g, 2))
+		}, true},
+		"an older head, after the plan was shown": {func(g *gatehouse) {
+			g.shows(1, "plan", minute(g, 2))
+			g.review(1, "alice", "older", minute(g, 3))
+		}, false},
+		"the head, before the plan became another": {func(g *gatehouse) {
+			g.shows(1, "first", minute(g, 1))
+			g.review(1, "alice", "head-1", minute(g, 2))
+			g.shows(1, "plan", minute(g, 3))
+		}, false},
+		"the head, after the plan became another": {func(g *gatehouse) {
+			g.shows(1, "first", minute(g, 1))
+			g.shows(1, "plan", minute(g, 2))
+			g.review(1, "alice", "head-1", minute(g, 3))
+		}, true},
+		"after the merge": {func(g *gatehouse) {
+			g.shows(1, "plan", minute(g, 1))
+			g.review(1, "alice", "head-1", minute(g, 61))
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGatehouse(t)
+			g.commit("second", map[string]string{ledgerSource: "v1"})
+			g.merged(1, "second", "carol")
+			g.revise("second", "payments", `{"name":"ledger","size":2}`)
+			test.say(g)
+			g.asking["ledger"] = asking{key: "b", plan: "plan"}
+			if made := g.decide(starts("b")); made.uncleared == test.want {
+				t.Errorf("got %+v", made)
+			}
+		})
+	}
+}

@@ -178,15 +178,9 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 
 // asks remembers a plan that needs an approval.
 func (r *Reconciler) asks(job Job, result Result) {
-	owner := ""
-	if job.Success != nil {
-		owner = job.Success.Owner
-	} else if recorded := r.record.Units[job.Unit]; recorded != nil {
-		owner = recorded.Owner
-	}
 	key := job.Basis
 	if job.Destroy {
 		key = "destroy"
 	}
-	r.asking[job.Unit] = asking{key: key, plan: result.Plan.Digest, needed: neededBy(result.Violations, job.Unit, owner)}
+	r.asking[job.Unit] = asking{key: key, plan: result.Plan.Digest, needed: neededBy(result.Violations, job.Unit, job.Owner)}
 }
