@@ -355,7 +355,7 @@ func asks(missing []Needed, plan string) string {
 }
 
 // clearance finds out who let the change of a unit happen.
-func (r *Reconciler) clearance(ctx context.Context, name string, made decision, line []step, since string, q *inquiry) (clearance, error) {
+func (r *Reconciler) clearance(ctx context.Context, name string, made decision, line line, since string, q *inquiry) (clearance, error) {
 	g := r.gate
 	var c clearance
 	owner := ""
@@ -374,6 +374,15 @@ func (r *Reconciler) clearance(ctx context.Context, name string, made decision, 
 		return c, nil
 	}
 	own, governing := r.brought(name, line, since)
+	required := r.checked.Platform.Settings.Guards.RequirePullRequest
+	_, runs := r.checked.Units[name]
+	switch {
+	case required && since != "" && !line.reaches(since):
+		c.hold = fmt.Sprintf("the tracked branch does not lead on from %s, up to which it was let happen: put back what it said there, and propose the change as a pull request", shortHash(since))
+		return c, nil
+	case !runs && len(own) == 0: // whatever removed it
+		own, governing = line.after(since), nil
+	}
 	if len(own)+len(governing) == 0 {
 		if len(c.needed) == 0 {
 			return c, nil // nothing in Git changed
@@ -566,19 +575,36 @@ type step struct {
 
 func (s step) is(other step) bool { return s.commit == other.commit }
 
+// line is a stretch of the tracked branch, the newest commit first.
+type line struct {
+	steps   []step
+	commits []string // those of the steps, and what is known of those before them
+}
+
+// reaches tells whether the line leads back to the commit.
+func (l line) reaches(commit string) bool { return slices.Contains(l.commits, commit) }
+
+// after returns the steps that came after the commit.
+func (l line) after(commit string) []step {
+	if i := slices.IndexFunc(l.steps, func(s step) bool { return s.commit == commit }); i >= 0 {
+		return l.steps[:i]
+	}
+	return l.steps
+}
+
 // mostSteps bounds how far back the line is read: what lies further back is held
 // as if nobody had let it happen.
 const mostSteps = 1000
 
 // lineSince returns the line from the revision in force back to the oldest of the
 // revisions, the newest commit first.
-func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]step, error) {
+func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) (line, error) {
 	if r.gate.forge == nil || len(since) == 0 {
-		return nil, nil
+		return line{}, nil
 	}
 	commits, _, err := r.Source.Line(ctx, r.checked.Revision.Commit, "", mostSteps)
 	if err != nil {
-		return nil, err
+		return line{}, err
 	}
 	oldest := 0
 	for _, commit := range since {
@@ -588,7 +614,7 @@ func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]
 		}
 		oldest = max(oldest, i)
 	}
-	var line []step
+	known := line{commits: commits}
 	for i, commit := range commits[:oldest] {
 		parent := ""
 		if i+1 < len(commits) {
@@ -596,11 +622,11 @@ func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]
 		}
 		paths, err := r.pathsOf(ctx, commit, parent)
 		if err != nil {
-			return nil, err
+			return line{}, err
 		}
-		line = append(line, step{commit, paths})
+		known.steps = append(known.steps, step{commit, paths})
 	}
-	return line, nil
+	return known, nil
 }
 
 // pathsOf returns what a commit changes.
@@ -627,7 +653,7 @@ func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]stri
 
 // brought returns the commits that changed what a unit's document says since a
 // revision, and those that changed what it is judged by or made of.
-func (r *Reconciler) brought(name string, line []step, since string) (own, governing []step) {
+func (r *Reconciler) brought(name string, line line, since string) (own, governing []step) {
 	sources := map[string]bool{}
 	note := func(paths []string) {
 		for _, path := range paths {
@@ -643,10 +669,7 @@ func (r *Reconciler) brought(name string, line []step, since string) (own, gover
 	if recorded := r.record.Units[name]; recorded != nil {
 		note(recorded.Sources)
 	}
-	for _, s := range line {
-		if s.commit == since {
-			break
-		}
+	for _, s := range line.after(since) {
 		switch {
 		case slices.ContainsFunc(s.paths, func(path string) bool { return sources[path] }):
 			own = append(own, s)

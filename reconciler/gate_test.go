@@ -344,3 +344,30 @@ func TestApprovalOfWhatWasShown(t *testing.T) {
 		})
 	}
 }
+
+// A branch that was put back, or that forgot a unit, changes nothing that runs.
+func TestRewrittenBranch(t *testing.T) {
+	t.Run("put back to an older document", func(t *testing.T) {
+		g := newGatehouse(t)
+		g.commit("second", map[string]string{ledgerSource: "v1"})
+		g.merged(1, "second", "alice")
+		g.merged(9, "first", "alice")
+		g.settled = trusted{Settled: "lost", Pending: map[string]string{}}
+		g.revise("second", "payments", `{"name":"ledger","size":1}`)
+		g.expectHeld(g.decide(starts("b")), "does not lead on from lost")
+	})
+	t.Run("put back to before the unit", func(t *testing.T) {
+		g := newGatehouse(t)
+		g.merged(9, "first", "alice")
+		g.settled = trusted{Settled: "lost", Pending: map[string]string{}}
+		g.revise("first", "payments", "")
+		g.expectHeld(g.decide(decision{verb: destroy, deletes: true}), "does not lead on from lost")
+	})
+	t.Run("a removal that no file tells of", func(t *testing.T) {
+		g := newGatehouse(t)
+		g.Reconciler.record.Units["ledger"].Sources = nil
+		g.commit("second", map[string]string{})
+		g.revise("second", "payments", "")
+		g.expectHeld(g.decide(decision{verb: destroy, deletes: true}), "second came to the tracked branch without a pull request")
+	})
+}
