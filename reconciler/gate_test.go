@@ -371,3 +371,17 @@ func TestRewrittenBranch(t *testing.T) {
 		g.expectHeld(g.decide(decision{verb: destroy, deletes: true}), "second came to the tracked branch without a pull request")
 	})
 }
+
+// What others are judged by, or what their code reads, is governance.
+func TestGoverns(t *testing.T) {
+	for path, want := range map[string]bool{
+		"platform.cue": true, "cue.mod/module.cue": true, "policies/org.rego": true, "anywhere/main.tf": true,
+		"blueprints/box/main.tf": true, "blueprints/box/.terraform.lock.hcl": true, "blueprints/box/deep/README.md": true,
+		"blueprints/box/startup.md": true, "blueprints/box/README.md": false, "blueprints/README.md": false,
+		"policies/README.md": false, "README.md": false, "catalog/ledger.cue": false, "CODEOWNERS": false,
+	} {
+		if governs(path) != want {
+			t.Errorf("governs(%q): want %v", path, want)
+		}
+	}
+}
