@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -23,12 +24,14 @@ type gate struct {
 	work sync.WaitGroup // a reading that goes on
 
 	mu      sync.Mutex
-	reading bool // guarded by mu, as all below
+	reading bool                 // guarded by mu, as all below
+	stale   bool                 // while something was read it was to be forgotten
+	retry   map[string]time.Time // when commits that could not be read are tried again
 	pulls   map[string]origin
 	facts   map[int]*facts
 	who     electors
 	teams   map[string]Team // whose electors they are
-	failure string          // why the last reading failed
+	failure string          // why something could not be read, as long as that is so
 
 	signed    []SignedApproval // for the loop alone
 	signedTip string
@@ -65,17 +68,19 @@ func (g *gate) ask(ctx context.Context, q *inquiry) {
 	if g.reading {
 		return // whoever asks is told when that is over, and asks again
 	}
-	g.reading = true
+	g.reading, g.stale = true, false
 	g.work.Go(func() {
-		err := g.read(ctx, q)
-		g.mu.Lock()
-		g.reading, g.failure = false, ""
+		news, err := g.read(ctx, q)
 		if err != nil && ctx.Err() == nil {
-			g.failure = err.Error()
 			g.log.Warn("ask the forge who let changes happen", "error", err)
 		}
+		g.mu.Lock()
+		g.reading = false
+		if g.stale { // what was read is used once
+			time.AfterFunc(time.Second, func() { g.forget(); g.changed() })
+		}
 		g.mu.Unlock()
-		if ctx.Err() == nil && err == nil {
+		if ctx.Err() == nil && news {
 			g.changed()
 		}
 	})
@@ -84,44 +89,98 @@ func (g *gate) ask(ctx context.Context, q *inquiry) {
 // readTimeout bounds one reading: the forge may limit requests for long.
 const readTimeout = 10 * time.Minute
 
-// read reads what an inquiry needs and is not known, or not known freshly.
-func (g *gate) read(ctx context.Context, q *inquiry) error {
+// read reads what an inquiry needs and is not known, or not known freshly. What
+// cannot be read holds nothing else up, and is left alone for a while. It tells
+// whether anything was read. What was counts from the end on: otherwise the first
+// of many would be too old before the last is known.
+func (g *gate) read(ctx context.Context, q *inquiry) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	who := g.roster.electors(ctx, q.teams)
 	g.mu.Lock()
 	g.who, g.teams = who, q.teams
 	g.mu.Unlock()
+	news = q.people
+	fresh := map[string]origin{}
+	pulls := map[int]*facts{}
+	var failed []error
+	left := false
 	for _, commit := range sortedNames(q.commits) {
-		number, known := g.pullOf(commit)
-		if !known {
-			pull, found, err := g.forge.Merged(ctx, commit)
-			if err != nil {
-				return err
-			}
-			if found {
-				number = pull.Number
-			}
+		if g.postponed(commit) {
+			left = true
+			continue
 		}
-		if number != 0 && g.factsOf(number) == nil {
-			pull, err := g.forge.PullRequest(ctx, number)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			read, err := readFacts(ctx, g.forge, pull, now)
-			if err != nil {
-				return err
-			}
-			g.mu.Lock()
-			g.facts[number] = read
-			g.mu.Unlock()
+		number, err := g.readOne(ctx, commit, pulls)
+		if ctx.Err() != nil {
+			return news, context.Cause(ctx)
 		}
-		g.mu.Lock()
-		g.pulls[commit] = origin{number, time.Now()}
-		g.mu.Unlock()
+		if err != nil {
+			failed = append(failed, err)
+			g.postpone(commit)
+			continue
+		}
+		fresh[commit] = origin{number: number}
 	}
-	return ctx.Err()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	for commit, o := range fresh {
+		g.pulls[commit] = origin{o.number, now}
+		delete(g.retry, commit)
+	}
+	for number, f := range pulls {
+		f.At = now
+		g.facts[number] = f
+	}
+	err = errors.Join(failed...)
+	switch {
+	case err == nil && !left:
+		g.failure = ""
+	case err != nil && g.failure == "": // the first words stand: the next ones may differ by a port or a time
+		g.failure = failed[0].Error()
+	}
+	return news || len(fresh) > 0, err
+}
+
+// readOne returns the pull request that brought a commit, and reads it where it is
+// not known freshly.
+func (g *gate) readOne(ctx context.Context, commit string, pulls map[int]*facts) (int, error) {
+	number, known := g.pullOf(commit)
+	if !known {
+		pull, found, err := g.forge.Merged(ctx, commit)
+		if err != nil || !found {
+			return 0, err
+		}
+		number = pull.Number
+	}
+	if number == 0 || pulls[number] != nil || g.factsOf(number) != nil {
+		return number, nil
+	}
+	pull, err := g.forge.PullRequest(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	pulls[number], err = readFacts(ctx, g.forge, pull, time.Now())
+	if err != nil {
+		delete(pulls, number)
+	}
+	return number, err
+}
+
+// postpone lets a commit that could not be read alone for a while.
+func (g *gate) postpone(commit string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.retry == nil {
+		g.retry = map[string]time.Time{}
+	}
+	g.retry[commit] = time.Now().Add(factsAge)
+}
+
+func (g *gate) postponed(commit string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Now().Before(g.retry[commit])
 }
 
 func (g *gate) pullOf(commit string) (int, bool) {
@@ -163,6 +222,7 @@ func (g *gate) failing() string {
 func (g *gate) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.stale = g.reading
 	for _, f := range g.facts {
 		f.At = time.Time{}
 	}

@@ -162,7 +162,7 @@ func (g *gatehouse) decide(made decision) decision {
 	decisions := map[string]decision{"ledger": made}
 	q, err := g.gates(g.Context(), decisions)
 	if err == nil && q.asks() {
-		if err = g.gate.read(g.Context(), q); err == nil {
+		if _, err = g.gate.read(g.Context(), q); err == nil {
 			decisions["ledger"] = made
 			_, err = g.gates(g.Context(), decisions)
 		}
@@ -383,5 +383,39 @@ func TestGoverns(t *testing.T) {
 		if governs(path) != want {
 			t.Errorf("governs(%q): want %v", path, want)
 		}
+	}
+}
+
+// One pull request that cannot be read keeps nothing else waiting, is not asked
+// for again at once, and is spoken of in the same words as long as it cannot be.
+func TestReadPastFaults(t *testing.T) {
+	g := newGatehouse(t)
+	g.merged(1, "a", "alice")
+	g.merged(2, "b", "alice")
+	q := &inquiry{commits: map[string]bool{"a": true, "b": true}}
+	for try := range 3 {
+		g.forge.broken[1] = fmt.Errorf("read from port %d", 1024+try)
+		before := g.forge.asked
+		news, err := g.gate.read(g.Context(), q)
+		if try == 0 && (!news || err == nil) {
+			t.Errorf("the first reading: %v, %v", news, err)
+		}
+		if number, known := g.gate.pullOf("b"); !known || number != 2 || g.gate.factsOf(2) == nil {
+			t.Error("the second pull request is not known")
+		}
+		if asked := g.forge.asked - before; try == 1 && asked > 0 {
+			t.Errorf("asked %d times again", asked)
+		}
+		if try == 1 { // its time has come
+			g.gate.retry["a"] = time.Time{}
+		}
+		if why := g.gate.failing(); why != "read from port 1024" {
+			t.Errorf("got %q", why)
+		}
+	}
+	delete(g.forge.broken, 1)
+	g.gate.retry["a"] = time.Time{}
+	if news, err := g.gate.read(g.Context(), q); !news || err != nil || g.gate.failing() != "" {
+		t.Errorf("got %v, %v, %q", news, err, g.gate.failing())
 	}
 }
