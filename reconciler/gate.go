@@ -275,6 +275,7 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 	for _, name := range sortedNames(decisions) {
 		switch made := decisions[name]; {
 		case !r.judges(name, made):
+			delete(r.holds, name)
 		case made.verb == busy: // it is judged when the run is over
 			made.uncleared = true
 			decisions[name] = made
@@ -335,7 +336,7 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 	}
 	switch {
 	case c.unknown:
-		if last, found := r.holds[name]; found && last.key == r.holdKey(made) {
+		if last, found := r.holds[name]; found && last.key == planKey(made) {
 			return last.decision
 		}
 		message := "the forge is asked who let it happen"
@@ -385,16 +386,12 @@ func (g *gate) credits(c clearance) []string {
 
 // heldBack is the last decision to hold a unit for want of an approval.
 type heldBack struct {
-	key      string
+	key      string // of what is held, see planKey: another revision may ask for the same
 	decision decision
 }
 
-func (r *Reconciler) holdKey(made decision) string {
-	return r.checked.Revision.Commit + " " + planKey(made)
-}
-
 func (r *Reconciler) held(name string, made, held decision) decision {
-	r.holds[name] = heldBack{r.holdKey(made), held}
+	r.holds[name] = heldBack{planKey(made), held}
 	return held
 }
 

@@ -419,3 +419,26 @@ func TestReadPastFaults(t *testing.T) {
 		t.Errorf("got %v, %v, %q", news, err, g.gate.failing())
 	}
 }
+
+// What is held stays so, in the record too, while the forge is asked about the next
+// revision.
+func TestHoldWhileAsking(t *testing.T) {
+	g := newGatehouse(t)
+	g.commit("second", map[string]string{ledgerSource: "v1"})
+	g.merged(1, "second", "carol")
+	g.revise("second", "payments", `{"name":"ledger","protect":false}`)
+	kept := decision{verb: keep, reason: ReasonApplied}
+	held := g.decide(kept)
+	g.expectHeld(held, "payments must approve")
+	g.commit("third", map[string]string{ledgerSource: "v1", "catalog/other.cue": "v1"})
+	g.revise("third", "payments", `{"name":"ledger","protect":false}`)
+	g.gate.forget()
+	decisions := map[string]decision{"ledger": kept}
+	q, err := g.gates(g.Context(), decisions)
+	if err != nil || !q.asks() {
+		t.Fatalf("got %+v, %v", q, err)
+	}
+	if made := decisions["ledger"]; made.verb != halt || made.message != held.message {
+		t.Errorf("got verb %d, %q", made.verb, made.message)
+	}
+}
