@@ -38,9 +38,9 @@ type decision struct {
 	// says of the unit is not taken over. A gated run plans all the same, and
 	// applies only an approved plan.
 	uncleared, gated bool
-	approved         []string
-	pulls            []int    // the pull requests that brought the change
-	credits          []string // the trailers that name them, and who approved
+	approved         map[string][]string // the teams that approved, by plan
+	pulls            []int               // the pull requests that brought the change
+	credits          []string            // the trailers that name them, and who approved
 }
 
 // attempt remembers the last run of a unit, in memory only: a daemon that

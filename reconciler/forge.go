@@ -174,4 +174,6 @@ type Needed struct {
 	Insider bool   `json:"insider,omitempty"`
 	Given   bool   `json:"given"`
 	By      string `json:"by,omitempty"` // the handle of who gave it
+
+	pull int // the pull request whose own reviews give it; 0 is any
 }

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -23,12 +24,14 @@ type gate struct {
 	work sync.WaitGroup // a reading that goes on
 
 	mu      sync.Mutex
-	reading bool // guarded by mu, as all below
+	reading bool                 // guarded by mu, as all below
+	stale   bool                 // while something was read it was to be forgotten
+	retry   map[string]time.Time // when commits that could not be read are tried again
 	pulls   map[string]origin
 	facts   map[int]*facts
 	who     electors
 	teams   map[string]Team // whose electors they are
-	failure string          // why the last reading failed
+	failure string          // why something could not be read, as long as that is so
 
 	signed    []SignedApproval // for the loop alone
 	signedTip string
@@ -65,17 +68,19 @@ func (g *gate) ask(ctx context.Context, q *inquiry) {
 	if g.reading {
 		return // whoever asks is told when that is over, and asks again
 	}
-	g.reading = true
+	g.reading, g.stale = true, false
 	g.work.Go(func() {
-		err := g.read(ctx, q)
-		g.mu.Lock()
-		g.reading, g.failure = false, ""
+		news, err := g.read(ctx, q)
 		if err != nil && ctx.Err() == nil {
-			g.failure = err.Error()
 			g.log.Warn("ask the forge who let changes happen", "error", err)
 		}
+		g.mu.Lock()
+		g.reading = false
+		if g.stale { // what was read is used once
+			time.AfterFunc(time.Second, func() { g.forget(); g.changed() })
+		}
 		g.mu.Unlock()
-		if ctx.Err() == nil && err == nil {
+		if ctx.Err() == nil && news {
 			g.changed()
 		}
 	})
@@ -84,44 +89,98 @@ func (g *gate) ask(ctx context.Context, q *inquiry) {
 // readTimeout bounds one reading: the forge may limit requests for long.
 const readTimeout = 10 * time.Minute
 
-// read reads what an inquiry needs and is not known, or not known freshly.
-func (g *gate) read(ctx context.Context, q *inquiry) error {
+// read reads what an inquiry needs and is not known, or not known freshly. What
+// cannot be read holds nothing else up, and is left alone for a while. It tells
+// whether anything was read. What was counts from the end on: otherwise the first
+// of many would be too old before the last is known.
+func (g *gate) read(ctx context.Context, q *inquiry) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	who := g.roster.electors(ctx, q.teams)
 	g.mu.Lock()
 	g.who, g.teams = who, q.teams
 	g.mu.Unlock()
+	news = q.people
+	fresh := map[string]origin{}
+	pulls := map[int]*facts{}
+	var failed []error
+	left := false
 	for _, commit := range sortedNames(q.commits) {
-		number, known := g.pullOf(commit)
-		if !known {
-			pull, found, err := g.forge.Merged(ctx, commit)
-			if err != nil {
-				return err
-			}
-			if found {
-				number = pull.Number
-			}
+		if g.postponed(commit) {
+			left = true
+			continue
 		}
-		if number != 0 && g.factsOf(number) == nil {
-			pull, err := g.forge.PullRequest(ctx, number)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			read, err := readFacts(ctx, g.forge, pull, now)
-			if err != nil {
-				return err
-			}
-			g.mu.Lock()
-			g.facts[number] = read
-			g.mu.Unlock()
+		number, err := g.readOne(ctx, commit, pulls)
+		if ctx.Err() != nil {
+			return news, context.Cause(ctx)
 		}
-		g.mu.Lock()
-		g.pulls[commit] = origin{number, time.Now()}
-		g.mu.Unlock()
+		if err != nil {
+			failed = append(failed, err)
+			g.postpone(commit)
+			continue
+		}
+		fresh[commit] = origin{number: number}
 	}
-	return ctx.Err()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	for commit, o := range fresh {
+		g.pulls[commit] = origin{o.number, now}
+		delete(g.retry, commit)
+	}
+	for number, f := range pulls {
+		f.At = now
+		g.facts[number] = f
+	}
+	err = errors.Join(failed...)
+	switch {
+	case err == nil && !left:
+		g.failure = ""
+	case err != nil && g.failure == "": // the first words stand: the next ones may differ by a port or a time
+		g.failure = failed[0].Error()
+	}
+	return news || len(fresh) > 0, err
+}
+
+// readOne returns the pull request that brought a commit, and reads it where it is
+// not known freshly.
+func (g *gate) readOne(ctx context.Context, commit string, pulls map[int]*facts) (int, error) {
+	number, known := g.pullOf(commit)
+	if !known {
+		pull, found, err := g.forge.Merged(ctx, commit)
+		if err != nil || !found {
+			return 0, err
+		}
+		number = pull.Number
+	}
+	if number == 0 || pulls[number] != nil || g.factsOf(number) != nil {
+		return number, nil
+	}
+	pull, err := g.forge.PullRequest(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	pulls[number], err = readFacts(ctx, g.forge, pull, time.Now())
+	if err != nil {
+		delete(pulls, number)
+	}
+	return number, err
+}
+
+// postpone lets a commit that could not be read alone for a while.
+func (g *gate) postpone(commit string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.retry == nil {
+		g.retry = map[string]time.Time{}
+	}
+	g.retry[commit] = time.Now().Add(factsAge)
+}
+
+func (g *gate) postponed(commit string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Now().Before(g.retry[commit])
 }
 
 func (g *gate) pullOf(commit string) (int, bool) {
@@ -163,6 +222,7 @@ func (g *gate) failing() string {
 func (g *gate) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.stale = g.reading
 	for _, f := range g.facts {
 		f.At = time.Time{}
 	}
@@ -174,8 +234,8 @@ type clearance struct {
 	unknown bool   // the forge must be asked first
 	hold    string // why nobody can let it happen
 	needed  []Needed
-	plans   []string // that the approvals are for
-	pulls   []int    // the pull requests that brought it, the latest first
+	plans   map[string][]string // that have all approvals: the teams that gave them, by digest
+	pulls   []int               // the pull requests that brought it, the latest first
 }
 
 func (c clearance) missing() []Needed {
@@ -213,7 +273,13 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 	since := map[string]string{}
 	var names []string
 	for _, name := range sortedNames(decisions) {
-		if r.judges(name, decisions[name]) {
+		switch made := decisions[name]; {
+		case !r.judges(name, made):
+			delete(r.holds, name)
+		case made.verb == busy: // it is judged when the run is over
+			made.uncleared = true
+			decisions[name] = made
+		default:
 			names = append(names, name)
 			since[name] = r.since(name)
 		}
@@ -235,10 +301,10 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 
 // judges tells whether somebody must have let this happen.
 func (r *Reconciler) judges(name string, made decision) bool {
-	if made.verb == busy || made.verb == forget || made.observe {
+	if made.verb == forget {
 		return false
 	}
-	starts := made.verb == start || made.verb == destroy
+	starts := made.starts()
 	if r.gate.forge == nil {
 		return starts
 	}
@@ -256,9 +322,12 @@ func (r *Reconciler) redocumented(name string) bool {
 	return recorded == nil || recorded.Owner != u.Service.Owner || differs(Document{JSON: recorded.Document}, u.Request.Document)
 }
 
+// starts tells whether the decision changes what runs.
+func (d decision) starts() bool { return d.verb == start && !d.observe || d.verb == destroy }
+
 // gated turns a decision into what its clearance allows.
 func (r *Reconciler) gated(name string, made decision, c clearance) decision {
-	starts := made.verb == start || made.verb == destroy
+	starts := made.starts()
 	missing := c.missing()
 	made.pulls = c.pulls
 	hold := func(message string) decision {
@@ -267,7 +336,7 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 	}
 	switch {
 	case c.unknown:
-		if last, found := r.holds[name]; found && last.key == r.holdKey(made) {
+		if last, found := r.holds[name]; found && last.key == planKey(made) {
 			return last.decision
 		}
 		message := "the forge is asked who let it happen"
@@ -275,8 +344,11 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 			message = "the forge does not say who let it happen: " + why
 		}
 		made.uncleared = true
-		if starts {
+		switch {
+		case starts:
 			made.verb, made.reason, made.message = wait, ReasonApproval, message
+		case made.observe:
+			made.verb, made.observe = keep, false
 		}
 		return made
 	case c.hold != "":
@@ -314,16 +386,12 @@ func (g *gate) credits(c clearance) []string {
 
 // heldBack is the last decision to hold a unit for want of an approval.
 type heldBack struct {
-	key      string
+	key      string // of what is held, see planKey: another revision may ask for the same
 	decision decision
 }
 
-func (r *Reconciler) holdKey(made decision) string {
-	return r.checked.Revision.Commit + " " + planKey(made)
-}
-
 func (r *Reconciler) held(name string, made, held decision) decision {
-	r.holds[name] = heldBack{r.holdKey(made), held}
+	r.holds[name] = heldBack{planKey(made), held}
 	return held
 }
 
@@ -344,7 +412,7 @@ func asks(missing []Needed, plan string) string {
 }
 
 // clearance finds out who let the change of a unit happen.
-func (r *Reconciler) clearance(ctx context.Context, name string, made decision, line []step, since string, q *inquiry) (clearance, error) {
+func (r *Reconciler) clearance(ctx context.Context, name string, made decision, line line, since string, q *inquiry) (clearance, error) {
 	g := r.gate
 	var c clearance
 	owner := ""
@@ -363,6 +431,15 @@ func (r *Reconciler) clearance(ctx context.Context, name string, made decision, 
 		return c, nil
 	}
 	own, governing := r.brought(name, line, since)
+	required := r.checked.Platform.Settings.Guards.RequirePullRequest
+	_, runs := r.checked.Units[name]
+	switch {
+	case required && since != "" && !line.reaches(since):
+		c.hold = fmt.Sprintf("the tracked branch does not lead on from %s, up to which it was let happen: put back what it said there, and propose the change as a pull request", shortHash(since))
+		return c, nil
+	case !runs && len(own) == 0: // whatever removed it
+		own, governing = line.after(since), nil
+	}
 	if len(own)+len(governing) == 0 {
 		if len(c.needed) == 0 {
 			return c, nil // nothing in Git changed
@@ -428,61 +505,96 @@ func (r *Reconciler) ownersOf(name, owner string, f *facts, who electors) []Need
 	var needed []Needed
 	for _, team := range teams {
 		if !f.insiders(who[team]) {
-			needed = append(needed, Needed{Team: team, Units: []string{name},
+			needed = append(needed, Needed{Team: team, Units: []string{name}, pull: f.Pull.Number,
 				Reason: fmt.Sprintf("owns %s, which #%d by %s changes", name, f.Pull.Number, f.Pull.Author.Handle)})
 		}
 	}
 	return needed
 }
 
-// approvedOn marks the approvals that reviews give to the plan: of the head, where
-// that very plan was shown for it, or after the merge, later than it was shown.
+// approvedOn marks the approvals that reviews give. Whoever owns what a pull request
+// changes must have approved that pull request: no plan shows all that it says.
+// What runs is approved by its plan besides, and every approval must be for the
+// same one.
 func (r *Reconciler) approvedOn(name, plan string, made decision, pulls []*facts, who electors, c *clearance) {
-	starts := made.verb == start || made.verb == destroy
-	for _, f := range pulls {
+	changes := func(n Needed) (Person, bool) {
+		for i, f := range pulls {
+			if n.pull == f.Pull.Number || n.pull == 0 && i == 0 {
+				return f.approved(who[n.Team], func(review Review) bool { return f.ofHead(review) || f.afterMerge(review) })
+			}
+		}
+		return Person{}, false
+	}
+	if !made.starts() { // there is no plan
+		c.needed, _ = given(c.needed, changes)
+		return
+	}
+	shown := make([]shownPlan, len(pulls))
+	var wanted []string
+	for i, f := range pulls {
 		remembered, err := r.gate.shown.pull(f.Pull.Number)
 		if err != nil {
 			c.hold = fmt.Sprintf("what people were shown cannot be read: %v", err)
 			return
 		}
-		shown := remembered.Units[name]
-		wanted := plan
-		if wanted == "" {
-			wanted = shown.Plan
-		}
-		counts := func(review Review) bool {
-			atHead := review.Commit == f.Pull.Head
-			switch {
-			case !starts: // there is no plan
-				return atHead || review.Submitted.After(f.Pull.MergedAt)
-			case wanted == "" || shown.Plan != wanted:
-				return false
-			case shown.Head == f.Pull.Head:
-				return atHead || review.Submitted.After(shown.At)
-			}
-			return shown.Head == "" && review.Submitted.After(shown.At)
-		}
-		for i := range c.needed {
-			n := &c.needed[i]
-			if by, ok := f.approved(who[n.Team], counts); ok && !n.Given {
-				n.Given, n.By = true, by.Handle
-				if starts && !slices.Contains(c.plans, wanted) {
-					c.plans = append(c.plans, wanted)
-				}
-			}
+		shown[i] = remembered.Units[name]
+		if p := shown[i].Plan; p != "" && (plan == "" || p == plan) && !slices.Contains(wanted, p) {
+			wanted = append(wanted, p)
 		}
 	}
+	c.plans = map[string][]string{}
+	best := c.needed
+	for _, p := range wanted {
+		marked, all := given(c.needed, func(n Needed) (Person, bool) {
+			if _, ok := changes(n); n.pull != 0 && !ok {
+				return Person{}, false
+			}
+			for i, f := range pulls {
+				if shown[i].Plan != p {
+					continue
+				}
+				if by, ok := f.approved(who[n.Team], f.counts(shown[i])); ok {
+					return by, true
+				}
+			}
+			return Person{}, false
+		})
+		if all {
+			for _, n := range marked {
+				c.plans[p] = append(c.plans[p], n.Team)
+			}
+		}
+		if all && len(c.plans) == 1 || len(c.plans) == 0 && p == wanted[0] {
+			best = marked
+		}
+	}
+	c.needed = best
+}
+
+// given returns the needed approvals with those marked that are given, and whether
+// all are.
+func given(needed []Needed, by func(Needed) (Person, bool)) ([]Needed, bool) {
+	marked := slices.Clone(needed)
+	all := true
+	for i, n := range marked {
+		if person, ok := by(n); ok {
+			marked[i].Given, marked[i].By = true, person.Handle
+		}
+		all = all && marked[i].Given
+	}
+	return marked, all
 }
 
 // signedFor marks the approvals that are signed with a key of the team.
 func (r *Reconciler) signedFor(name, plan string, c *clearance) {
+	c.plans = map[string][]string{}
 	for i := range c.needed {
 		n := &c.needed[i]
 		team := r.checked.Platform.Teams[n.Team]
 		for _, s := range r.gate.signed {
 			if plan != "" && s.Unit == name && s.Plan == plan && slices.Contains(team.Members, s.By) {
 				n.Given, n.By = true, s.By
-				c.plans = []string{plan}
+				c.plans[plan] = append(c.plans[plan], n.Team)
 			}
 		}
 	}
@@ -520,19 +632,36 @@ type step struct {
 
 func (s step) is(other step) bool { return s.commit == other.commit }
 
+// line is a stretch of the tracked branch, the newest commit first.
+type line struct {
+	steps   []step
+	commits []string // those of the steps, and what is known of those before them
+}
+
+// reaches tells whether the line leads back to the commit.
+func (l line) reaches(commit string) bool { return slices.Contains(l.commits, commit) }
+
+// after returns the steps that came after the commit.
+func (l line) after(commit string) []step {
+	if i := slices.IndexFunc(l.steps, func(s step) bool { return s.commit == commit }); i >= 0 {
+		return l.steps[:i]
+	}
+	return l.steps
+}
+
 // mostSteps bounds how far back the line is read: what lies further back is held
 // as if nobody had let it happen.
 const mostSteps = 1000
 
 // lineSince returns the line from the revision in force back to the oldest of the
 // revisions, the newest commit first.
-func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]step, error) {
+func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) (line, error) {
 	if r.gate.forge == nil || len(since) == 0 {
-		return nil, nil
+		return line{}, nil
 	}
 	commits, _, err := r.Source.Line(ctx, r.checked.Revision.Commit, "", mostSteps)
 	if err != nil {
-		return nil, err
+		return line{}, err
 	}
 	oldest := 0
 	for _, commit := range since {
@@ -542,7 +671,7 @@ func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]
 		}
 		oldest = max(oldest, i)
 	}
-	var line []step
+	known := line{commits: commits}
 	for i, commit := range commits[:oldest] {
 		parent := ""
 		if i+1 < len(commits) {
@@ -550,11 +679,11 @@ func (r *Reconciler) lineSince(ctx context.Context, since map[string]string) ([]
 		}
 		paths, err := r.pathsOf(ctx, commit, parent)
 		if err != nil {
-			return nil, err
+			return line{}, err
 		}
-		line = append(line, step{commit, paths})
+		known.steps = append(known.steps, step{commit, paths})
 	}
-	return line, nil
+	return known, nil
 }
 
 // pathsOf returns what a commit changes.
@@ -581,7 +710,7 @@ func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]stri
 
 // brought returns the commits that changed what a unit's document says since a
 // revision, and those that changed what it is judged by or made of.
-func (r *Reconciler) brought(name string, line []step, since string) (own, governing []step) {
+func (r *Reconciler) brought(name string, line line, since string) (own, governing []step) {
 	sources := map[string]bool{}
 	note := func(paths []string) {
 		for _, path := range paths {
@@ -597,10 +726,7 @@ func (r *Reconciler) brought(name string, line []step, since string) (own, gover
 	if recorded := r.record.Units[name]; recorded != nil {
 		note(recorded.Sources)
 	}
-	for _, s := range line {
-		if s.commit == since {
-			break
-		}
+	for _, s := range line.after(since) {
 		switch {
 		case slices.ContainsFunc(s.paths, func(path string) bool { return sources[path] }):
 			own = append(own, s)

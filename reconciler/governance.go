@@ -26,7 +26,7 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 		if r.observed != nil { // the daemon goes on meanwhile
 			r.gate.ask(ctx, q)
 		} else {
-			if err := r.gate.read(ctx, q); err != nil {
+			if _, err := r.gate.read(ctx, q); err != nil {
 				return nil, fmt.Errorf("ask the forge who let changes happen: %w", err)
 			}
 			decisions = r.decide()
@@ -99,7 +99,7 @@ func (r *Reconciler) governs(ctx context.Context, c *Checked) (bool, error) {
 		return false, err
 	}
 	if q.asks() && r.observed == nil {
-		if err := r.gate.read(ctx, q); err != nil {
+		if _, err := r.gate.read(ctx, q); err != nil {
 			return false, fmt.Errorf("ask the forge who let changes happen: %w", err)
 		}
 		why, err = r.ungoverned(ctx, commits, reached, governance, &inquiry{commits: map[string]bool{}, teams: q.teams})
@@ -178,15 +178,9 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 
 // asks remembers a plan that needs an approval.
 func (r *Reconciler) asks(job Job, result Result) {
-	owner := ""
-	if job.Success != nil {
-		owner = job.Success.Owner
-	} else if recorded := r.record.Units[job.Unit]; recorded != nil {
-		owner = recorded.Owner
-	}
 	key := job.Basis
 	if job.Destroy {
 		key = "destroy"
 	}
-	r.asking[job.Unit] = asking{key: key, plan: result.Plan.Digest, needed: neededBy(result.Violations, job.Unit, owner)}
+	r.asking[job.Unit] = asking{key: key, plan: result.Plan.Digest, needed: neededBy(result.Violations, job.Unit, job.Owner)}
 }

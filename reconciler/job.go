@@ -37,7 +37,7 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	subject := c.requestSubject(name, believed, c.teamCosts(believed))
 	job := r.newJob(name, mode)
 	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
-	job.Environment, job.Folder = u.Environment.Name, u.Blueprint.Folder
+	job.Environment, job.Folder, job.Owner = u.Environment.Name, u.Blueprint.Folder, u.Service.Owner
 	job.allow(made)
 	job.Lock, _ = r.lockOf(u)
 	if recorded := r.record.Units[name]; recorded != nil {
@@ -148,7 +148,7 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 	folder := appliedFolder(name)
 	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
 	job := r.newJob(name, Converge)
-	job.Destroy, job.Environment, job.Recorded = true, recorded.Environment, recorded.State
+	job.Destroy, job.Environment, job.Recorded, job.Owner = true, recorded.Environment, recorded.State, recorded.Owner
 	job.allow(made)
 	if job.Module, err = moduleFiles(tree, folder+"/module", module.Files); err != nil {
 		return Job{}, err

@@ -155,6 +155,23 @@ func (f *facts) approved(members map[int64]bool, counts func(Review) bool) (Pers
 	return by, by.ID != 0
 }
 
+func (f *facts) ofHead(review Review) bool { return review.Commit == f.Pull.Head }
+
+func (f *facts) afterMerge(review Review) bool {
+	return review.Submitted.After(f.Pull.MergedAt)
+}
+
+// counts returns which reviews are of a plan that was shown: those of the head
+// that it was shown for, and after the merge those later than it. An approval
+// given where another plan stood before is for that one.
+func (f *facts) counts(shown shownPlan) func(Review) bool {
+	return func(review Review) bool {
+		later := review.Submitted.After(shown.At)
+		ofHead := shown.Head == f.Pull.Head && f.ofHead(review) && (!shown.Replaced || later)
+		return ofHead || (shown.Head == "" || shown.Head == f.Pull.Head) && later && f.afterMerge(review)
+	}
+}
+
 // settle marks which of the needed approvals are given.
 func (f *facts) settle(needed []Needed, who electors, counts func(Review) bool) {
 	for i := range needed {

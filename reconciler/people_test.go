@@ -90,7 +90,7 @@ func TestShown(t *testing.T) {
 	}
 	s = NewShown(path)
 	p, err := s.pull(7)
-	if err != nil || len(p.Units) != 1 || p.Units["db"] != (shownPlan{"d1", "head", first}) {
+	if err != nil || len(p.Units) != 1 || p.Units["db"] != (shownPlan{Plan: "d1", Head: "head", At: first}) {
 		t.Fatalf("got %+v, %v", p, err)
 	}
 	// After the merge the same plan is as it was shown; another is new.
@@ -98,14 +98,14 @@ func TestShown(t *testing.T) {
 	if err := s.plans(report, second); err != nil {
 		t.Fatal(err)
 	}
-	if p, _ = s.pull(7); p.Units["db"] != (shownPlan{"d1", "head", first}) {
+	if p, _ = s.pull(7); p.Units["db"] != (shownPlan{Plan: "d1", Head: "head", At: first}) {
 		t.Errorf("the plan that was shown before the merge is forgotten: %+v", p)
 	}
 	report.Units[0].Plan.Digest = "d2"
 	if err := s.plans(report, second); err != nil {
 		t.Fatal(err)
 	}
-	if p, _ = s.pull(7); p.Units["db"] != (shownPlan{"d2", "", second}) {
+	if p, _ = s.pull(7); p.Units["db"] != (shownPlan{Plan: "d2", At: second}) {
 		t.Errorf("got %+v", p)
 	}
 	if empty, err := s.pull(8); err != nil || empty.Units != nil {

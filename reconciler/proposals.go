@@ -407,8 +407,8 @@ func (x *proposed) needed() []Needed {
 	for _, u := range x.units {
 		owner := ""
 		for _, job := range x.proposal.Jobs {
-			if job.Unit == u.Request && job.Success != nil {
-				owner = job.Success.Owner
+			if job.Unit == u.Request {
+				owner = job.Owner
 			}
 		}
 		needed = append(needed, neededBy(u.Violations, u.Request, cmp.Or(owner, x.view.InForce.Platform.Settings.Owner))...)

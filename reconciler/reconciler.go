@@ -354,7 +354,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		}
 		r.waiting = nil
 		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: denied}
-		r.head = heads.Tracked
+		r.head, r.waiting = heads.Tracked, nil
 		r.journal.refuse(r.refusal)
 		return nil
 	}

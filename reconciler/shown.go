@@ -40,6 +40,8 @@ type shownPlan struct {
 	// merge, At by the forge's clock.
 	Head string    `json:"head,omitempty"`
 	At   time.Time `json:"at"`
+	// Replaced tells that another plan was shown for the same head before.
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 // mostShown bounds the pull requests that are remembered; the oldest go first.
@@ -149,7 +151,8 @@ func (s *Shown) plans(report Report, at time.Time) error {
 				continue
 			}
 			if old := p.Units[u.Request]; old.Plan != u.Plan.Digest || old.Head != head && head != "" {
-				p.Units[u.Request] = shownPlan{Plan: u.Plan.Digest, Head: head, At: at}
+				p.Units[u.Request] = shownPlan{Plan: u.Plan.Digest, Head: head, At: at,
+					Replaced: old.Head == head && (old.Replaced || old.Plan != "" && old.Plan != u.Plan.Digest)}
 			}
 		}
 	})

@@ -1,7 +1,9 @@
 package reconciler
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -91,10 +93,13 @@ type Job struct {
 	Recorded State `json:"recorded"`
 	// Policy is what the judge of plans needs, opaque to everyone else.
 	Policy json.RawMessage `json:"policy,omitempty"`
-	// Gated tells that the plan needs an approval whatever the rules say of it,
-	// and Approved are the digests of the plans that have one.
-	Gated    bool     `json:"gated,omitempty"`
-	Approved []string `json:"approved,omitempty"`
+	// Gated tells that the plan needs an approval whatever the rules say of it.
+	// Approved are the plans that have all that were known to be needed, by their
+	// digests, each with the teams that gave one.
+	Gated    bool                `json:"gated,omitempty"`
+	Approved map[string][]string `json:"approved,omitempty"`
+	// Owner is the team that speaks where a rule that asks for an approval names none.
+	Owner string `json:"owner,omitempty"`
 	// Pulls are the pull requests that brought what this run does, and Credits
 	// the trailers by which the record names them and who approved.
 	Pulls   []int    `json:"pulls,omitempty"`
@@ -106,6 +111,18 @@ type Job struct {
 	// record where the run succeeds: whoever finds the result needs no more.
 	Folder  string      `json:"folder,omitempty"`
 	Success *UnitStatus `json:"success,omitempty"`
+}
+
+// Lacks tells whether a plan lacks an approval, of those that the job needs or of
+// those that rules ask for once they see it.
+func (j Job) Lacks(plan string, violations []Violation) bool {
+	teams, approved := j.Approved[plan]
+	if j.Gated && !approved {
+		return true
+	}
+	return slices.ContainsFunc(violations, func(v Violation) bool {
+		return v.Level == Approve && !slices.Contains(teams, cmp.Or(v.Team, j.Owner))
+	})
 }
 
 // Upstream is another unit whose outputs a run uses.

@@ -479,11 +479,10 @@ func (e *execution) judged(ctx context.Context, plan json.RawMessage) (reconcile
 		return reconciler.DeniedByPolicy, fmt.Errorf("judge plan: %w", err)
 	}
 	e.result.Violations = violations
-	asks := slices.ContainsFunc(violations, func(v reconciler.Violation) bool { return v.Level == reconciler.Approve })
 	switch {
 	case reconciler.Denied(violations):
 		return reconciler.DeniedByPolicy, nil
-	case (asks || e.job.Gated) && !slices.Contains(e.job.Approved, e.result.Plan.Digest):
+	case e.job.Lacks(e.result.Plan.Digest, violations):
 		return reconciler.AwaitingApproval, nil
 	}
 	return "", nil
