@@ -52,7 +52,7 @@ func (c *Checked) Refused() bool { return c.Platform == nil }
 // applied before; an empty one means that every document is new. The error
 // tells that no verdict was reached.
 func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record) (*Checked, error) {
-	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}, asks: map[string][]Violation{}}
+	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}}
 	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return nil, err
@@ -283,7 +283,7 @@ func (c *Checked) locate(e Evaluator, platform *Platform) {
 
 // sort divides the requests into units that may run and documents that hold.
 func (c *Checked) sort() {
-	c.Complete = true
+	c.Complete, c.asks = true, map[string][]Violation{}
 	blueprints := map[string]Violation{}
 	for _, v := range c.Violations {
 		switch v.Level {

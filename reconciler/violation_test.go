@@ -27,30 +27,36 @@ func TestSortKeepsTeams(t *testing.T) {
 }
 
 // A denial outranks the need for an approval, which outranks a pre-approval, in
-// whatever order they come.
+// whatever order they come. What needs an approval is planned, so that there is
+// something to approve.
 func TestDenialOutranksApproval(t *testing.T) {
 	violation := func(level Level) Violation {
 		return Violation{Level: level, Scope: ScopeDocument, Rule: "rule", Kind: "request", Name: "db", Message: string(level)}
 	}
-	for levels, want := range map[string]hold{
-		"preapprove":                        {},
-		"warn preapprove":                   {},
-		"preapprove approve":                {Approved, ReasonApproval, "request db: approve (rule)"},
-		"approve approve":                   {Approved, ReasonApproval, "request db: approve (rule) (and more)"},
-		"preapprove approve deny":           {Allowed, ReasonDenied, "request db: deny (rule) (and more)"},
-		"deny approve preapprove":           {Allowed, ReasonDenied, "request db: deny (rule) (and more)"},
-		"approve deny approve deny approve": {Allowed, ReasonDenied, "request db: deny (rule) (and more)"},
+	denied := hold{Allowed, ReasonDenied, "request db: deny (rule)"}
+	for levels, want := range map[string]struct {
+		hold hold
+		asks int
+	}{
+		"preapprove":              {hold{}, 0},
+		"warn preapprove":         {hold{}, 0},
+		"preapprove approve":      {hold{}, 1},
+		"preapprove approve deny": {denied, 1},
+		"deny approve preapprove": {denied, 1},
 	} {
 		c := &Checked{Platform: &Platform{Requests: map[string]Request{"db": {Name: "db"}}}, Units: map[string]Unit{}, holds: map[string]hold{}}
 		for level := range strings.FieldsSeq(levels) {
 			c.Violations = append(c.Violations, violation(Level(level)))
 		}
 		c.sort()
-		if got := c.holds["request/db"]; got != want {
-			t.Errorf("%s: got %+v, want %+v", levels, got, want)
+		if got := c.holds["request/db"]; got != want.hold {
+			t.Errorf("%s: got %+v, want %+v", levels, got, want.hold)
 		}
-		if _, runs := c.Units["db"]; runs != (want == hold{}) {
+		if _, runs := c.Units["db"]; runs != (want.hold == hold{}) {
 			t.Errorf("%s: runs: %v", levels, runs)
+		}
+		if got := len(c.needs("db")); got != want.asks {
+			t.Errorf("%s: asks for %d approvals, want %d", levels, got, want.asks)
 		}
 	}
 }
