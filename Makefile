@@ -27,7 +27,7 @@ ALL := ./... ./testdata/tools/...
 export STATICCHECK_CACHE := $(CURDIR)/.cache/staticcheck
 export CUE_CACHE_DIR := $(CURDIR)/.cache/cue
 
-.PHONY: help build demo test test-fast check format vet staticcheck policies examples modules imports
+.PHONY: help build demo demo-forge test test-fast check format vet staticcheck policies examples modules imports
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ build: ## build bin/pave
 
 demo: ## watch Pave run a whole platform on this machine, in a temporary folder
 	@go run ./testdata/tools/demo
+
+demo-forge: ## watch Pave answer three pull requests on a forge on this machine
+	@go run ./testdata/tools/demo -forge
 
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"

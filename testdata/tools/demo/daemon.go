@@ -44,10 +44,14 @@ func (d *demo) serve(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	daemon := d.command(context.WithoutCancel(ctx), d.pave, "serve", "--repo", d.repo,
+	args := append([]string{"serve",
 		"--cache-dir", filepath.Join(d.dir, "cache"), "--state-dir", d.state(),
 		"--engine", filepath.Base(d.engine), "--engine-path", filepath.Dir(d.engine),
-		"--terraform-config", d.providers, "--listen", "127.0.0.1:0", "--patience", "5s")
+		"--terraform-config", d.providers, "--listen", "127.0.0.1:0", "--patience", "5s"}, d.where...)
+	if d.hub != nil {
+		args = append(args, "--github", d.hub.Repository, "--github-url", d.hub.URL, "--webhook-secret-file", d.secret("webhook"))
+	}
+	daemon := d.command(context.WithoutCancel(ctx), d.pave, args...)
 	daemon.Stdout, daemon.Stderr = log, log
 	daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := daemon.Start(); err != nil {
@@ -94,7 +98,11 @@ func waitUnlocked(lock string) {
 
 // wait looks at the platform until it is as wanted, and prints what changes.
 func (d *demo) wait(ctx context.Context, wanted func() bool) error {
-	late := time.After(patience)
+	return d.watch(ctx, time.After(patience), wanted)
+}
+
+// watch is wait with another patience; without one it has no end of its own.
+func (d *demo) watch(ctx context.Context, late <-chan time.Time, wanted func() bool) error {
 	for {
 		if err := d.follow(ctx); err != nil {
 			return err
@@ -152,7 +160,10 @@ func (d *demo) follow(ctx context.Context) error {
 	for name := range left {
 		d.note("  – %s is gone", name)
 	}
-	return nil
+	if d.hub == nil {
+		return nil
+	}
+	return d.review(ctx)
 }
 
 func (u unit) String() string {
@@ -174,7 +185,7 @@ func (d *demo) ready() int {
 
 // status asks Pave; before the first record there is nothing to tell.
 func (d *demo) status(ctx context.Context) ([]unit, error) {
-	out, err := d.command(ctx, d.pave, "status", "-o", "json").Output()
+	out, err := d.command(ctx, d.pave, append([]string{"status", "-o", "json"}, d.where...)...).Output()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -197,14 +208,22 @@ func (d *demo) status(ctx context.Context) ([]unit, error) {
 // listening is where the daemon's log says that it answers.
 var listening = regexp.MustCompile(`listen=(127\.0\.0\.1:[0-9]+)`)
 
+// address is where the daemon answers; empty before it does.
+func (d *demo) address() string {
+	log, _ := os.ReadFile(d.log())
+	if found := listening.FindSubmatch(log); found != nil {
+		return "http://" + string(found[1])
+	}
+	return ""
+}
+
 // feel reads the daemon's metrics; where they cannot be read, nothing has changed.
 func (d *demo) feel(ctx context.Context) pulse {
-	log, _ := os.ReadFile(d.log())
-	address := listening.FindSubmatch(log)
-	if address == nil {
+	address := d.address()
+	if address == "" {
 		return d.pulse
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+string(address[1])+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/metrics", nil)
 	if err != nil {
 		return d.pulse
 	}

@@ -11,25 +11,36 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pave-dev/pave/testdata/tools/forge/hub"
 )
 
 // demo is one run of the demo.
 type demo struct {
+	options
 	start time.Time
-	dir   string // the temporary folder; everything below is in it
-	repo  string // the platform repository
+	dir   string   // the temporary folder; everything below is in it
+	repo  string   // the platform repository, or a checkout of the one on the forge
+	where []string // the flags that tell Pave which repository it is
+	who   string   // the handle of whoever commits
 
 	pave      string // the program under show
 	engine    string // terraform or tofu
 	providers string // the CLI configuration that finds the providers
+	gitea     string // with -forge
 
 	daemon *exec.Cmd  // pave serve, once it was started
 	ended  chan error // receives the daemon's end
 	units  map[string]unit
 	pulse  pulse
+
+	hub    *hub.Hub      // with -forge, once it was started
+	checks map[int]check // what Pave says of each pull request
+	// The first and the last pull request of the story.
+	own, foreign int
 }
 
-func open() (*demo, error) {
+func open(o options) (*demo, error) {
 	dir, err := os.MkdirTemp("", "pave-")
 	if err != nil {
 		return nil, err
@@ -38,7 +49,9 @@ func open() (*demo, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	return &demo{start: time.Now(), dir: dir, repo: filepath.Join(dir, "platform"), units: map[string]unit{}}, nil
+	repo := filepath.Join(dir, "platform")
+	return &demo{options: o, start: time.Now(), dir: dir, repo: repo, where: []string{"--repo", repo}, who: "ines-duarte",
+		units: map[string]unit{}, checks: map[int]check{}}, nil
 }
 
 // say prints a line of the story.
@@ -65,19 +78,26 @@ func (d *demo) prepare(ctx context.Context) error {
 		return fmt.Errorf("build Pave: %w", err)
 	}
 	d.say("Finding Terraform or OpenTofu, and the four providers of the example.")
-	get := d.goCommand(ctx, "run", "./testdata/tools/get", "engine", "providers")
+	if err := d.get(ctx, "engine", &d.engine); err != nil {
+		return err
+	}
+	if err := d.get(ctx, "providers", &d.providers); err != nil || !d.forge {
+		return err
+	}
+	d.say("Finding Gitea; the first time that takes some minutes.")
+	return d.get(ctx, "gitea", &d.gitea)
+}
+
+// get makes a tool, if need be, and notes where it is.
+func (d *demo) get(ctx context.Context, tool string, path *string) error {
+	get := d.goCommand(ctx, "run", "./testdata/tools/get", tool)
 	get.Stderr = os.Stderr
 	out, err := get.Output()
 	if err != nil {
-		return fmt.Errorf("get the engine and the providers: %w", err)
+		return fmt.Errorf("get %s: %w", tool, err)
 	}
-	paths := strings.Fields(string(out))
-	if len(paths) != 2 {
-		return fmt.Errorf("get the engine and the providers: expected two paths, got %q", out)
-	}
-	d.engine, d.providers = paths[0], paths[1]
-	d.note("%s", d.engine)
-	d.note("%s", d.providers)
+	*path = strings.TrimSpace(string(out))
+	d.note("%s", *path)
 	return nil
 }
 
@@ -151,8 +171,8 @@ func (d *demo) commit(ctx context.Context, message string) error {
 	return d.git(ctx, "commit", "--quiet", "--message", message)
 }
 
-// merge puts what was changed on main as people do, from a branch.
-func (d *demo) merge(ctx context.Context, branch, message string) error {
+// branch puts what was changed on a branch and returns to main.
+func (d *demo) branch(ctx context.Context, branch, message string) error {
 	if err := d.git(ctx, "switch", "--quiet", "--create", branch); err != nil {
 		return err
 	}
@@ -162,7 +182,12 @@ func (d *demo) merge(ctx context.Context, branch, message string) error {
 	if err := d.commit(ctx, message); err != nil {
 		return err
 	}
-	if err := d.git(ctx, "switch", "--quiet", "main"); err != nil {
+	return d.git(ctx, "switch", "--quiet", "main")
+}
+
+// merge puts what was changed on main as people do, from a branch.
+func (d *demo) merge(ctx context.Context, branch, message string) error {
+	if err := d.branch(ctx, branch, message); err != nil {
 		return err
 	}
 	if err := d.git(ctx, "merge", "--quiet", "--no-ff", "--message", "Merge branch '"+branch+"'", branch); err != nil {
@@ -182,8 +207,8 @@ func (d *demo) command(ctx context.Context, name string, args ...string) *exec.C
 		"HOME=" + d.dir, "TMPDIR=" + d.dir,
 		"LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"),
 		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_PAGER=cat",
-		"GIT_AUTHOR_NAME=Ines Duarte", "GIT_AUTHOR_EMAIL=ines-duarte@acme.example",
-		"GIT_COMMITTER_NAME=Ines Duarte", "GIT_COMMITTER_EMAIL=ines-duarte@acme.example",
+		"GIT_AUTHOR_NAME=" + d.who, "GIT_AUTHOR_EMAIL=" + d.who + "@example.com",
+		"GIT_COMMITTER_NAME=" + d.who, "GIT_COMMITTER_EMAIL=" + d.who + "@example.com",
 	}
 	return cmd
 }
@@ -220,16 +245,22 @@ func typed(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// close stops the daemon and what it started, then removes the folder.
-func (d *demo) close(keep bool) error {
+// close stops the daemon and what it started, then the forge, and removes the
+// folder.
+func (d *demo) close() error {
+	var errs []error
 	if d.daemon != nil {
 		d.say("Stopping Pave.")
 		d.stop()
 	}
-	if keep {
+	if d.hub != nil {
+		d.say("Stopping the forge.")
+		errs = append(errs, d.hub.Close())
+	}
+	if d.keep {
 		d.say("Left for you to look around: %s", d.dir)
-		return nil
+		return errors.Join(errs...)
 	}
 	d.say("Removing %s.", d.dir)
-	return os.RemoveAll(d.dir)
+	return errors.Join(append(errs, os.RemoveAll(d.dir))...)
 }

@@ -1,7 +1,12 @@
 // Command demo shows Pave at work on this machine: a company's whole platform,
 // from nothing to Ready, then a change, a removal and a mistake.
 //
-//	go run ./testdata/tools/demo [-keep]
+//	go run ./testdata/tools/demo [-keep] [-forge [-once]]
+//
+// With -forge the platform is on a forge, and what follows is three pull
+// requests: one that is deployed, one that a rule denies, and one that another
+// team must approve. Then it stays for a look around until Ctrl-C, or ends with
+// the story, with -once.
 //
 // Run it at the root of the checkout. It needs Go and Git; what else it needs
 // testdata/tools/get makes. Everything happens in a temporary folder, which is
@@ -19,13 +24,18 @@ import (
 	"syscall"
 )
 
+type options struct{ keep, forge, once bool }
+
 func main() {
-	keep := flag.Bool("keep", false, "leave the temporary folder at the end")
+	var o options
+	flag.BoolVar(&o.keep, "keep", false, "leave the temporary folder at the end")
+	flag.BoolVar(&o.forge, "forge", false, "show pull requests on a forge")
+	flag.BoolVar(&o.once, "once", false, "with -forge: end with the story")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	err := run(ctx, *keep)
+	err := run(ctx, o)
 	switch {
 	case ctx.Err() != nil:
 		os.Exit(130)
@@ -35,22 +45,23 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, keep bool) (err error) {
-	d, err := open()
+func run(ctx context.Context, o options) (err error) {
+	d, err := open(o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.close(keep)) }()
-	for _, step := range []func(context.Context) error{
-		d.prepare,
-		d.platform,
-		d.serve,
-		d.converge,
-		d.change,
-		d.remove,
-		d.mistake,
-		d.look,
-	} {
+	defer func() { err = errors.Join(err, d.close()) }()
+	steps := []func(context.Context) error{
+		d.prepare, d.platform, d.serve, d.converge,
+		d.change, d.remove, d.mistake, d.look,
+	}
+	if o.forge {
+		steps = []func(context.Context) error{
+			d.prepare, d.platform, d.host, d.serve, d.listen, d.converge,
+			d.ownChange, d.denied, d.foreignChange, d.deploy, d.invite,
+		}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -47,6 +47,7 @@ HTTP_ADDR = 127.0.0.1
 HTTP_PORT = {{.Port}}
 LOCAL_ROOT_URL = http://127.0.0.1:{{.Port}}/
 ROOT_URL = {{.Public}}/
+PUBLIC_URL_DETECTION = never
 STATIC_ROOT_PATH = {{.Data}}
 OFFLINE_MODE = true
 DISABLE_SSH = true

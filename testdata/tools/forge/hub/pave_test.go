@@ -36,6 +36,9 @@ func TestPave(t *testing.T) {
 
 	work, opened := f.propose("alice", "topic")
 	number, head := opened.GetNumber(), work.git("rev-parse", "HEAD")
+	if page := opened.GetHTMLURL(); !strings.HasPrefix(page, f.URL+"/") {
+		t.Errorf("the page of the pull request is %s, not below %s", page, f.URL)
+	}
 	select {
 	case e := <-pokes:
 		if e.Number != 0 && e.Number != number {

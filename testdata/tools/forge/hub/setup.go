@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // setup fills a Gitea that has nothing but its administrator.
@@ -66,6 +67,9 @@ func (s *setup) run(ctx context.Context, c *client) error {
 	if s.options.From != "" {
 		if err := s.push(ctx); err != nil {
 			return fmt.Errorf("push %s: %w", s.options.From, err)
+		}
+		if err := s.awaitContent(ctx); err != nil {
+			return err
 		}
 	}
 	if s.options.Unprotected {
@@ -134,6 +138,24 @@ func (s *setup) push(ctx context.Context) error {
 	basic := base64.StdEncoding.EncodeToString([]byte(Bot + ":" + s.hub.gitea.admin.Token))
 	settings := map[string]string{"http.extraHeader": "Authorization: Basic " + basic, "http.proxy": ""}
 	return git(ctx, settings, append(store, "push", "--quiet", s.hub.Clone, "HEAD:refs/heads/"+branch)...)
+}
+
+// awaitContent returns when Gitea has noticed the push: until then the
+// repository counts as empty, and has no pull requests to list.
+func (s *setup) awaitContent(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	for {
+		repository, err := s.do(ctx, s.admin(), http.MethodGet, "/repos/"+s.options.Repository, nil)
+		if err != nil || repository["empty"] == false {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the first push does not arrive: %w", ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // git takes settings by the environment, where no other user sees them.
