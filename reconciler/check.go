@@ -251,6 +251,10 @@ func (c *Checked) teamCosts(record *Record) map[string]TeamCost {
 		sum.After += r.Cost.Monthly
 		costs[owner] = sum
 	}
+	for owner, sum := range costs {
+		sum.Before, sum.After = cents(sum.Before), cents(sum.After)
+		costs[owner] = sum
+	}
 	return costs
 }
 

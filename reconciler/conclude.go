@@ -32,7 +32,7 @@ func (r *Report) conclude(pending bool) {
 	}
 	switch {
 	case len(denied) > 0:
-		r.State, r.Headline = CheckFailed, "Denied: "+firstOf(len(denied), denied[0].String())
+		r.State, r.Headline = CheckFailed, "Denied: "+firstOf(len(denied), brief(denied[0]))
 	case len(failed) > 0:
 		r.State, r.Headline = CheckFailed, "No plan: "+firstOf(len(failed), failed[0].Request+": "+failed[0].Message)
 	case pending:
@@ -96,6 +96,15 @@ func (r *Report) summary() string {
 		return text + " " + r.Units[0].Message
 	}
 	return text
+}
+
+// brief says what is wrong, of what; the place and the rule are told beside it.
+func brief(v Violation) string {
+	if v.Name != "" {
+		v.Position = Position{}
+	}
+	v.Rule = ""
+	return v.String()
 }
 
 // firstOf names the first of several.

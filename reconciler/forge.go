@@ -173,7 +173,7 @@ type Needed struct {
 	// not: they speak for the team.
 	Insider bool   `json:"insider,omitempty"`
 	Given   bool   `json:"given"`
-	By      string `json:"by,omitempty"` // the handle of who gave it
+	By      string `json:"by,omitempty"` // the handle of who gave it; empty where the team made the change
 
 	pull int // the pull request whose own reviews give it; 0 is any
 }

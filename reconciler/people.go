@@ -172,12 +172,13 @@ func (f *facts) counts(shown shownPlan) func(Review) bool {
 	}
 }
 
-// settle marks which of the needed approvals are given.
+// settle marks which of the needed approvals are given. Where a team made the change
+// itself nobody gave one.
 func (f *facts) settle(needed []Needed, who electors, counts func(Review) bool) {
 	for i := range needed {
 		n := &needed[i]
 		if n.Insider && f.insiders(who[n.Team]) {
-			n.Given, n.By = true, f.Pull.Author.Handle
+			n.Given = true
 			continue
 		}
 		if by, ok := f.approved(who[n.Team], counts); ok {

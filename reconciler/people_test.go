@@ -76,6 +76,16 @@ func TestInsiders(t *testing.T) {
 	}
 }
 
+// A team that made the change itself has approved nothing, and need not.
+func TestSettle(t *testing.T) {
+	f := &facts{Took: map[int64]Person{1: {ID: 1, Handle: "alice"}}, Complete: true, Pull: PullRequest{Author: Person{ID: 1, Handle: "alice"}}}
+	needed := []Needed{{Team: "payments", Insider: true}, {Team: "payments"}}
+	f.settle(needed, electors{"payments": {1: true}}, func(Review) bool { return true })
+	if !needed[0].Given || needed[0].By != "" || needed[1].Given {
+		t.Errorf("got %+v", needed)
+	}
+}
+
 // What people were shown survives a restart, and a plan that stands keeps its time.
 func TestShown(t *testing.T) {
 	path := t.TempDir() + "/state/shown.json"
@@ -122,7 +132,8 @@ func TestShown(t *testing.T) {
 
 func TestConclude(t *testing.T) {
 	unit := PlannedUnit{Request: "db", Action: "apply", Outcome: Changed, Plan: PlanSummary{Add: 1, Digest: "d"}}
-	deny := Violation{Level: Deny, Kind: "request", Name: "db", Message: "is wrong"}
+	deny := Violation{Level: Deny, Kind: "request", Name: "db", Message: "is wrong", Rule: "pave-wrong", Position: Position{File: "a.cue", Line: 3}}
+	unread := Violation{Level: Deny, Message: "expected a value", Position: Position{File: "a.cue", Line: 3}}
 	for name, test := range map[string]struct {
 		report  Report
 		pending bool
@@ -134,6 +145,7 @@ func TestConclude(t *testing.T) {
 		"plans to come":    {Report{Units: []PlannedUnit{unit}}, true, CheckPending, "Planning 1 unit"},
 		"a denial":         {Report{Units: []PlannedUnit{unit}, Violations: []Violation{deny}}, true, CheckFailed, "Denied: request db: is wrong"},
 		"a denied plan":    {Report{Units: []PlannedUnit{{Request: "db", Outcome: DeniedByPolicy, Violations: []Violation{deny}}}}, false, CheckFailed, "Denied: request db: is wrong"},
+		"a file unread":    {Report{Violations: []Violation{unread}}, false, CheckFailed, "Denied: a.cue:3: expected a value"},
 		"no plan":          {Report{Units: []PlannedUnit{{Request: "db", Outcome: PlanFailed, Message: "boom"}}}, false, CheckFailed, "No plan: db: boom"},
 		"an approval":      {Report{Units: []PlannedUnit{unit}, Approvals: []Needed{{Team: "payments"}}}, false, CheckWaiting, "payments must approve: db, resources +1 ~0 -0"},
 		"an approval said": {Report{Units: []PlannedUnit{unit}, Approvals: []Needed{{Team: "payments", Given: true}}}, false, CheckPassed, "Ready to merge: db, resources +1 ~0 -0"},

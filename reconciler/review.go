@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -204,6 +205,9 @@ func costChanges(base, head *Platform) []CostChange {
 		for _, r := range p.Requests {
 			all[p.Services[r.Service].Owner] += r.Cost.Monthly
 		}
+		for team, cost := range all {
+			all[team] = cents(cost)
+		}
 		return all
 	}
 	before, after := sum(base), sum(head)
@@ -215,6 +219,10 @@ func costChanges(base, head *Platform) []CostChange {
 	}
 	return changes
 }
+
+// cents rounds a sum to what somebody pays: its last digits depend on the order in
+// which it was added up.
+func cents(sum float64) float64 { return math.Round(sum*100) / 100 }
 
 // affected returns the services that a change touches, and those that depend
 // on one, directly or not.

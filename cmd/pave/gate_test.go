@@ -243,11 +243,11 @@ func TestForgeCallsAreFew(t *testing.T) {
 	s := newStand(t)
 	s.serve()
 	writes := map[int]int{}
-	for _, n := range []int{1, 50, 300} {
+	for n, state := range map[int]string{1: "pending", 50: "failure", 300: "failure"} { // more than the budget allows
 		must(t, os.WriteFile(filepath.Join(s.work, "catalog/search/many.cue"), []byte(many(n)), 0o644))
 		s.server.SetFault(nil)
 		p := s.open("mallory", true)
-		s.expect(p, p.HeadSHA, "failure", "budget")
+		s.expect(p, p.HeadSHA, state, "`search` must approve")
 		for _, call := range s.server.Calls() {
 			if call.Method != http.MethodGet {
 				writes[n]++
@@ -258,4 +258,104 @@ func TestForgeCallsAreFew(t *testing.T) {
 	if writes[1] > 4 || writes[50] != writes[1] || writes[300] != writes[1] {
 		t.Errorf("requests that write, by the number of units: %v", writes)
 	}
+}
+
+// What a rule calls pre-approved is merged where the settings allow it, and nothing
+// that is denied, comes from a fork or changes what others are judged by.
+func TestAutoMerge(t *testing.T) {
+	s := newStand(t)
+	must(t, os.MkdirAll(filepath.Join(s.work, "policies"), 0o755))
+	must(t, os.WriteFile(filepath.Join(s.work, "policies/small.rego"), []byte(`package small
+
+# METADATA
+# title: Values of development may change
+# custom:
+#   id: small-change
+preapprove contains "only a value of development" if {
+	input.kind == "request"
+	input.environment.stage == "development"
+}
+`), 0o644))
+	s.replace("platform.cue", `platform: {`, `platform: {autoMerge: true, `)
+	s.commit("Merge what is small")
+	s.git("push", "--quiet", "origin", "main")
+	s.serve()
+
+	s.replace("catalog/payments/vault.cue", `value: "gold"`, `value: "silver"`)
+	production := s.open("alice", false)
+	s.expect(production, production.HeadSHA, "success", "Ready to merge")
+	s.replace("teams.cue", `members: ["carol"]`, `members: ["carol", "alice"]`)
+	governance := s.open("alice", false)
+	s.expect(governance, governance.HeadSHA, "pending", "`platform` must approve")
+	s.replace(ledgerFile, `value: "one"`, `value: "small"`)
+	fork := s.open("mallory", true)
+	s.expect(fork, fork.HeadSHA, "pending", "comes from a fork")
+	s.replace(ledgerFile, `value: "one"`, `value: "two"`)
+	small := s.open("alice", false)
+	s.expect(small, small.HeadSHA, "success", "Ready to merge")
+	state := func(p *fake.Pull) (state string) {
+		s.server.Do(func() { state = p.State })
+		return state
+	}
+	for end := time.Now().Add(time.Minute); state(small) == "open" && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if got := state(small); got != "closed" {
+		t.Errorf("the small change is %s", got)
+	}
+	for name, p := range map[string]*fake.Pull{"production": production, "governance": governance, "a fork": fork} {
+		if got := state(p); got != "open" {
+			t.Errorf("%s was merged", name)
+		}
+	}
+}
+
+// A merge queue is answered for each of its commits.
+func TestMergeQueue(t *testing.T) {
+	s := newStand(t)
+	s.serve()
+	s.replace(ledgerFile, `value: "one"`, `value: 1`)
+	bad := s.open("alice", false)
+	s.expect(bad, bad.HeadSHA, "failure", "Denied")
+	s.replace(ledgerFile, `value: "one"`, `value: "queued"`)
+	good := s.open("alice", false)
+	s.expect(good, good.HeadSHA, "success", "Ready to merge")
+	for _, p := range []*fake.Pull{bad, good} {
+		s.git("push", "--quiet", "origin", fmt.Sprintf("%s:refs/heads/gh-readonly-queue/main/pr-%d-%s", p.HeadRef, p.Number, p.BaseSHA))
+	}
+	// Both are the heads themselves, which have a status each already: the queue's
+	// comes after it.
+	for p, want := range map[*fake.Pull]string{bad: "failure", good: "success"} {
+		s.expect(p, p.HeadSHA, want)
+	}
+	s.git("switch", "--quiet", "--create", "queued", "main")
+	s.replace(ledgerFile, `value: "one"`, `value: "in the queue"`)
+	queued := s.commit("Queue it")
+	s.git("push", "--quiet", "origin", fmt.Sprintf("queued:refs/heads/gh-readonly-queue/main/pr-%d-%s", good.Number, queued))
+	s.expect(good, queued, "success")
+}
+
+// A change of rules says what they would deny of what runs and of what was applied.
+func TestRulesOnTheLivePlatform(t *testing.T) {
+	s := newStand(t)
+	s.serve()
+	must(t, os.MkdirAll(filepath.Join(s.work, "policies"), 0o755))
+	must(t, os.WriteFile(filepath.Join(s.work, "policies/gold.rego"), []byte(`package gold
+
+# METADATA
+# title: Nothing is gold
+# custom:
+#   id: no-gold
+deny contains {"msg": "all that is gold is denied", "path": ["inputs", "value"]} if {
+	input.kind == "request"
+	input.document.inputs.value == "gold"
+}
+`), 0o644))
+	time.Sleep(time.Second)
+	for end := time.Now().Add(time.Minute); !strings.Contains(s.log.String(), "unit=vault-box") && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+	}
+	time.Sleep(3 * time.Second) // until the apply is recorded
+	p := s.open("dana", false)
+	s.expect(p, p.HeadSHA, "pending", "`platform` must approve", "would deny", "all that is gold is denied", "`vault-box`")
 }

@@ -88,6 +88,10 @@ func (p *page) headline() {
 		reconciler.CheckWaiting: "✋", reconciler.CheckPending: "⏳"}
 	p.printf("### %s %s\n", cmp.Or(icons[p.report.State], "❌"), cmp.Or(p.prose(p.report.Headline), "Pave"))
 	if p.web != "" && commitPattern.MatchString(p.report.Head) && commitPattern.MatchString(p.report.Base) {
+		if p.report.Deployed {
+			p.printf("\nmerged as %s\n", p.commit(p.report.Head))
+			return
+		}
 		p.printf("\n%s on top of %s\n", p.commit(p.report.Head), p.commit(p.report.Base))
 	}
 }
@@ -167,7 +171,10 @@ func (p *page) units() {
 	if p.report.Deployed {
 		title = "What happened"
 	}
-	p.printf("\n#### %s\n\n%s\n\n", title, p.totals())
+	p.printf("\n#### %s\n\n", title)
+	if len(p.report.Units) > 1 { // else its line says it all
+		p.printf("%s\n\n", p.totals())
+	}
 	groups := p.groups()
 	var single, same []group
 	for _, g := range groups {
@@ -183,7 +190,7 @@ func (p *page) units() {
 		p.printf("- **%s** %s\n", count(len(g.units), "unit"), g.text)
 	}
 	p.omitted(len(same)-min(len(same), p.lines), "groups")
-	list(p, "units", single, func(g group) string { return join(p.unit(g.units[0]), g.text) })
+	list(p, "units", single, func(g group) string { return p.code(g.units[0].Request) + " " + g.text + p.plan(g.units[0]) })
 	for _, g := range same[:min(len(same), p.lines)] {
 		p.printf("\n<details><summary>The %d units: %s</summary>\n\n", len(g.units), g.verb)
 		p.printf("%s\n", p.names(g.units))
@@ -194,7 +201,7 @@ func (p *page) units() {
 func (p *page) names(units []reconciler.PlannedUnit) string {
 	var names []string
 	for _, u := range units[:min(len(units), p.lines)] {
-		names = append(names, p.unit(u))
+		names = append(names, p.code(u.Request)+p.plan(u))
 	}
 	if n := len(units) - len(names); n > 0 {
 		names = append(names, fmt.Sprintf("and %d more", n))
@@ -205,14 +212,14 @@ func (p *page) names(units []reconciler.PlannedUnit) string {
 // shownDigest is how much of a plan's digest is shown, as in status commits.
 const shownDigest = 12
 
-// unit names a unit and the plan that an approval of it would name. Once the
+// plan names the plan of a unit that an approval of it would name. Once the
 // change is merged only those have one that still wait.
-func (p *page) unit(u reconciler.PlannedUnit) string {
-	name, digest := p.code(u.Request), u.Plan.Digest
+func (p *page) plan(u reconciler.PlannedUnit) string {
+	digest := u.Plan.Digest
 	if digest == "" || p.report.Deployed && u.Outcome != reconciler.AwaitingApproval {
-		return name
+		return ""
 	}
-	return name + " (plan " + p.code(digest[:min(shownDigest, len(digest))]) + ")"
+	return " (plan " + p.code(digest[:min(shownDigest, len(digest))]) + ")"
 }
 
 // group is the units to which the same happens.
@@ -299,27 +306,34 @@ func replaces(plan reconciler.PlanSummary) (rest reconciler.PlanSummary, replace
 
 // happens describes what happens to a unit, without its name.
 func (p *page) happens(u reconciler.PlannedUnit, verb string) string {
-	parts := []string{"**" + verb + "**"}
+	text := "**" + verb + "**"
 	if p.report.Deployed && u.Outcome == reconciler.AwaitingApproval {
-		parts[0] += p.awaited(u.Request)
+		text += p.awaited(u.Request)
 	}
 	if counts := counted(u.Plan); counts != "" {
-		parts[0] += " (" + counts + ")"
+		text += " (" + counts + ")"
 	}
 	if u.Took > 0 {
-		parts[0] += " in " + u.Took.Round(100*time.Millisecond).String()
+		text += " in " + u.Took.Round(100*time.Millisecond).String()
 	}
 	if u.Reason != "" {
-		parts = append(parts, p.code(u.Reason))
+		text += " " + p.code(u.Reason)
 	}
-	if u.Message != "" {
-		parts = append(parts, p.prose(u.Message))
+	message := ""
+	if !p.stated(u) {
+		message = p.prose(u.Message)
 	}
-	text := strings.Join(parts, " ")
-	if changes := p.changes(u.Plan.Changes); changes != "" {
-		text += ": " + changes
+	if why := strings.Join(filled(message, p.changes(u.Plan.Changes)), "; "); why != "" {
+		text += ": " + why
 	}
 	return text
+}
+
+// stated tells whether what holds a unit is said further down anyway.
+func (p *page) stated(u reconciler.PlannedUnit) bool {
+	return u.Action == "hold" && slices.ContainsFunc(p.violations, func(v reconciler.Violation) bool {
+		return v.Level == reconciler.Deny && v.Kind == "request" && v.Name == u.Request
+	})
 }
 
 // awaited names the teams that a unit waits for.
@@ -337,7 +351,11 @@ func (p *page) awaited(unit string) string {
 }
 
 func counted(plan reconciler.PlanSummary) string {
-	rest, replaced := replaces(plan)
+	return amounts(replaces(plan))
+}
+
+// amounts says how many resources meet which end; those that none meets are left out.
+func amounts(rest reconciler.PlanSummary, replaced int) string {
 	var parts []string
 	for _, part := range []struct {
 		n    int
@@ -399,8 +417,8 @@ func (p *page) totals() string {
 		parts = append(parts, fmt.Sprintf("%d %s", verbs[verb], verb))
 	}
 	text := fmt.Sprintf("**%s**: %s", count(len(p.report.Units), "unit"), strings.Join(parts, ", "))
-	if sum.Add+sum.Change+sum.Destroy+replaced > 0 {
-		text += fmt.Sprintf(". Resources: %d to create, %d to change, %d to replace, %d to destroy", sum.Add, sum.Change, replaced, sum.Destroy)
+	if resources := amounts(sum, replaced); resources != "" {
+		text += ". Resources: " + resources
 	}
 	return text + "."
 }
@@ -591,7 +609,10 @@ func (p *page) approvals() {
 
 func (p *page) approval(n reconciler.Needed) string {
 	line := "✋ " + join(p.code(n.Team), "must approve", p.concerned(n))
-	if n.Given {
+	switch {
+	case n.Given && n.Insider && n.By == "":
+		line = "✅ " + join(p.code(n.Team), "made the change of", p.concerned(n), "themselves")
+	case n.Given:
 		line = "✅ " + join(p.code(n.Team), "approved", p.concerned(n))
 		if n.By != "" {
 			line += ", by " + p.code(n.By)
@@ -662,8 +683,11 @@ func (p *page) warnings() {
 }
 
 // join puts blanks between the parts that are not empty.
-func join(parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
+func join(parts ...string) string { return strings.Join(filled(parts...), " ") }
+
+// filled leaves out what is empty.
+func filled(parts ...string) []string {
+	return slices.DeleteFunc(parts, func(part string) bool { return part == "" })
 }
 
 func count(n int, what string) string {

@@ -68,10 +68,11 @@ func oneUnit() reconciler.Report {
 				Position: reconciler.Position{File: "catalog/payments/checkout.cue", Line: 14, Column: 2}, Hint: "ask a member of payments to approve"},
 			{Level: reconciler.Warn, Rule: "acme.naming", Kind: "service", Name: "checkout", Path: []string{"title"}, Message: "the title does not end in API",
 				Position: reconciler.Position{File: "catalog/payments/checkout.cue", Line: 3, Column: 9}}},
-		Costs:     []reconciler.CostChange{{Team: "payments", Before: 120, After: 231.5, Budget: ptr(200)}},
-		Affected:  []reconciler.Affected{{Service: "checkout", Owner: "payments", Tier: 1}, {Service: "web-shop", Owner: "storefront", Tier: 2, Via: "checkout"}},
-		Approvals: []reconciler.Needed{{Team: "payments", Reason: "checkout-db belongs to them", Units: []string{"checkout-db"}}, {Team: "platform", Reason: "it replaces a database", Given: true, By: "dana"}},
-		Notes:     []string{"The plan was made without credentials, since the pull request comes from a fork."},
+		Costs:    []reconciler.CostChange{{Team: "payments", Before: 120, After: 231.5, Budget: ptr(200)}},
+		Affected: []reconciler.Affected{{Service: "checkout", Owner: "payments", Tier: 1}, {Service: "web-shop", Owner: "storefront", Tier: 2, Via: "checkout"}},
+		Approvals: []reconciler.Needed{{Team: "payments", Reason: "checkout-db belongs to them", Units: []string{"checkout-db"}}, {Team: "platform", Reason: "it replaces a database", Given: true, By: "dana"},
+			{Team: "storefront", Reason: "owns web-shop", Units: []string{"web-shop-site"}, Insider: true, Given: true}},
+		Notes: []string{"The plan was made without credentials, since the pull request comes from a fork."},
 	}
 }
 
