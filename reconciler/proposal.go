@@ -39,8 +39,6 @@ type Proposal struct {
 	Conflicts []string `json:"conflicts,omitempty"`
 	// Jobs are the plans that show what the change does, by unit, without an id.
 	Jobs []Job `json:"jobs,omitempty"`
-	// Teams are those of the revision in force.
-	Teams map[string]Team `json:"teams,omitempty"`
 	// Preapproved tells that the rules in force call every part of the change
 	// pre-approved.
 	Preapproved bool `json:"preapproved,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -62,6 +63,7 @@ type proposed struct {
 	planned  bool
 	said     bool      // what is known was published
 	allowed  bool      // whether plans may be made
+	merging  bool      // it is to be merged, and the forge would not yet
 	again    time.Time // not to be tried before
 	faults   int
 	cancel   context.CancelFunc
@@ -186,7 +188,7 @@ func (p *Proposals) round(ctx context.Context) error {
 			}
 			continue
 		}
-		if x.proposal == nil || !x.asksPeople() && !poked[number] {
+		if x.proposal == nil || !x.asksPeople() && !x.merging && !poked[number] {
 			continue
 		}
 		if poked[number] || poked[0] || time.Since(x.facts.At) >= p.poll {
@@ -197,6 +199,7 @@ func (p *Proposals) round(ctx context.Context) error {
 	}
 	p.deployments(ctx, view)
 	p.queued(ctx, view)
+	p.forget(view)
 	return ctx.Err()
 }
 
@@ -322,6 +325,9 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 	if x.facts, err = readFacts(ctx, p.Forge, x.pull, time.Now()); err != nil {
 		return err
 	}
+	for i := range proposal.Jobs { // which program runs is not for the child to say
+		proposal.Jobs[i].Engine = x.view.Engine
+	}
 	x.proposal, x.units, x.said = proposal, proposal.Report.Units, false
 	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
 		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
@@ -357,7 +363,7 @@ func (p *Proposals) reread(ctx context.Context, x *proposed) error {
 
 // say publishes what is known of a pull request.
 func (p *Proposals) say(ctx context.Context, x *proposed) error {
-	who := p.roster.electors(ctx, x.proposal.Teams)
+	who := p.roster.electors(ctx, x.view.InForce.Platform.Teams)
 	report := x.report(who)
 	at, err := p.Forge.Publish(ctx, report)
 	if err != nil {
@@ -468,6 +474,7 @@ func (x *proposed) lacksPlans() bool { return x.allowed && !x.planned && len(x.j
 
 // autoMerge merges what the rules call pre-approved, where the settings allow it.
 func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) error {
+	x.merging = false
 	settings := x.view.InForce.Platform.Settings
 	if !settings.AutoMerge || !x.proposal.Preapproved || x.pull.Fork || len(report.Governance) > 0 || report.State != CheckPassed {
 		return nil
@@ -479,6 +486,7 @@ func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) e
 	if view.Tracked != x.view.Tracked || view.InForce != x.view.InForce {
 		return nil // it is judged again first
 	}
+	x.merging = true
 	err = p.Forge.Merge(ctx, x.pull.Number, x.pull.Head)
 	switch {
 	case errors.Is(err, ErrMoved):
@@ -487,6 +495,7 @@ func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) e
 	case err != nil:
 		return fmt.Errorf("merge: %w", err)
 	}
+	x.merging = false
 	p.Log.Info("merged a pre-approved pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head))
 	p.Loop.Poke()
 	return nil
@@ -495,7 +504,7 @@ func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) e
 // deployments says what became of merged pull requests.
 func (p *Proposals) deployments(ctx context.Context, view View) {
 	for _, report := range view.Deployments {
-		p.once(ctx, fmt.Sprintf("#%d", report.Number), report, func() error {
+		p.once(ctx, deploymentKey(report.Number), report, func() error {
 			at, err := p.Forge.Publish(ctx, report)
 			if err != nil {
 				return err
@@ -529,10 +538,28 @@ func (p *Proposals) once(ctx context.Context, key string, what any, say func() e
 	p.said[key] = string(content)
 }
 
+// forget drops what was said of what is no longer spoken of.
+func (p *Proposals) forget(view View) {
+	spoken := map[string]bool{}
+	for _, d := range view.Deployments {
+		spoken[deploymentKey(d.Number)] = true
+	}
+	for _, q := range view.Queue {
+		spoken[queueKey(q, view)] = true
+	}
+	maps.DeleteFunc(p.said, func(key, _ string) bool { return !spoken[key] })
+}
+
+func deploymentKey(number int) string { return fmt.Sprintf("#%d", number) }
+
+func queueKey(q QueuedMerge, view View) string {
+	return "queue " + q.Commit + " " + view.InForce.Revision.Commit
+}
+
 // queued answers for the commits of a merge queue.
 func (p *Proposals) queued(ctx context.Context, view View) {
 	for _, q := range view.Queue {
-		key := "queue " + q.Commit + " " + view.InForce.Revision.Commit
+		key := queueKey(q, view)
 		if _, said := p.said[key]; said {
 			continue
 		}
@@ -562,7 +589,7 @@ func (p *Proposals) queuedReport(ctx context.Context, view View, q QueuedMerge) 
 		return Report{}, err
 	}
 	x := &proposed{pull: pull, view: view, proposal: proposal, facts: f, units: proposal.Report.Units, planned: true}
-	return x.report(p.roster.electors(ctx, proposal.Teams)), nil
+	return x.report(p.roster.electors(ctx, view.InForce.Platform.Teams)), nil
 }
 
 // settings looks at the forge's own settings, once an hour.

@@ -96,7 +96,7 @@ func (r *Reconciler) Propose(ctx context.Context, change ProposedChange, tree *T
 	if err != nil {
 		return nil, err
 	}
-	p := &Proposal{Report: Compare(base, head, changed), Teams: base.Platform.Teams}
+	p := &Proposal{Report: Compare(base, head, changed)}
 	p.Report.Head = change.Head
 	if change.Base != "" {
 		p.Report.Base = change.Base

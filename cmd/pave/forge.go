@@ -129,19 +129,18 @@ func (a *app) proposals(ctx context.Context, r *reconciler.Reconciler, mirror *g
 		unlock()
 		return nil, nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		unlock()
-		return nil, nil, err
-	}
 	quarantine, err := a.quarantine(cache, mirror)
 	if err != nil {
 		unlock()
 		return nil, nil, err
 	}
+	proposer, err := newProposer(filepath.Join(cache, "quarantine"), proposing{Quarantine: quarantine, Host: runner.Host()})
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
 	return reconciler.NewProposals(reconciler.ProposalOptions{
-		Forge: r.Forge, Runner: runner, Shown: r.Shown, Loop: r, Log: log,
-		Proposer: &proposer{self: self, folder: filepath.Join(cache, "quarantine"), input: proposing{Quarantine: quarantine, Host: runner.Host()}},
+		Forge: r.Forge, Runner: runner, Shown: r.Shown, Loop: r, Log: log, Proposer: proposer,
 	}), unlock, nil
 }
 

@@ -64,8 +64,7 @@ func (p *proposer) Propose(ctx context.Context, change reconciler.ProposedChange
 	timer := time.AfterFunc(proposeDeadline, func() { kill(limited.ErrDeadline) })
 	defer timer.Stop()
 	cmd := exec.CommandContext(ctx, p.self, proposeVerb)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "GOTRACEBACK=none", "LANG=C.UTF-8",
-		"SSH_AUTH_SOCK=" + os.Getenv("SSH_AUTH_SOCK"), "SSH_KNOWN_HOSTS=" + knownHosts()}
+	cmd.Env = proposeEnviron(dir)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -91,6 +90,32 @@ func (p *proposer) Propose(ctx context.Context, change reconciler.ProposedChange
 		return nil, fmt.Errorf("read a pull request: %w", err)
 	}
 	return refused(change, "reading it "+why), nil
+}
+
+// newProposer returns a proposer whose throw-away copies are in the folder, which no
+// other process uses. What a process that was killed left there is removed.
+func newProposer(folder string, input proposing) (*proposer, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		return nil, fmt.Errorf("remove earlier quarantines: %w", err)
+	}
+	return &proposer{self: self, folder: folder, input: input}, nil
+}
+
+// proposeEnviron is the whole environment of such a process: what it takes to
+// reach the repository, and nothing else of the host's.
+func proposeEnviron(dir string) []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "GOTRACEBACK=none", "LANG=C.UTF-8",
+		"SSH_AUTH_SOCK=" + os.Getenv("SSH_AUTH_SOCK"), "SSH_KNOWN_HOSTS=" + knownHosts()}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value, set := os.LookupEnv(name); set {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // knownHosts is where SSH finds the keys of hosts when HOME is another.
