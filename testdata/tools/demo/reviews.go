@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/google/go-github/v62/github"
 )
 
 // ownChange proposes what concerns nobody but the team of who proposes it.
@@ -29,12 +31,13 @@ func (d *demo) denied(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	refused := d.mergePull(ctx, who, number)
-	if refused == nil {
-		return errors.New("the forge merged what Pave denied")
+	err = d.mergePull(ctx, who, number)
+	var refused *github.ErrorResponse
+	if !errors.As(err, &refused) {
+		return errors.Join(errors.New("the forge does not refuse to merge what Pave denied"), err)
 	}
-	d.say("The forge does not let %s merge it: %v", who, refused)
-	return ctx.Err()
+	d.say("The forge does not let %s merge it: %s", who, refused.Message)
+	return nil
 }
 
 // foreignChange proposes what another team must let happen.
