@@ -46,6 +46,13 @@ func (j Job) PlanDigest(actions string, lock []byte) string {
 	return sum(h)
 }
 
+// documentDigest identifies what a document says.
+func documentDigest(d Document) string {
+	h := sha256.New()
+	h.Write(canonical(d.JSON))
+	return sum(h)
+}
+
 func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)[:20]) }
 
 func majorMinor(version string) string {

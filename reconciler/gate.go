@@ -319,7 +319,7 @@ func (r *Reconciler) redocumented(name string) bool {
 	if !runs {
 		return false
 	}
-	return recorded == nil || recorded.Owner != u.Service.Owner || differs(Document{JSON: recorded.Document}, u.Request.Document)
+	return recorded == nil || recorded.Owner != u.Service.Owner || recorded.ServiceDigest != documentDigest(u.Service.Document) || differs(Document{JSON: recorded.Document}, u.Request.Document)
 }
 
 // starts tells whether the decision changes what runs.

@@ -54,6 +54,7 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
 		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: made.rendering.References,
 		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON, Sources: sources(u),
+		ServiceDigest: documentDigest(u.Service.Document),
 	}
 	return job, nil
 }

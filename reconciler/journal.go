@@ -341,6 +341,7 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 	s.Expires = lastDay(u, s)
 	if made.verb == keep && made.reason == ReasonApplied {
 		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, sources(u)
+		s.ServiceDigest = documentDigest(u.Service.Document)
 	}
 }
 
@@ -661,7 +662,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		if job.Success != nil && !job.Destroy {
 			status.References, status.Document, status.Cost = job.Success.References, job.Success.Document, job.Success.Cost
-			status.Sources = job.Success.Sources
+			status.Sources, status.ServiceDigest = job.Success.Sources, job.Success.ServiceDigest
 		}
 		j.keepApplied(job, result)
 	}

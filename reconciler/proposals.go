@@ -62,6 +62,7 @@ type proposed struct {
 	units    []PlannedUnit // with their plans, once planned
 	planned  bool
 	said     bool      // what is known was published
+	judged   bool      // a verdict on the head was published, on an earlier base
 	allowed  bool      // whether plans may be made
 	merging  bool      // it is to be merged, and the forge would not yet
 	again    time.Time // not to be tried before
@@ -220,7 +221,10 @@ func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View)
 			x.stale = true
 			x.cancel()
 		default:
-			*x = proposed{pull: pull, key: key, view: view}
+			// A verdict on this head stands until there is another: a commit takes
+			// 1,000 statuses, and the tracked branch moves often.
+			judged := x.pull.Head == pull.Head && (x.judged || x.said && x.proposal != nil && !x.lacksPlans())
+			*x = proposed{pull: pull, key: key, view: view, judged: judged}
 		}
 	}
 	for number, x := range p.open {
@@ -331,6 +335,12 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 	x.proposal, x.units, x.said = proposal, proposal.Report.Units, false
 	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
 		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
+	if x.judged {
+		if x.report(p.roster.electors(ctx, x.view.InForce.Platform.Teams)); x.lacksPlans() {
+			x.said = true
+			return nil
+		}
+	}
 	return p.say(ctx, x)
 }
 

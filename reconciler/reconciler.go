@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -373,6 +374,9 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	}
 	if err := r.arrive(ctx, checked); err != nil {
 		return err
+	}
+	if r.checked != nil && !bytes.Equal(r.checked.Judge.Bundle(), checked.Judge.Bundle()) {
+		clear(r.asking) // other rules may ask for other approvals
 	}
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.journal.inForce(checked)

@@ -147,6 +147,8 @@ type UnitStatus struct {
 	// that decided what it said.
 	Document json.RawMessage `json:"document,omitempty"`
 	Sources  []string        `json:"sources,omitempty"`
+	// ServiceDigest identifies what the service's document said then: rules read it.
+	ServiceDigest string `json:"serviceDigest,omitempty"`
 }
 
 // Exists tells whether anything was ever applied, or may have been.
