@@ -95,6 +95,11 @@ func (r *Reconciler) PreviewChange(ctx context.Context, base, head string) (*Rep
 	if err := r.planAll(ctx, report.Units, proposal.Jobs); err != nil {
 		return nil, err
 	}
+	for i := range report.Approvals { // who makes the change is not known yet
+		if n := &report.Approvals[i]; n.Insider {
+			n.Given, n.Reason = true, n.Reason+", unless its own people make the change"
+		}
+	}
 	report.conclude(false)
 	return report, nil
 }
