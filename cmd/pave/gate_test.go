@@ -23,7 +23,7 @@ var people = map[string]fake.User{
 // stand is a forge that is held to GitHub's published interface, in front of a
 // repository on this machine: for what no other forge does, and for faults.
 type stand struct {
-	*testing.T
+	testing.TB
 	server *fake.Server
 	dir    string
 	work   string
@@ -32,11 +32,11 @@ type stand struct {
 	pulls  int
 }
 
-func newStand(t *testing.T) *stand {
+func newStand(t testing.TB) *stand {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
-	s := &stand{T: t, server: fake.New(t), dir: dir, work: filepath.Join(dir, "work"), log: &syncBuffer{}}
+	s := &stand{TB: t, server: fake.New(t), dir: dir, work: filepath.Join(dir, "work"), log: &syncBuffer{}}
 	s.server.Limit = -1
 	for _, user := range people {
 		s.server.AddUser(user)
@@ -64,19 +64,18 @@ func newStand(t *testing.T) *stand {
 
 func (s *stand) git(args ...string) string {
 	s.Helper()
-	h := &host{T: s.T, dir: s.dir, repo: s.work}
-	return strings.TrimSpace(h.git(args...))
+	return strings.TrimSpace(gitIn(s.TB, s.dir, s.work, args...))
 }
 
 func (s *stand) replace(file, from, to string) {
 	s.Helper()
 	path := filepath.Join(s.work, file)
 	content, err := os.ReadFile(path)
-	must(s.T, err)
+	must(s.TB, err)
 	if strings.Count(string(content), from) != 1 {
 		s.Fatalf("%s holds %q not once", file, from)
 	}
-	must(s.T, os.WriteFile(path, []byte(strings.Replace(string(content), from, to, 1)), 0o644))
+	must(s.TB, os.WriteFile(path, []byte(strings.Replace(string(content), from, to, 1)), 0o644))
 }
 
 func (s *stand) commit(message string) string {

@@ -46,7 +46,7 @@ func newHost(t *testing.T, engine string, layOut func(repo string)) *host {
 	return h
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -101,16 +101,22 @@ func (h *host) pave(code int, args ...string) string {
 // git runs Git in the platform repository.
 func (h *host) git(args ...string) string {
 	h.Helper()
-	cmd := exec.CommandContext(h.Context(), "git", args...)
-	cmd.Dir = h.repo
+	return gitIn(h.T, h.dir, h.repo, args...)
+}
+
+// gitIn runs Git in a folder, with a home and without anybody's configuration.
+func gitIn(t testing.TB, home, folder string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Dir = folder
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "GIT_CONFIG_NOSYSTEM=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=Maria", "GIT_AUTHOR_EMAIL=maria@acme.example",
 		"GIT_COMMITTER_NAME=Maria", "GIT_COMMITTER_EMAIL=maria@acme.example",
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		h.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }

@@ -93,7 +93,7 @@ func withEngine(args []string) []string {
 }
 
 // findEngines returns the engines that scripts may run, by name.
-func findEngines(t *testing.T) map[string]string {
+func findEngines(t testing.TB) map[string]string {
 	t.Helper()
 	engines := map[string]string{}
 	for name, variable := range map[string]string{"terraform": "PAVE_TEST_TERRAFORM", "tofu": "PAVE_TEST_TOFU"} {
