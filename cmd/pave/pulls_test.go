@@ -139,13 +139,19 @@ func TestGate(t *testing.T) {
 		f.unit("ledger-box", `output value = "by carol"`)
 		p.head = merge
 		p.expect("pending", "1 unit to go", "waiting")
-		// What a colleague approves is the plan, whoever brought which part of it.
-		q := f.propose("alice", "take-over", "catalog/payments/ledger.cue", ledger("taken over", "payments"))
+		// This forge takes no review after the merge. What was pushed through goes
+		// back, and the next change is judged for itself.
+		q := f.propose("alice", "put-back", ledgerFile, ledger("by carol", "payments"))
+		q.expect("success")
+		q.review("bob", "APPROVE")
+		q.merge("alice")
+		f.unit("ledger-box", "Ready     true", `"by carol"`)
+		p.expect("success", "Deployed")
+		q = f.propose("alice", "take-over", ledgerFile, ledger("taken over", "payments"))
 		q.expect("success", "Ready to merge")
 		q.review("bob", "APPROVE")
 		q.merge("alice")
 		f.unit("ledger-box", "Ready     true", `"taken over"`)
-		p.expect("success", "Deployed")
 	})
 
 	t.Run("a merge while Pave was down, of another plan than was approved", func(t *testing.T) {
@@ -172,11 +178,11 @@ func TestGate(t *testing.T) {
 		tighten()
 		f.serve()
 		f.unit("ledger-box", "Approved  false AwaitingApproval", "payments must approve the plan")
-		r := f.propose("bob", "put-right", ledgerFile, ledger("put right", "payments"))
-		r.expect("success", "Ready to merge")
+		r := f.propose("bob", "put-back-again", ledgerFile, ledger("taken over", "payments"))
+		r.expect("success")
 		r.review("alice", "APPROVE")
 		r.merge("bob")
-		f.unit("ledger-box", "Ready     true", `"put right"`)
+		f.unit("ledger-box", "Ready     true", `"taken over"`)
 	})
 
 	t.Run("a push past pull requests", func(t *testing.T) {
@@ -184,12 +190,12 @@ func TestGate(t *testing.T) {
 		tighten := f.loosen()
 		w := f.clone("alice")
 		before := w.read(ledgerFile)
-		w.write(ledgerFile, strings.Replace(before, `"put right"`, `"direct"`, 1))
+		w.write(ledgerFile, strings.Replace(before, `"taken over"`, `"direct"`, 1))
 		direct := w.push("Who needs reviews?")
 		f.unit("ledger-box", "Approved  false AwaitingApproval", direct[:8]+" came to the tracked branch without a pull request", "revert it")
 		w.write(ledgerFile, before)
 		w.push("Revert")
-		f.unit("ledger-box", "Ready     true", `"put right"`)
+		f.unit("ledger-box", "Ready     true", `"taken over"`)
 
 		teams := w.read("teams.cue")
 		w.write("teams.cue", strings.Replace(teams, `"carol"`, `"carol", "mallory"`, 1))
