@@ -455,8 +455,16 @@ func (r *Reconciler) clearance(ctx context.Context, name string, made decision, 
 	}
 	var pulls []*facts
 	for _, s := range slices.Concat(own, governing) {
+		honest, err := r.isHonest(ctx, s.commit)
+		if err != nil {
+			return c, err
+		}
 		number, known := g.pullOf(s.commit)
 		switch {
+		case !honest:
+			if required && slices.ContainsFunc(own, s.is) {
+				c.hold = fmt.Sprintf(holdsMore, shortHash(s.commit))
+			}
 		case !known:
 			q.commits[s.commit], c.unknown = true, true
 		case number == 0:
@@ -706,6 +714,26 @@ func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]stri
 	}
 	r.paths[commit] = changedPaths(before, tree)
 	return r.paths[commit], nil
+}
+
+// holdsMore says why the pull request of a commit that is not honest did not let
+// it happen: the reviews are of what was merged, and of nothing besides.
+const holdsMore = "%s is a merge that holds more than what was merged (or resolves a conflict by hand): revert it, and propose what it changes"
+
+// isHonest tells whether a commit brings nothing but what its parents say.
+func (r *Reconciler) isHonest(ctx context.Context, commit string) (bool, error) {
+	if honest, known := r.honest[commit]; known {
+		return honest, nil
+	}
+	honest, err := r.Source.Honest(ctx, commit)
+	if err != nil {
+		return false, err
+	}
+	if r.honest == nil || len(r.honest) > 4*mostSteps {
+		r.honest = map[string]bool{}
+	}
+	r.honest[commit] = honest
+	return honest, nil
 }
 
 // brought returns the commits that changed what a unit's document says since a

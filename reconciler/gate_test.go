@@ -65,6 +65,7 @@ type memorySource struct {
 	Source          // what no test of the gate calls
 	line   []string // the newest first
 	trees  map[string]*Tree
+	evil   map[string]bool // the merges that hold more than what was merged
 }
 
 func (s *memorySource) Line(_ context.Context, tip, since string, most int) ([]string, bool, error) {
@@ -77,6 +78,10 @@ func (s *memorySource) Line(_ context.Context, tip, since string, most int) ([]s
 
 func (s *memorySource) Tree(_ context.Context, commit string) (*Tree, error) {
 	return s.trees[commit], nil
+}
+
+func (s *memorySource) Honest(_ context.Context, commit string) (bool, error) {
+	return !s.evil[commit], nil
 }
 
 // gatehouse is a reconciler with a forge, where nothing runs.
@@ -93,7 +98,7 @@ const ledgerSource = "catalog/ledger.cue"
 
 func newGatehouse(t *testing.T) *gatehouse {
 	forge := &memoryForge{pulls: map[int]PullRequest{}, reviews: map[int][]Review{}, broken: map[int]error{}}
-	source := &memorySource{trees: map[string]*Tree{}}
+	source := &memorySource{trees: map[string]*Tree{}, evil: map[string]bool{}}
 	r := New(Options{Source: source, Forge: forge, Shown: NewShown(filepath.Join(t.TempDir(), "shown.json")),
 		Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	g := &gatehouse{T: t, Reconciler: r, forge: forge, source: source, noon: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)}
@@ -370,6 +375,42 @@ func TestRewrittenBranch(t *testing.T) {
 		g.revise("second", "payments", "")
 		g.expectHeld(g.decide(decision{verb: destroy, deletes: true}), "second came to the tracked branch without a pull request")
 	})
+}
+
+// An approved pull request lets nothing happen that a merge of it holds besides.
+func TestGateHoldsEvilMerge(t *testing.T) {
+	for _, evil := range []bool{false, true} {
+		g := newGatehouse(t)
+		g.commit("second", map[string]string{ledgerSource: "v1"})
+		g.source.evil["second"] = evil
+		g.merged(8, "second", "carol", "alice")
+		g.revise("second", "payments", `{"name":"ledger","protect":false}`)
+		made := g.decide(decision{verb: keep, reason: ReasonApplied})
+		if evil {
+			g.expectHeld(made, "second is a merge that holds more than what was merged")
+		} else if made.uncleared || !slices.Equal(made.pulls, []int{8}) {
+			t.Errorf("an honest merge is held: %+v", made)
+		}
+	}
+}
+
+// What everybody is judged by comes into force by an approved pull request, but
+// not by a merge of it that holds more.
+func TestGovernsHoldsEvilMerge(t *testing.T) {
+	for _, evil := range []bool{false, true} {
+		g := newGatehouse(t)
+		g.Reconciler.checked.Platform.Settings.Owner = "security"
+		g.commit("second", map[string]string{ledgerSource: "v0", "platform.cue": "v1"})
+		g.source.evil["second"] = evil
+		g.merged(8, "second", "carol", "sam")
+		may, err := g.governs(g.Context(), &Checked{Revision: Revision{Commit: "second", Time: g.noon}, Tree: g.source.trees["second"]})
+		if err != nil || may == evil {
+			t.Errorf("evil %v: comes into force: %v, %v", evil, may, err)
+		}
+		if evil && (g.refusal == nil || !strings.Contains(g.refusal.Violations[0].Message, "second is a merge that holds more than what was merged")) {
+			t.Errorf("got the refusal %+v", g.refusal)
+		}
+	}
 }
 
 // What others are judged by, or what their code reads, is governance.

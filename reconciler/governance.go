@@ -152,9 +152,15 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 		if !slices.ContainsFunc(paths, func(path string) bool { return slices.Contains(governance, path) }) {
 			continue
 		}
+		honest, err := r.isHonest(ctx, commit)
+		if err != nil {
+			return nil, err
+		}
 		number, known := r.gate.pullOf(commit)
 		f := r.gate.factsOf(number)
 		switch {
+		case !honest:
+			why = append(why, asks(fmt.Sprintf(holdsMore, shortHash(commit))))
 		case !known, number != 0 && f == nil, who == nil:
 			q.commits[commit] = true
 			message := "the forge is asked who approved it"

@@ -56,6 +56,11 @@ type Source interface {
 	// which is left out, the newest first, and whether since was reached. It
 	// returns at most so many. An empty since is before the first commit.
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	// Honest tells whether a fetched commit brings nothing but what its parents
+	// say. One with one parent or none is: its changes are its own. One with two
+	// is where its tree is what merging the two makes without anybody's help. Any
+	// other is not, and neither is one of which that cannot be told.
+	Honest(ctx context.Context, commit string) (bool, error)
 	// Approvals returns what the commits of the approvals branch say, up to its
 	// tip, of those that are signed by one of the keys. keys are SSH public keys
 	// as authorized_keys has them, by whom they belong to.

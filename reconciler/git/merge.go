@@ -70,7 +70,78 @@ func (q *Quarantine) Merge(ctx context.Context, base, head string) (reconciler.R
 	return revision, q.treeOf(files), nil
 }
 
-// merger merges folders of a repository. What it makes it writes there.
+// Honest tells whether a commit brings nothing but what its parents say: one
+// with one parent or none is, its changes are its own, and one with two is where
+// its tree is what [Quarantine.Merge] would make of them. Any other is not: not
+// where a person decided, nor where what a merge makes cannot be told. Nothing is
+// written to the repository.
+func (o *objects) Honest(ctx context.Context, commit string) (bool, error) {
+	hash, err := parseHash(commit)
+	if err != nil {
+		return false, err
+	}
+	honest := false
+	err = o.do(ctx, func(s store) (err error) {
+		honest, err = o.honest(ctx, s, hash)
+		return err
+	})
+	if _, refused := errors.AsType[refusal](err); refused {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("merge the parents of %s again: %w", commit, err)
+	}
+	return honest, nil
+}
+
+func (o *objects) honest(ctx context.Context, s store, commit plumbing.Hash) (bool, error) {
+	c, err := readCommit(s, commit)
+	if err != nil || len(c.ParentHashes) != 2 {
+		return err == nil && len(c.ParentHashes) < 2, err
+	}
+	beyond, err := pastShallow(s)
+	if err != nil || beyond[c.ParentHashes[0]] || beyond[c.ParentHashes[1]] {
+		return false, err
+	}
+	m := merger{ctx: ctx, store: &scratch{s, map[plumbing.Hash]plumbing.EncodedObject{}}, maxFile: o.maxFile}
+	root, err := m.commits(c.ParentHashes[0], c.ParentHashes[1])
+	return err == nil && root == c.TreeHash, err
+}
+
+// scratch keeps in memory what is made, and finds in a repository, which it
+// never writes to, what it lacks.
+type scratch struct {
+	store
+	made map[plumbing.Hash]plumbing.EncodedObject
+}
+
+func (s *scratch) SetEncodedObject(obj plumbing.EncodedObject) (plumbing.Hash, error) {
+	s.made[obj.Hash()] = obj
+	return obj.Hash(), nil
+}
+
+func (s *scratch) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	if obj := s.made[hash]; obj != nil && (kind == plumbing.AnyObject || kind == obj.Type()) {
+		return obj, nil
+	}
+	return s.store.EncodedObject(kind, hash)
+}
+
+func (s *scratch) HasEncodedObject(hash plumbing.Hash) error {
+	if s.made[hash] != nil {
+		return nil
+	}
+	return s.store.HasEncodedObject(hash)
+}
+
+func (s *scratch) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
+	if obj := s.made[hash]; obj != nil {
+		return obj.Size(), nil
+	}
+	return s.store.EncodedObjectSize(hash)
+}
+
+// merger merges folders of a repository. What it makes it writes to the store.
 type merger struct {
 	ctx       context.Context
 	store     store

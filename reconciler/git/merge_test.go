@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -578,5 +579,93 @@ func TestMergedContentIsRead(t *testing.T) {
 	refused(t, err, "merge "+clash[:8]+" into "+main[:8]+": both sides changed a.cue; ", "git merge")
 	if c, is := errors.AsType[*ConflictError](err); !is || !slices.Equal(c.Paths, []string{"a.cue"}) {
 		t.Errorf("got %#v", c)
+	}
+}
+
+// A merge is honest where Git made it, and by nobody's hand.
+func TestHonest(t *testing.T) {
+	t.Parallel()
+	lines := strings.Repeat("line\n", 20)
+	for name, test := range map[string]struct {
+		main, side string             // what the two make of a.cue, of which each changes a part
+		merge      func(string) error // what somebody does before the merge is committed
+		want       bool
+	}{
+		"as Git makes it":    {"main\n" + lines, lines + "side\n", func(string) error { return nil }, true},
+		"with an extra file": {"main\n" + lines, lines + "side\n", func(dir string) error { return os.WriteFile(filepath.Join(dir, "extra.cue"), nil, 0o644) }, false},
+		"with a file altered": {"main\n" + lines, lines + "side\n", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "platform.cue"), []byte("package other\n"), 0o644)
+		}, false},
+		"with a merged file altered": {"main\n" + lines, lines + "side\n", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "a.cue"), []byte("main\n"+lines+"side\nmore\n"), 0o644)
+		}, false},
+		"with a file left out": {"main\n" + lines, lines + "side\n", func(dir string) error { return os.Remove(filepath.Join(dir, "platform.cue")) }, false},
+		"a conflict resolved by hand": {"main\n" + lines, "side\n" + lines, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "a.cue"), []byte("main\n"+lines), 0o644)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bare, work := bareRemote(t)
+			commit(t, work, map[string]string{"a.cue": lines}, "base")
+			run(t, work, "checkout", "-q", "-b", "side")
+			commit(t, work, map[string]string{"a.cue": test.side}, "side")
+			run(t, work, "checkout", "-q", "main")
+			commit(t, work, map[string]string{"a.cue": test.main}, "main")
+			if out, err := tryGit(work, "merge", "--no-ff", "--no-commit", "side"); err != nil && !strings.Contains(out, "CONFLICT") {
+				t.Fatalf("git merge: %v\n%s", err, out)
+			}
+			if err := test.merge(work); err != nil {
+				t.Fatal(err)
+			}
+			expectHonest(t, bare, work, commit(t, work, nil, "merge"), test.want)
+		})
+	}
+	t.Run("no merge", func(t *testing.T) {
+		bare, work := bareRemote(t)
+		expectHonest(t, bare, work, run(t, work, "rev-parse", "HEAD"), true)
+		expectHonest(t, bare, work, commit(t, work, map[string]string{"a.cue": "one\n"}, "one"), true)
+	})
+	t.Run("an octopus", func(t *testing.T) {
+		bare, work := bareRemote(t)
+		for _, side := range []string{"one", "two"} {
+			run(t, work, "checkout", "-q", "-b", side, "main")
+			commit(t, work, map[string]string{side: side}, side)
+		}
+		run(t, work, "checkout", "-q", "main")
+		run(t, work, "merge", "-q", "--no-ff", "-m", "octopus", "one", "two")
+		equal(t, "parents", len(strings.Fields(run(t, work, "rev-parse", "HEAD^@"))), 3)
+		expectHonest(t, bare, work, run(t, work, "rev-parse", "HEAD"), false)
+	})
+	t.Run("of what shares no history", func(t *testing.T) {
+		bare, work := bareRemote(t)
+		run(t, work, "checkout", "-q", "--orphan", "side")
+		commit(t, work, nil, "side")
+		run(t, work, "checkout", "-q", "main")
+		run(t, work, "merge", "-q", "--no-ff", "--allow-unrelated-histories", "-m", "merge", "side")
+		expectHonest(t, bare, work, run(t, work, "rev-parse", "HEAD"), false)
+	})
+}
+
+// expectHonest asks a mirror and a quarantine about the tip of main, and expects
+// that neither writes anything.
+func expectHonest(t *testing.T, bare, work, tip string, want bool) {
+	t.Helper()
+	run(t, work, "push", "-q", "origin", "main")
+	cache := filepath.Join(t.TempDir(), "mirror")
+	m := open(t, Options{URL: bare, Cache: cache})
+	fetch(t, m)
+	q := quarantine(t, QuarantineOptions{URL: bare, Mirror: cache})
+	dir := filepath.Join(cache, "mirror.git")
+	before := run(t, dir, "count-objects", "-v")
+	for name, s := range map[string]reconciler.Source{"mirror": m, "quarantine": q} {
+		honest, err := s.Honest(background, tip)
+		if err != nil || honest != want {
+			t.Errorf("%s: honest: %v, %v", name, honest, err)
+		}
+	}
+	equal(t, "objects of the mirror", run(t, dir, "count-objects", "-v"), before)
+	equal(t, "objects of the quarantine", strings.Fields(run(t, q.options.Dir, "count-objects"))[0], "0")
+	if _, err := m.Honest(background, strings.Repeat("1", 40)); !errors.Is(err, ErrUnknownCommit) {
+		t.Errorf("an unknown commit: %v", err)
 	}
 }
