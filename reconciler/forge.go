@@ -24,7 +24,9 @@ type Forge interface {
 	// Complete is false where somebody could not be identified; nobody's
 	// approval counts then.
 	Participants(ctx context.Context, number int) (people []Person, complete bool, err error)
-	// Reviews returns the reviews of a pull request, oldest first.
+	// Reviews returns the reviews of a pull request, oldest first. Those that
+	// were not submitted after its base was last changed to another branch are
+	// left out: they are of another change, even where the head is the same.
 	Reviews(ctx context.Context, number int) ([]Review, error)
 	// Person returns the account with the handle.
 	Person(ctx context.Context, handle string) (Person, error)

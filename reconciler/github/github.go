@@ -15,9 +15,11 @@
 // three requests, one more after a restart, two more where no comment stands yet,
 // and one for each fifty annotations beyond the first, of which there are at most
 // 150: never more because a report has more units. Who Pave is costs one request
-// in all, four as an App. Merging costs two, and looking for gaps three. Changes
-// are made one at a time, ten at once and one a second after that. While the forge
-// limits requests everything waits, for as long as its caller allows.
+// in all, four as an App. Reading reviews costs one for every hundred of them and
+// one for every hundred events of their pull request, two at least, with an ETag.
+// Merging costs two, and looking for gaps three. Changes are made one at a time,
+// ten at once and one a second after that. While the forge limits requests
+// everything waits, for as long as its caller allows.
 package github
 
 import (
@@ -33,6 +35,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	"github.com/google/go-github/v62/github"
@@ -239,6 +242,12 @@ func (f *Forge) Reviews(ctx context.Context, number int) ([]reconciler.Review, e
 	if err != nil {
 		return nil, fmt.Errorf("list the reviews of pull request %d: %w", number, err)
 	}
+	// Later than the reviews, so that no change of the base is missed that
+	// followed one of them.
+	rebased, err := f.rebased(ctx, number)
+	if err != nil {
+		return nil, fmt.Errorf("list the events of pull request %d: %w", number, err)
+	}
 	states := map[string]reconciler.ReviewState{
 		"APPROVED": reconciler.ReviewApproved, "CHANGES_REQUESTED": reconciler.ReviewRejected,
 		"DISMISSED": reconciler.ReviewDismissed, "COMMENTED": reconciler.ReviewComment,
@@ -249,9 +258,37 @@ func (f *Forge) Reviews(ctx context.Context, number int) ([]reconciler.Review, e
 		if !known || !exists(r.User) {
 			continue // not submitted yet, or nobody's
 		}
+		if !rebased.IsZero() && !r.GetSubmittedAt().After(rebased) {
+			continue // of what it was against another base; the forge counts in seconds
+		}
 		reviews = append(reviews, reconciler.Review{By: person(r.User), State: state, Commit: r.GetCommitID(), Submitted: r.GetSubmittedAt().Time})
 	}
 	return reviews, nil
+}
+
+// rebased is when the base of a pull request was last changed to another branch,
+// by somebody or because its branch was deleted; zero is never.
+func (f *Forge) rebased(ctx context.Context, number int) (time.Time, error) {
+	events, err := pages(func(page github.ListOptions) ([]*github.IssueEvent, *github.Response, error) {
+		return f.client.Issues.ListIssueEvents(ctx, f.owner, f.name, number, &page)
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	var last time.Time
+	for _, e := range events {
+		switch e.GetEvent() {
+		case "base_ref_changed", "automatic_base_change_succeeded":
+			at := e.GetCreatedAt().Time
+			if at.IsZero() {
+				return time.Time{}, errors.New("the forge does not say when the base changed")
+			}
+			if at.After(last) {
+				last = at
+			}
+		}
+	}
+	return last, nil
 }
 
 // Person implements [reconciler.Forge].

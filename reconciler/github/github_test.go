@@ -930,6 +930,67 @@ func TestReviews(t *testing.T) {
 	})
 }
 
+// A review counts from the last change of the base on, by whichever page the event
+// is on; without the events none does.
+func TestReviewsOfAnotherBase(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	minute := func(n int) time.Time { return at.Add(time.Duration(n) * time.Minute) }
+	changed := func(kind string, n int) fake.Event { return fake.Event{By: alice, Kind: kind, At: minute(n)} }
+	labels := slices.Repeat([]fake.Event{changed("labeled", 9)}, 150)
+	for name, c := range map[string]struct {
+		events []fake.Event
+		want   []int // the minutes of the reviews that count
+	}{
+		"never changed":      {want: []int{1, 3, 5}},
+		"other events":       {labels, []int{1, 3, 5}},
+		"a failed change":    {[]fake.Event{changed("automatic_base_change_failed", 9)}, []int{1, 3, 5}},
+		"changed before":     {[]fake.Event{changed("base_ref_changed", 0)}, []int{1, 3, 5}},
+		"changed once":       {[]fake.Event{changed("base_ref_changed", 2)}, []int{3, 5}},
+		"there and back":     {[]fake.Event{changed("base_ref_changed", 2), changed("base_ref_changed", 4)}, []int{5}},
+		"in another order":   {[]fake.Event{changed("base_ref_changed", 4), changed("base_ref_changed", 2)}, []int{5}},
+		"its branch is gone": {[]fake.Event{changed("automatic_base_change_succeeded", 4)}, []int{5}},
+		"at the same second": {[]fake.Event{changed("base_ref_changed", 5)}, nil},
+		"changed after":      {[]fake.Event{changed("base_ref_changed", 6)}, nil},
+		"on the second page": {append(slices.Clone(labels), changed("base_ref_changed", 4)), []int{5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := open(t)
+				for _, n := range []int{1, 3, 5} {
+					p.Reviews = append(p.Reviews, fake.Review{By: bob, State: "APPROVED", Commit: sha(2), Submitted: minute(n)})
+				}
+				f := byToken(t, s)
+				reviews := func() (minutes []int) {
+					t.Helper()
+					got, err := f.Reviews(t.Context(), 12)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, r := range got {
+						minutes = append(minutes, int(r.Submitted.Sub(at).Minutes()))
+					}
+					return minutes
+				}
+				if got := reviews(); !slices.Equal(got, []int{1, 3, 5}) {
+					t.Errorf("before any event the reviews are of the minutes %v", got)
+				}
+				s.Do(func() { p.Events = c.events })
+				s.SetFault(nil)
+				if got := reviews(); !slices.Equal(got, c.want) {
+					t.Errorf("the reviews are of the minutes %v, want %v", got, c.want)
+				}
+				if n, want := len(s.Calls()), 2+len(c.events)/100; n != want {
+					t.Errorf("it costs %d requests, want %d", n, want)
+				}
+				s.Denied = map[string]int{"issues/list-events": http.StatusForbidden}
+				if got, err := f.Reviews(t.Context(), 12); err == nil || !strings.Contains(err.Error(), "events of pull request 12") || got != nil {
+					t.Errorf("without the events the reviews are %v (%v)", got, err)
+				}
+			})
+		})
+	}
+}
+
 func TestPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := open(t)

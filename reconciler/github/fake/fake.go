@@ -73,6 +73,7 @@ type Pull struct {
 	Refuses             string // why it cannot be merged; empty: it can
 	Commits             []Commit
 	Reviews             []Review
+	Events              []Event
 }
 
 // Commit is a commit of a pull request, or of the repository.
@@ -90,6 +91,13 @@ type Review struct {
 	State     string // as the forge writes it: APPROVED …
 	Commit    string
 	Submitted time.Time
+}
+
+// Event is an event of a pull request.
+type Event struct {
+	By   User
+	Kind string // as the forge writes it: base_ref_changed …
+	At   time.Time
 }
 
 // Push is a change of a branch.

@@ -56,6 +56,7 @@ func (s *Server) authenticated(q request, operation string) answer {
 		"checks/list-for-ref":               s.listRuns,
 		"checks/create":                     s.createRun,
 		"checks/update":                     s.updateRun,
+		"issues/list-events":                s.listEvents,
 		"issues/list-comments":              s.listComments,
 		"issues/create-comment":             s.createComment,
 		"issues/update-comment":             s.updateComment,
@@ -251,6 +252,21 @@ func (s *Server) listReviews(_ caller, q request) answer {
 	for i, r := range p.Reviews {
 		found = append(found, s.object("pull-request-review", map[string]any{"id": i + 1, "user": s.user(r.By), "state": r.State,
 			"commit_id": r.Commit, "submitted_at": r.Submitted.UTC().Format(time.RFC3339)}))
+	}
+	return s.page(q, found, list)
+}
+
+// listEvents gives every event the fields that all have: the description has no
+// schema of its own for most kinds.
+func (s *Server) listEvents(_ caller, q request) answer {
+	p := s.findPull(q.number("issue_number"))
+	if p == nil {
+		return s.refuse(http.StatusNotFound, "Not Found")
+	}
+	var found []any
+	for i, e := range p.Events {
+		found = append(found, s.object("added-to-project-issue-event", map[string]any{"id": i + 1, "actor": s.user(e.By), "event": e.Kind,
+			"created_at": e.At.UTC().Format(time.RFC3339)}))
 	}
 	return s.page(q, found, list)
 }

@@ -53,6 +53,7 @@ var operations = map[string][]string{
 	"/repos/{owner}/{repo}/check-runs":                     {"post"},
 	"/repos/{owner}/{repo}/check-runs/{check_run_id}":      {"patch"},
 	"/repos/{owner}/{repo}/issues/{issue_number}/comments": {"get", "post"},
+	"/repos/{owner}/{repo}/issues/{issue_number}/events":   {"get"},
 	"/repos/{owner}/{repo}/issues/comments/{comment_id}":   {"patch", "delete"},
 }
 

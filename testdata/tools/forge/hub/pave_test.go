@@ -118,6 +118,52 @@ func TestPave(t *testing.T) {
 	f.must(adapter.State(ctx, pull.Merge, reconciler.CheckPassed, "1 unit was applied"))
 }
 
+// What was approved against one base is not approved against another.
+func TestPaveSeesAnotherBase(t *testing.T) {
+	f := start(t, nil)
+	adapter, err := pave.New(pave.Options{URL: f.URL, Owner: owner, Name: name, Branch: "main", Token: f.Users[hub.Bot].Token})
+	f.must(err)
+	work, opened := f.propose("alice", "topic")
+	work.git("push", "--quiet", "origin", "origin/main:refs/heads/side")
+	number := opened.GetNumber()
+	approve := func() {
+		t.Helper()
+		_, _, err := f.as("bob").PullRequests.CreateReview(t.Context(), owner, name, number, &github.PullRequestReviewRequest{Event: github.String("APPROVE")})
+		f.must(err)
+	}
+	retarget := func(base string) {
+		t.Helper()
+		_, _, err := f.as("alice").PullRequests.Edit(t.Context(), owner, name, number, &github.PullRequest{Base: &github.PullRequestBranch{Ref: &base}})
+		f.must(err)
+	}
+	count := func(when string, want int) {
+		t.Helper()
+		reviews, err := adapter.Reviews(t.Context(), number)
+		f.must(err)
+		equal(t, "reviews "+when, len(reviews), want)
+	}
+	approve()
+	count("before any change", 1)
+	retarget("side")
+	count("after the first change", 0)
+	time.Sleep(1100 * time.Millisecond) // the forge counts in seconds
+	approve()
+	count("of the other base", 1)
+	retarget("main")
+	count("after the way back", 0)
+	time.Sleep(1100 * time.Millisecond)
+	approve()
+	count("of the tracked branch", 1)
+	pull, err := adapter.PullRequest(t.Context(), number)
+	f.must(err)
+	equal(t, "the head", pull.Head, work.git("rev-parse", "HEAD"))
+	events, _, err := f.as("bob").Issues.ListIssueEvents(t.Context(), owner, name, number, nil)
+	f.must(err)
+	if len(events) != 2 || events[0].GetEvent() != "base_ref_changed" || events[0].GetActor().GetLogin() != "alice" {
+		t.Errorf("events: %v", events)
+	}
+}
+
 // What Pave says of the branch follows what Gitea's rule says of it.
 func TestPaveSeesGaps(t *testing.T) {
 	f := start(t, nil)

@@ -37,7 +37,7 @@ var routes = map[string]answer{
 	"PUT " + repo + "/pulls/{number}/reviews/{id}/dismissals": dismiss,
 
 	"POST " + repo + "/issues/{number}/comments": writeComment,
-	"GET " + repo + "/issues/{first}/{second}":   comments,
+	"GET " + repo + "/issues/{first}/{second}":   ofIssue,
 	"PATCH " + repo + "/issues/comments/{id}":    writeComment,
 	"DELETE " + repo + "/issues/comments/{id}":   same(nil),
 
@@ -371,16 +371,42 @@ const (
 	maxDescription = 140
 )
 
-// comments are those of an issue, /issues/N/comments, or a single one,
-// /issues/comments/ID: two paths that a pattern cannot tell apart.
-func comments(c *call) (reply, error) {
+// ofIssue answers for the comments or the events of an issue, /issues/N/comments
+// and /issues/N/events, or for a single comment, /issues/comments/ID: paths that a
+// pattern cannot tell apart.
+func ofIssue(c *call) (reply, error) {
 	switch {
 	case c.request.PathValue("first") == "comments":
 		return same(comment)(c)
 	case c.request.PathValue("second") == "comments":
 		return each(comment)(c)
+	case c.request.PathValue("second") == "events":
+		return events(c)
 	}
 	return unknown(c)
+}
+
+// events are the changes of a pull request's base; Gitea's other events are left
+// out. Its timeline counts no more than the page that was asked for, so the end
+// is an empty one.
+func events(c *call) (reply, error) {
+	path := c.repo() + "/issues/" + url.PathEscape(c.request.PathValue("first")) + "/timeline"
+	var all list
+	for page := 1; ; page++ {
+		r, err := c.gitea(http.MethodGet, path, url.Values{"limit": {strconv.Itoa(pageSize)}, "page": {strconv.Itoa(page)}}, nil)
+		if err != nil || !r.ok() {
+			return r, err
+		}
+		found, _ := r.body.(list)
+		if len(found) == 0 {
+			return c.page(all), nil
+		}
+		all = append(all, keep(found, func(o object) bool {
+			changed := o["type"] == "change_target_branch"
+			event(o)
+			return changed
+		})...)
+	}
 }
 
 func writeComment(c *call) (reply, error) {

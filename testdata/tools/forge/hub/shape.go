@@ -135,6 +135,14 @@ func comment(o object) {
 	inside(o, user, "user")
 }
 
+// event is a change of a pull request's base.
+func event(o object) {
+	withNode(o, "BRCE")
+	inside(o, user, "user")
+	o["actor"], o["event"] = o["user"], "base_ref_changed"
+	o["commit_id"], o["commit_url"], o["performed_via_github_app"] = nil, nil, nil
+}
+
 func status(o object) {
 	withNode(o, "SC")
 	inside(o, user, "creator")
