@@ -455,20 +455,20 @@ func (r *Reconciler) clearance(ctx context.Context, name string, made decision, 
 	}
 	var pulls []*facts
 	for _, s := range slices.Concat(own, governing) {
-		honest, err := r.isHonest(ctx, s.commit)
+		m, err := r.mergeOf(ctx, s.commit)
 		if err != nil {
 			return c, err
 		}
 		number, known := g.pullOf(s.commit)
 		switch {
-		case !honest:
+		case !m.honest:
 			if required && slices.ContainsFunc(own, s.is) {
 				c.hold = fmt.Sprintf(holdsMore, shortHash(s.commit))
 			}
 		case !known:
 			q.commits[s.commit], c.unknown = true, true
 		case number == 0:
-			if slices.ContainsFunc(own, s.is) && r.checked.Platform.Settings.Guards.RequirePullRequest {
+			if required && slices.ContainsFunc(own, s.is) {
 				c.hold = fmt.Sprintf("%s came to the tracked branch without a pull request, so nobody could review it: revert it, and propose it as one", shortHash(s.commit))
 			}
 		case slices.Contains(c.pulls, number):
@@ -478,9 +478,13 @@ func (r *Reconciler) clearance(ctx context.Context, name string, made decision, 
 				q.commits[s.commit], c.unknown = true, true
 				continue
 			}
+			if !m.of(f.Pull) && required && slices.ContainsFunc(own, s.is) {
+				c.hold = fmt.Sprintf(mergesAnother, shortHash(s.commit), number)
+				continue
+			}
 			c.pulls = append(c.pulls, number)
 			pulls = append(pulls, f)
-			if slices.ContainsFunc(own, s.is) && r.checked.Platform.Settings.Guards.RequirePullRequest {
+			if required && slices.ContainsFunc(own, s.is) {
 				c.needed = append(c.needed, r.ownersOf(name, owner, f, who)...)
 			}
 		}
@@ -720,20 +724,34 @@ func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]stri
 // it happen: the reviews are of what was merged, and of nothing besides.
 const holdsMore = "%s is a merge that holds more than what was merged (or resolves a conflict by hand): revert it, and propose what it changes"
 
-// isHonest tells whether a commit brings nothing but what its parents say.
-func (r *Reconciler) isHonest(ctx context.Context, commit string) (bool, error) {
-	if honest, known := r.honest[commit]; known {
-		return honest, nil
+// mergesAnother says the same of a merge of something else than was reviewed.
+const mergesAnother = "%s does not merge the head of #%d, which was reviewed: revert it, and propose what it changes"
+
+// mergeCommit is what is known of a commit as a merge, see [Source].
+type mergeCommit struct {
+	honest bool
+	merged string
+}
+
+// of tells whether what was merged is the head of the pull request. A squashed or
+// rebased one is a commit like any other.
+func (m mergeCommit) of(pull PullRequest) bool { return m.merged == "" || m.merged == pull.Head }
+
+// mergeOf returns what is known of a commit as a merge.
+func (r *Reconciler) mergeOf(ctx context.Context, commit string) (mergeCommit, error) {
+	if m, known := r.merges[commit]; known {
+		return m, nil
 	}
-	honest, err := r.Source.Honest(ctx, commit)
-	if err != nil {
-		return false, err
+	var m mergeCommit
+	var err error
+	if m.honest, m.merged, err = r.Source.Honest(ctx, commit); err != nil {
+		return m, err
 	}
-	if r.honest == nil || len(r.honest) > 4*mostSteps {
-		r.honest = map[string]bool{}
+	if r.merges == nil || len(r.merges) > 4*mostSteps {
+		r.merges = map[string]mergeCommit{}
 	}
-	r.honest[commit] = honest
-	return honest, nil
+	r.merges[commit] = m
+	return m, nil
 }
 
 // brought returns the commits that changed what a unit's document says since a

@@ -65,7 +65,8 @@ type memorySource struct {
 	Source          // what no test of the gate calls
 	line   []string // the newest first
 	trees  map[string]*Tree
-	evil   map[string]bool // the merges that hold more than what was merged
+	evil   map[string]bool   // the merges that hold more than what was merged
+	merged map[string]string // what commits merge
 }
 
 func (s *memorySource) Line(_ context.Context, tip, since string, most int) ([]string, bool, error) {
@@ -80,8 +81,8 @@ func (s *memorySource) Tree(_ context.Context, commit string) (*Tree, error) {
 	return s.trees[commit], nil
 }
 
-func (s *memorySource) Honest(_ context.Context, commit string) (bool, error) {
-	return !s.evil[commit], nil
+func (s *memorySource) Honest(_ context.Context, commit string) (bool, string, error) {
+	return !s.evil[commit], s.merged[commit], nil
 }
 
 // gatehouse is a reconciler with a forge, where nothing runs.
@@ -98,7 +99,7 @@ const ledgerSource = "catalog/ledger.cue"
 
 func newGatehouse(t *testing.T) *gatehouse {
 	forge := &memoryForge{pulls: map[int]PullRequest{}, reviews: map[int][]Review{}, broken: map[int]error{}}
-	source := &memorySource{trees: map[string]*Tree{}, evil: map[string]bool{}}
+	source := &memorySource{trees: map[string]*Tree{}, evil: map[string]bool{}, merged: map[string]string{}}
 	r := New(Options{Source: source, Forge: forge, Shown: NewShown(filepath.Join(t.TempDir(), "shown.json")),
 		Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	g := &gatehouse{T: t, Reconciler: r, forge: forge, source: source, noon: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)}
@@ -390,6 +391,29 @@ func TestGateHoldsEvilMerge(t *testing.T) {
 			g.expectHeld(made, "second is a merge that holds more than what was merged")
 		} else if made.uncleared || !slices.Equal(made.pulls, []int{8}) {
 			t.Errorf("an honest merge is held: %+v", made)
+		}
+	}
+}
+
+// A merge of something that the reviewed head is only a part of is none of the
+// pull request, though the forge takes it for one.
+func TestGateHoldsMergeOfAnother(t *testing.T) {
+	for merged, want := range map[string]bool{"": true, "head-8": true, "another": false} {
+		g := newGatehouse(t)
+		g.commit("second", map[string]string{ledgerSource: "v1", "platform.cue": "v1"})
+		g.source.merged["second"] = merged
+		g.merged(8, "second", "carol", "sam", "alice")
+		pull := g.forge.pulls[8]
+		pull.Head = "head-8"
+		g.forge.pulls[8] = pull
+		g.Reconciler.checked.Platform.Settings.Owner = "security"
+		may, err := g.governs(g.Context(), &Checked{Revision: Revision{Commit: "second", Time: g.noon}, Tree: g.source.trees["second"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := g.refusal != nil && strings.Contains(g.refusal.Violations[0].Message, "second does not merge the head of #8")
+		if held == want || may && !want {
+			t.Errorf("a merge of %q: comes into force: %v, %+v", merged, may, g.refusal)
 		}
 	}
 }

@@ -152,14 +152,14 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 		if !slices.ContainsFunc(paths, func(path string) bool { return slices.Contains(governance, path) }) {
 			continue
 		}
-		honest, err := r.isHonest(ctx, commit)
+		m, err := r.mergeOf(ctx, commit)
 		if err != nil {
 			return nil, err
 		}
 		number, known := r.gate.pullOf(commit)
 		f := r.gate.factsOf(number)
 		switch {
-		case !honest:
+		case !m.honest:
 			why = append(why, asks(fmt.Sprintf(holdsMore, shortHash(commit))))
 		case !known, number != 0 && f == nil, who == nil:
 			q.commits[commit] = true
@@ -170,6 +170,8 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 			why = append(why, asks(message))
 		case number == 0:
 			why = append(why, asks(fmt.Sprintf("%s changes what everybody is judged by and came without a pull request: revert it, and propose it as one", shortHash(commit))))
+		case !m.of(f.Pull):
+			why = append(why, asks(fmt.Sprintf(mergesAnother, shortHash(commit), number)))
 		default:
 			_, approved := f.approved(who[platform], func(review Review) bool {
 				return review.Commit == f.Pull.Head || review.Submitted.After(f.Pull.MergedAt)

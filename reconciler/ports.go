@@ -59,8 +59,9 @@ type Source interface {
 	// Honest tells whether a fetched commit brings nothing but what its parents
 	// say. One with one parent or none is: its changes are its own. One with two
 	// is where its tree is what merging the two makes without anybody's help. Any
-	// other is not, and neither is one of which that cannot be told.
-	Honest(ctx context.Context, commit string) (bool, error)
+	// other is not, and neither is one of which that cannot be told. merged is what
+	// a commit with two parents merged: the second of them.
+	Honest(ctx context.Context, commit string) (honest bool, merged string, err error)
 	// Approvals returns what the commits of the approvals branch say, up to its
 	// tip, of those that are signed by one of the keys. keys are SSH public keys
 	// as authorized_keys has them, by whom they belong to.

@@ -80,7 +80,7 @@ type Reconciler struct {
 	holds        map[string]heldBack      // by unit
 	asking       map[string]asking        // by unit
 	paths        map[string][]string      // that commits change
-	honest       map[string]bool          // whether commits are, see Source
+	merges       map[string]mergeCommit   // what commits merge
 	warned       atomic.Pointer[[]string] // what the status branch is to warn of
 	arrivals     map[string]bool          // commits that may be merges of pull requests
 	deployments  map[int]*deployment      // by pull request

@@ -75,30 +75,32 @@ func (q *Quarantine) Merge(ctx context.Context, base, head string) (reconciler.R
 // its tree is what [Quarantine.Merge] would make of them. Any other is not: not
 // where a person decided, nor where what a merge makes cannot be told. Nothing is
 // written to the repository.
-func (o *objects) Honest(ctx context.Context, commit string) (bool, error) {
+func (o *objects) Honest(ctx context.Context, commit string) (honest bool, merged string, err error) {
 	hash, err := parseHash(commit)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
-	honest := false
-	err = o.do(ctx, func(s store) (err error) {
-		honest, err = o.honest(ctx, s, hash)
+	err = o.do(ctx, func(s store) error {
+		c, err := readCommit(s, hash)
+		if err != nil || len(c.ParentHashes) != 2 {
+			honest = err == nil && len(c.ParentHashes) < 2
+			return err
+		}
+		merged = c.ParentHashes[1].String()
+		honest, err = o.honest(ctx, s, c)
 		return err
 	})
 	if _, refused := errors.AsType[refusal](err); refused {
-		return false, nil
+		return false, merged, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("merge the parents of %s again: %w", commit, err)
+		return false, "", fmt.Errorf("merge the parents of %s again: %w", commit, err)
 	}
-	return honest, nil
+	return honest, merged, nil
 }
 
-func (o *objects) honest(ctx context.Context, s store, commit plumbing.Hash) (bool, error) {
-	c, err := readCommit(s, commit)
-	if err != nil || len(c.ParentHashes) != 2 {
-		return err == nil && len(c.ParentHashes) < 2, err
-	}
+// honest tells whether a merge of two is what Git makes of them.
+func (o *objects) honest(ctx context.Context, s store, c *object.Commit) (bool, error) {
 	beyond, err := pastShallow(s)
 	if err != nil || beyond[c.ParentHashes[0]] || beyond[c.ParentHashes[1]] {
 		return false, err

@@ -658,14 +658,14 @@ func expectHonest(t *testing.T, bare, work, tip string, want bool) {
 	dir := filepath.Join(cache, "mirror.git")
 	before := run(t, dir, "count-objects", "-v")
 	for name, s := range map[string]reconciler.Source{"mirror": m, "quarantine": q} {
-		honest, err := s.Honest(background, tip)
+		honest, _, err := s.Honest(background, tip)
 		if err != nil || honest != want {
 			t.Errorf("%s: honest: %v, %v", name, honest, err)
 		}
 	}
 	equal(t, "objects of the mirror", run(t, dir, "count-objects", "-v"), before)
 	equal(t, "objects of the quarantine", strings.Fields(run(t, q.options.Dir, "count-objects"))[0], "0")
-	if _, err := m.Honest(background, strings.Repeat("1", 40)); !errors.Is(err, ErrUnknownCommit) {
+	if _, _, err := m.Honest(background, strings.Repeat("1", 40)); !errors.Is(err, ErrUnknownCommit) {
 		t.Errorf("an unknown commit: %v", err)
 	}
 }
