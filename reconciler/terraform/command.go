@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // Limits of what an engine's output may take.
@@ -90,11 +92,14 @@ var keyPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // readCredentials returns the variables of an environment's credentials file;
 // none where the host has no such file.
-func readCredentials(host Host, environment string) (map[string]string, error) {
+func readCredentials(host Host, environment string, mode reconciler.Walk) (map[string]string, error) {
 	if host.Credentials == "" || environment == "" {
 		return nil, nil
 	}
 	path := filepath.Join(host.Credentials, environment+".env")
+	if plan := filepath.Join(host.Credentials, environment+".plan.env"); mode == reconciler.Preview && exists(plan) {
+		path = plan // what nobody has accepted yet changes nothing, with credentials that cannot
+	}
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -188,7 +188,7 @@ func (p *running) tail() string {
 // masked by itself; this is for the traces of a crash.
 func (p *running) leftSecrets() *secrets {
 	s := &secrets{}
-	if credentials, err := readCredentials(p.host, p.job.Environment); err == nil {
+	if credentials, err := readCredentials(p.host, p.job.Environment, p.job.Mode); err == nil {
 		for _, value := range credentials {
 			s.add(value)
 		}

@@ -276,7 +276,7 @@ func (e *execution) linkState() error {
 // credentials of one environment. Nothing of the host's is passed on.
 func (e *execution) environ(environment string) (map[string]string, error) {
 	env := baseEnviron(e.host, filepath.Join(e.private(), "home"), e.tmp)
-	credentials, err := readCredentials(e.host, environment)
+	credentials, err := readCredentials(e.host, environment, e.job.Mode)
 	if err != nil {
 		return nil, err
 	}

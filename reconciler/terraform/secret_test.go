@@ -162,6 +162,20 @@ func TestCredentialsReachTheirEnvironmentOnly(t *testing.T) {
 			expectEnviron(t, s, want)
 		}
 	}
+	write("staging.plan.env", "AWS_SECRET_ACCESS_KEY=plan only\n", 0o600)
+	for mode, want := range map[reconciler.Walk]string{reconciler.Preview: "plan only", reconciler.Converge: `staging "key" = $1`} {
+		b.forgetStarts()
+		job := b.job("unit-"+string(mode), simple, inputs("size", `"small"`))
+		job.Environment, job.Mode = "staging", mode
+		outcome := reconciler.Applied
+		if mode == reconciler.Preview {
+			outcome = reconciler.Changed
+		}
+		b.run(job, outcome)
+		for _, s := range b.starts() {
+			expectEnviron(t, s, want)
+		}
+	}
 	for environment, want := range map[string]string{
 		"open": "chmod 600", "broken": "broken.env:1: expected KEY=VALUE", "clever": "TF_CLI_ARGS is set by Pave", "path": "PATH is set by Pave",
 	} {
