@@ -174,8 +174,11 @@ func (d *deployment) report(r *Reconciler, number int) Report {
 		case running:
 			u.Outcome, u.Reason, u.Message = "", "", "a run is going on"
 			waiting++
-		case status == nil && u.Action == "destroy", ready.Status && slices.Contains([]Outcome{Applied, Unchanged, Destroyed, ""}, u.Outcome):
-			if u.Outcome == "" {
+		case status == nil && u.Action == "destroy", ready.Status && slices.Contains([]Outcome{Applied, Unchanged, Destroyed, AwaitingApproval, Interrupted, ""}, u.Outcome):
+			if u.Outcome == AwaitingApproval || u.Outcome == Interrupted { // it was taken back
+				u.Plan = PlanSummary{}
+			}
+			if !slices.Contains([]Outcome{Applied, Destroyed}, u.Outcome) {
 				u.Outcome = Unchanged
 			}
 			u.Reason, u.Message = "", ""

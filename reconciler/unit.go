@@ -121,7 +121,7 @@ func (j Job) Lacks(plan string, violations []Violation) bool {
 		return true
 	}
 	return slices.ContainsFunc(violations, func(v Violation) bool {
-		return v.Level == Approve && !slices.Contains(teams, cmp.Or(v.Team, j.Owner))
+		return v.Level.Holds() && (v.Level != Approve || !slices.Contains(teams, cmp.Or(v.Team, j.Owner)))
 	})
 }
 

@@ -172,9 +172,8 @@ func TestLastGoodRevisionIsTheLast(t *testing.T) {
 	h := newStarter(t)
 	h.pave(0, "apply")
 	recorded := h.git("rev-parse", "pave/status")
-	h.replace("catalog/platform/welcome.cue", `owner:       "platform"`, `owner:       "platform"
-	onCall: "somebody else"`)
-	h.commit("Page somebody else")
+	h.replace("catalog/platform/welcome.cue", `owner:       "platform"`, `owner:       "platform" // who else?`)
+	h.commit("Ask who else")
 	good := strings.TrimSpace(h.git("rev-parse", "HEAD"))
 	h.pave(0, "apply")
 	if now := h.git("rev-parse", "pave/status"); now != recorded {
