@@ -34,6 +34,9 @@ type stand struct {
 
 func newStand(t testing.TB) *stand {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("waits for a daemon again and again, which takes minutes: make test")
+	}
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
 	s := &stand{TB: t, server: fake.New(t), dir: dir, work: filepath.Join(dir, "work"), log: &syncBuffer{}}
