@@ -173,9 +173,7 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 		case !m.of(f.Pull):
 			why = append(why, asks(fmt.Sprintf(mergesAnother, shortHash(commit), number)))
 		default:
-			_, approved := f.approved(who[platform], func(review Review) bool {
-				return review.Commit == f.Pull.Head || review.Submitted.After(f.Pull.MergedAt)
-			})
+			_, approved := f.approved(who[platform], func(review Review) bool { return f.ofHead(review) || f.afterMerge(review) })
 			if !approved {
 				why = append(why, asks(fmt.Sprintf("%s must approve #%d by %s, which changes what everybody is judged by", platform, number, f.Pull.Author.Handle)))
 			}
@@ -186,9 +184,5 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 
 // asks remembers a plan that needs an approval.
 func (r *Reconciler) asks(job Job, result Result) {
-	key := job.Basis
-	if job.Destroy {
-		key = "destroy"
-	}
-	r.asking[job.Unit] = asking{key: key, plan: result.Plan.Digest, needed: neededBy(result.Violations, job.Unit, job.Owner)}
+	r.asking[job.Unit] = asking{key: planKey(decision{basis: job.Basis, deletes: job.Destroy}), plan: result.Plan.Digest, needed: neededBy(result.Violations, job.Unit, job.Owner)}
 }

@@ -397,7 +397,7 @@ func (x *proposed) report(who electors) Report {
 		return r
 	}
 	r.Approvals = x.needed()
-	x.facts.settle(r.Approvals, who, x.ofHead)
+	x.facts.settle(r.Approvals, who, x.facts.ofHead)
 	if !x.facts.Complete && len(r.Approvals) > 0 {
 		r.Notes = append(r.Notes, "Nobody's approval counts: not everybody who took part in the change could be identified")
 	}
@@ -408,8 +408,6 @@ func (x *proposed) report(who electors) Report {
 	r.conclude(x.lacksPlans())
 	return r
 }
-
-func (x *proposed) ofHead(review Review) bool { return review.Commit == x.pull.Head }
 
 // needed are the approvals that the change needs, those that its plans ask for
 // included.
@@ -440,7 +438,7 @@ func (x *proposed) asksPeople() bool { return len(x.proposal.Conflicts) == 0 && 
 // change of governance brings code, so it is the platform team's to say.
 func (x *proposed) mayPlan(r Report, who electors) bool {
 	approved := func(team string) bool {
-		_, ok := x.facts.approved(who[team], x.ofHead)
+		_, ok := x.facts.approved(who[team], x.facts.ofHead)
 		return ok
 	}
 	platform := x.view.InForce.Platform.Settings.Owner

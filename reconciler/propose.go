@@ -167,7 +167,7 @@ func changedPaths(a, b *Tree) []string {
 
 // rules tells whether a path can change what the rules say.
 func rules(path string) bool {
-	return strings.HasSuffix(path, ".rego") || path == "platform.cue" || governs(path) && strings.HasSuffix(path, ".cue") && !strings.Contains(path, "/")
+	return strings.HasSuffix(path, ".rego") || strings.HasSuffix(path, ".cue") && !strings.Contains(path, "/")
 }
 
 // differences returns whether a unit differs between two revisions.
@@ -238,22 +238,15 @@ const mostReplayed = 100
 // replay tells what rules that the change brings would deny: of what runs now, and
 // of what was applied before, as it is recorded.
 func (p *Proposal) replay(ctx context.Context, r *Reconciler, head *Checked, brought Judge) error {
-	denied := func(c *Checked) ([]Violation, error) {
-		alone := &Checked{Revision: c.Revision, Tree: c.Tree, Platform: c.Platform, Modules: c.Modules, Judge: brought}
-		if err := alone.judge(ctx, r.record.without(r.unverified)); err != nil {
-			return nil, err
-		}
-		return onlyDenied(alone.Violations), nil
-	}
-	now, err := denied(head)
-	if err != nil {
+	now := &Checked{Revision: head.Revision, Tree: head.Tree, Platform: head.Platform, Modules: head.Modules, Judge: brought}
+	if err := now.judge(ctx, r.record.without(r.unverified)); err != nil {
 		return err
 	}
 	known := map[string]bool{}
 	for _, v := range head.Violations {
 		known[v.String()] = true
 	}
-	for _, v := range now {
+	for _, v := range onlyDenied(now.Violations) {
 		if !known[v.String()] {
 			p.Report.Live = append(p.Report.Live, v)
 		}
