@@ -77,6 +77,9 @@ func (r *Reconciler) PreviewChange(ctx context.Context, base, head string) (*Rep
 	if err != nil {
 		return nil, err
 	}
+	if err := r.recall(ctx, change); err != nil {
+		return nil, err
+	}
 	before, err := r.read(ctx, base)
 	if err != nil {
 		return nil, err
@@ -87,7 +90,7 @@ func (r *Reconciler) PreviewChange(ctx context.Context, base, head string) (*Rep
 	if change.Engine, err = r.Runner.Engine(ctx, r.engineName(before)); err != nil {
 		return nil, err
 	}
-	proposal, err := r.Propose(ctx, change, tree, revision)
+	proposal, err := r.propose(ctx, change, before, tree, revision)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,6 @@ func (r *Reconciler) Propose(ctx context.Context, change ProposedChange, tree *T
 	if err := r.recall(ctx, change); err != nil {
 		return nil, err
 	}
-	r.engine = change.Engine
 	base, err := r.read(ctx, change.InForce)
 	if err != nil {
 		return nil, err
@@ -87,6 +86,12 @@ func (r *Reconciler) Propose(ctx context.Context, change ProposedChange, tree *T
 	if base.Refused() {
 		return nil, fmt.Errorf("the revision in force, %s, is refused: %s", base.Revision.Short(), base.Violations[0])
 	}
+	return r.propose(ctx, change, base, tree, revision)
+}
+
+// propose compares a change with a base that is read already.
+func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *Checked, tree *Tree, revision Revision) (*Proposal, error) {
+	r.engine = change.Engine
 	changed := changedPaths(base.Tree, tree)
 	var brought Judge
 	parts := r.Parts
