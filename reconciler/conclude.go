@@ -13,7 +13,7 @@ var unplanned = []Outcome{PlanFailed, StateLost, NotOwned, Interrupted, Unknown}
 // pending tells that plans are still being made.
 func (r *Report) conclude(pending bool) {
 	var denied []Violation
-	for _, v := range slices.Concat(r.Violations, r.planViolations()) {
+	for _, v := range r.AllViolations() {
 		if v.Level == Deny {
 			denied = append(denied, v)
 		}
@@ -52,9 +52,10 @@ func (r *Report) conclude(pending bool) {
 	}
 }
 
-// planViolations are those that rules found in plans.
-func (r *Report) planViolations() []Violation {
-	var all []Violation
+// AllViolations are those of the revision and those that rules found in the plans
+// of its units.
+func (r *Report) AllViolations() []Violation {
+	all := slices.Clone(r.Violations)
 	for _, u := range r.Units {
 		for _, v := range u.Violations {
 			if v.Name == "" {

@@ -42,7 +42,7 @@ func (f *Forge) verdictOf(report reconciler.Report, link string) verdict {
 func annotations(report reconciler.Report) []*github.CheckRunAnnotation {
 	levels := map[reconciler.Level]string{reconciler.Deny: "failure", reconciler.Approve: "notice", reconciler.Warn: "warning"}
 	var all []*github.CheckRunAnnotation
-	for _, v := range sorted(allViolations(report)) {
+	for _, v := range sorted(report.AllViolations()) {
 		level := levels[v.Level]
 		if level == "" {
 			level = "failure"

@@ -42,7 +42,7 @@ func (f *Forge) render(report reconciler.Report) string { return Markdown(report
 // Nothing in it that Pave did not write is live.
 func Markdown(report reconciler.Report, web string) string {
 	var text string
-	violations, denied := sorted(allViolations(report)), sorted(slices.Clone(report.Live))
+	violations, denied := sorted(report.AllViolations()), sorted(slices.Clone(report.Live))
 	for _, d := range details {
 		p := page{detail: d, web: web, report: report, violations: violations, denied: denied}
 		if text = p.render(); len(text) <= maxMarkdown {
@@ -431,20 +431,6 @@ func (p *page) effects() {
 	list(p, "effects", p.report.Effects, func(e reconciler.Effect) string {
 		return join(p.prose(e.Kind), p.code(e.Name), p.code(e.Field)) + ": " + p.prose(e.Message)
 	})
-}
-
-// allViolations are those of the revision and those of the plans of its units.
-func allViolations(report reconciler.Report) []reconciler.Violation {
-	all := slices.Clone(report.Violations)
-	for _, u := range report.Units {
-		for _, v := range u.Violations {
-			if v.Name == "" {
-				v.Kind, v.Name = "request", u.Request
-			}
-			all = append(all, v)
-		}
-	}
-	return all
 }
 
 // sorted orders violations by how grave they are.
