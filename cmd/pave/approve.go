@@ -44,16 +44,12 @@ func (a *app) approve(ctx context.Context, name, keyFile string) error {
 	if err != nil {
 		return err
 	}
-	mirror, err := a.mirror(ctx)
+	mirror, heads, err := a.recorded(ctx)
 	if err != nil {
 		return err
 	}
 	defer mirror.Close()
-	heads, err := mirror.Fetch(ctx)
-	if err != nil {
-		return err
-	}
-	plan, message, err := a.waiting(ctx, mirror, heads, name)
+	plan, message, err := waiting(ctx, mirror, heads.Status, name)
 	if err != nil {
 		return err
 	}
@@ -71,15 +67,8 @@ func (a *app) approve(ctx context.Context, name, keyFile string) error {
 }
 
 // waiting returns the plan that a request waits with, and why it does.
-func (a *app) waiting(ctx context.Context, mirror *git.Mirror, heads reconciler.Heads, name string) (plan, message string, err error) {
-	if heads.Status == "" {
-		return "", "", fmt.Errorf("there is no branch %s yet: `pave apply` or `pave serve` makes it", a.statusBranch)
-	}
-	tree, err := mirror.Tree(ctx, heads.Status)
-	if err != nil {
-		return "", "", err
-	}
-	record, err := reconciler.ReadRecord(tree, heads.Status)
+func waiting(ctx context.Context, h history, tip, name string) (plan, message string, err error) {
+	record, err := readRecord(ctx, h, tip)
 	if err != nil {
 		return "", "", err
 	}

@@ -61,27 +61,42 @@ func (a *app) withHistory(ctx context.Context, do func(h history, tip string) er
 		}
 		return do(clone, tip)
 	}
-	mirror, err := a.mirror(ctx)
+	mirror, heads, err := a.recorded(ctx)
 	if err != nil {
 		return err
 	}
 	defer mirror.Close()
-	heads, err := mirror.Fetch(ctx)
-	if err != nil {
-		return err
-	}
-	if heads.Status == "" {
-		return fmt.Errorf("there is no branch %s yet: `pave apply` or `pave serve` makes it", a.statusBranch)
-	}
 	return do(mirror, heads.Status)
 }
 
-func (a *app) status(ctx context.Context, h history, tip string, args []string) error {
+// recorded fetches a repository that has a status branch.
+func (a *app) recorded(ctx context.Context) (*git.Mirror, reconciler.Heads, error) {
+	mirror, err := a.mirror(ctx)
+	if err != nil {
+		return nil, reconciler.Heads{}, err
+	}
+	heads, err := mirror.Fetch(ctx)
+	if err == nil && heads.Status == "" {
+		err = fmt.Errorf("there is no branch %s yet: `pave apply` or `pave serve` makes it", a.statusBranch)
+	}
+	if err != nil {
+		mirror.Close()
+		return nil, heads, err
+	}
+	return mirror, heads, nil
+}
+
+// readRecord reads the record at a commit of the status branch.
+func readRecord(ctx context.Context, h history, tip string) (*reconciler.Record, error) {
 	tree, err := h.Tree(ctx, tip)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	record, err := reconciler.ReadRecord(tree, tip)
+	return reconciler.ReadRecord(tree, tip)
+}
+
+func (a *app) status(ctx context.Context, h history, tip string, args []string) error {
+	record, err := readRecord(ctx, h, tip)
 	if err != nil {
 		return err
 	}
