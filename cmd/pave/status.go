@@ -193,11 +193,7 @@ func (a *app) adopt(ctx context.Context) error {
 	if heads.Status == "" {
 		return fmt.Errorf("there is no branch %s to adopt", a.statusBranch)
 	}
-	tree, err := mirror.Tree(ctx, heads.Status)
-	if err != nil {
-		return err
-	}
-	record, err := reconciler.ReadRecord(tree, heads.Status)
+	record, err := readRecord(ctx, mirror, heads.Status)
 	if err != nil {
 		return err
 	}

@@ -81,10 +81,8 @@ func (a *app) knownRecord(ctx context.Context) *reconciler.Record {
 		if clone, err := git.OpenClone(path); err == nil {
 			defer clone.Close()
 			if tip, found, err := clone.Tip(a.statusBranch); err == nil && found {
-				if tree, err := clone.Tree(ctx, tip); err == nil {
-					if record, err := reconciler.ReadRecord(tree, tip); err == nil {
-						return record
-					}
+				if record, err := readRecord(ctx, clone, tip); err == nil {
+					return record
 				}
 			}
 		}
