@@ -488,6 +488,9 @@ func TestShallowRemote(t *testing.T) {
 }
 
 func TestCrowdedMirrorIsCompacted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fetches 52 times: make test")
+	}
 	t.Parallel()
 	bare, work := bareRemote(t)
 	m := open(t, Options{URL: bare})

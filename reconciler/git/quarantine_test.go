@@ -393,6 +393,9 @@ func trust(q *Quarantine, head plumbing.Hash) error {
 
 // A pack of 1.5 MB that holds 1.5 GB.
 func TestHostilePack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes a blob of 1.5 GB: make test")
+	}
 	bare, work := bareRemote(t)
 	url, _ := serveHTTP(t, filepath.Dir(bare))
 	cache := filepath.Join(t.TempDir(), "mirror")
