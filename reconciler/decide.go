@@ -39,6 +39,8 @@ type decision struct {
 	// applies only an approved plan.
 	uncleared, gated bool
 	approved         map[string][]string // the teams that approved, by plan
+	takes            *Takeover           // the state to take over first
+	retain           bool                // a destroy leaves what exists
 	pulls            []int               // the pull requests that brought the change
 	credits          []string            // the trailers that name them, and who approved
 }
@@ -65,6 +67,10 @@ type decider struct {
 	unverified map[string]bool
 	observed   map[string]time.Time // when a unit was last compared with what runs
 	now        time.Time
+	// moves are the units whose state the operator lets move to where it is looked
+	// for, and imports the files whose states they let units take over.
+	moves   map[string]bool
+	imports map[string]string
 
 	made      map[string]decision
 	successor string // a request that may rename another one
@@ -124,15 +130,15 @@ func (d *decider) unit(u Unit) decision {
 	if u.Request.Suspend != nil {
 		return decision{verb: halt, condition: Ready, reason: ReasonSuspended, message: u.Request.Suspend.Reason}
 	}
-	if old := u.Request.RenamedFrom; old != "" && !recorded.Exists() && d.record.Units[old].Exists() {
-		return decision{verb: halt, condition: Stalled, reason: ReasonRename,
-			message: fmt.Sprintf("%s still has the state that this request takes over", old)}
-	}
 	rendering, err := d.render(u)
 	if err != nil {
 		return decision{verb: halt, condition: Valid, reason: ReasonInvalid, message: err.Error()}
 	}
-	if recorded.Exists() {
+	takes, held := d.takes(u, recorded, rendering)
+	if held != nil {
+		return *held
+	}
+	if recorded.Exists() && takes == nil {
 		if made, changed := d.identity(u, recorded, rendering); changed {
 			return made
 		}
@@ -152,12 +158,67 @@ func (d *decider) unit(u Unit) decision {
 		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
 	}
 	made := d.changed(u, recorded, rendering)
+	made.takes = takes
 	if made.verb == start && !made.observe {
 		if waiting, waits := d.upstream(u); waits {
 			return waiting
 		}
 	}
 	return made
+}
+
+// takes returns the state that a unit takes over before anything else, or why it
+// may not yet.
+func (d *decider) takes(u Unit, recorded *UnitStatus, rendering Rendering) (*Takeover, *decision) {
+	name, from := u.Name(), u.Request.RenamedFrom
+	switch {
+	case from != "" && d.record.renames(from, name) && !d.asked(from):
+		return d.renamed(u, from)
+	case d.imports[name] != "" && !recorded.Exists():
+		return &Takeover{File: d.imports[name], State: State{Address: "the file"}, Keeps: true}, nil
+	case d.moves[name] && recorded.Exists() && !d.unverified[name] && recorded.State.Address != rendering.Address:
+		return &Takeover{Unit: name, State: recorded.State, Environment: recorded.Environment}, nil
+	}
+	return nil, nil
+}
+
+// asked tells whether the revision asks for a request, with or without errors.
+func (d *decider) asked(name string) bool {
+	_, asked := d.checked.Platform.Requests[name]
+	_, held := d.checked.holds["request/"+name]
+	return asked || held
+}
+
+// renames tells whether the state that is recorded under one name is to become
+// another one's: where that has a state of its own, it is not. A run that was
+// killed half-way may have left it at both.
+func (r *Record) renames(from, to string) bool {
+	old, taken := r.Units[from], r.Units[to]
+	return old.Exists() && (!taken.Exists() || taken.State.Lineage == "" || taken.State.Lineage == old.State.Lineage)
+}
+
+// renamed decides about a request that had another name before.
+func (d *decider) renamed(u Unit, from string) (*Takeover, *decision) {
+	old := d.record.Units[from]
+	halted := func(message string) (*Takeover, *decision) {
+		return nil, &decision{verb: halt, condition: Stalled, reason: ReasonRename, message: message}
+	}
+	switch {
+	case d.unverified[from]:
+		made := d.disbelieved()
+		return nil, &made
+	case d.running[from]:
+		return nil, &decision{verb: wait, reason: ReasonRename, message: fmt.Sprintf("waits for a run of %s to end", from)}
+	case old.Blueprint != u.Blueprint.Name || old.Environment != u.Environment.Name || old.Owner != u.Service.Owner:
+		return halted(fmt.Sprintf("%s runs as %s in %s, owned by %s, and this request as %s in %s, owned by %s: a rename keeps the three; change them in a revision of its own",
+			from, old.Blueprint, old.Environment, old.Owner, u.Blueprint.Name, u.Environment.Name, u.Service.Owner))
+	}
+	for _, name := range sortedNames(d.checked.Platform.Requests) {
+		if other := d.checked.Platform.Requests[name]; other.RenamedFrom == from && name != u.Name() && d.record.renames(from, name) {
+			return halted(fmt.Sprintf("%s says renamedFrom: %q as well: one request can take over a state", name, from))
+		}
+	}
+	return &Takeover{Unit: from, State: old.State, Environment: old.Environment}, nil
 }
 
 // identity decides where a live unit changes what it must not.
@@ -176,8 +237,8 @@ func (d *decider) identity(u Unit, recorded *UnitStatus, rendering Rendering) (d
 	}
 	if recorded.State.Address != "" && recorded.State.Address != rendering.Address {
 		return decision{verb: halt, condition: Stalled, reason: ReasonStateMoved,
-			message: fmt.Sprintf("its state is at %s and would be looked for at %s: move the state, or restore the backend's settings",
-				recorded.State.Address, rendering.Address)}, true
+			message: fmt.Sprintf("its state is at %s and would be looked for at %s: run `pave state move %s`, or restore the backend's settings",
+				recorded.State.Address, rendering.Address, u.Name())}, true
 	}
 	return decision{}, false
 }
@@ -416,8 +477,11 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 		return halted(ReasonProtected, "was removed while protected: restore it, set protect: false in one revision and remove it in the next")
 	}
 	for _, u := range d.checked.Platform.Requests {
-		if u.RenamedFrom == name {
-			return halted(ReasonRename, fmt.Sprintf("is renamed to %s, which takes over its state", u.Name))
+		if u.RenamedFrom == name && d.record.renames(name, u.Name) {
+			return decision{verb: wait, reason: ReasonRename, message: fmt.Sprintf("is renamed to %s, which takes over its state", u.Name)}
+		}
+		if other := d.record.Units[u.Name]; other.Exists() && other.State.Lineage == recorded.State.Lineage && recorded.State.Lineage != "" {
+			return halted(ReasonRename, fmt.Sprintf("has the state of %s, whose rename has not ended: put this request back, or let %s say renamedFrom: %q", u.Name, u.Name, name))
 		}
 		if slices.Contains(upstreams(u), name) {
 			return halted(ReasonReferenced, fmt.Sprintf("was removed, but %s uses its outputs: remove that use first", u.Name))
@@ -440,7 +504,7 @@ func (d *decider) destruction(name, reason, message string) decision {
 	if last := d.attempts[name]; last.failures > 0 && last.basis == "" && d.now.Before(last.next) {
 		return decision{verb: keep, deletes: true} // its conditions say what went wrong
 	}
-	return decision{verb: destroy, deletes: true, reason: reason, message: message}
+	return decision{verb: destroy, deletes: true, reason: reason, message: message, retain: d.record.Units[name].Retain}
 }
 
 func (d *decider) disbelieved() decision {

@@ -40,8 +40,11 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	job.Environment, job.Folder, job.Owner = u.Environment.Name, u.Blueprint.Folder, u.Service.Owner
 	job.allow(made)
 	job.Lock, _ = r.lockOf(u)
-	if recorded := r.record.Units[name]; recorded != nil {
+	if recorded := r.record.Units[name]; recorded != nil && made.takes == nil {
 		job.Recorded = recorded.State
+	}
+	if job.Takes, err = r.takeover(ctx, made.takes); err != nil {
+		return Job{}, err
 	}
 	if job.Policy, err = r.judgement(subject); err != nil {
 		return Job{}, err
@@ -54,9 +57,22 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
 		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: made.rendering.References,
 		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON, Sources: sources(u),
-		ServiceDigest: documentDigest(u.Service.Document),
+		ServiceDigest: documentDigest(u.Service.Document), Retain: u.Request.Deletion == Retain,
 	}
 	return job, nil
+}
+
+// takeover completes a takeover with where the state is.
+func (r *Reconciler) takeover(ctx context.Context, takes *Takeover) (*Takeover, error) {
+	if takes == nil || takes.Unit == "" {
+		return takes, nil
+	}
+	complete := *takes
+	var err error
+	if complete.Generated, err = r.applied(ctx, takes.Unit, generatedFile); err != nil {
+		return nil, fmt.Errorf("find the state of %s: %w", takes.Unit, err)
+	}
+	return &complete, nil
 }
 
 // sources are the files that decide what a unit's document says.
@@ -150,6 +166,7 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
 	job := r.newJob(name, Converge)
 	job.Destroy, job.Environment, job.Recorded, job.Owner = true, recorded.Environment, recorded.State, recorded.Owner
+	job.Retain = made.retain
 	job.allow(made)
 	if job.Module, err = moduleFiles(tree, folder+"/module", module.Files); err != nil {
 		return Job{}, err

@@ -339,6 +339,7 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 		s.protect(u.Request.Protect, revision)
 	}
 	s.Expires = lastDay(u, s)
+	s.Retain = u.Request.Deletion == Retain
 	if made.verb == keep && made.reason == ReasonApplied {
 		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, sources(u)
 		s.ServiceDigest = documentDigest(u.Service.Document)
@@ -480,6 +481,7 @@ func (j *journal) result(job Job, result Result, now time.Time) {
 }
 
 func (j *journal) succeeded(job Job, result Result, now time.Time) {
+	j.tookOver(job, result)
 	old := j.unit(job.Unit)
 	status := old
 	if job.Success != nil {
@@ -526,6 +528,27 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		e.trailer += " plan=" + digest[:min(12, len(digest))]
 	}
 	j.event(e)
+}
+
+// tookOver gives a unit the history of the one whose state it took over, which is
+// forgotten: nothing was destroyed.
+func (j *journal) tookOver(job Job, result Result) {
+	if !result.Moved {
+		return
+	}
+	from := job.Takes.Unit
+	if from == "" || from == job.Unit {
+		return
+	}
+	status := j.unit(job.Unit)
+	if old := j.record.Units[from]; old != nil {
+		status.FirstApplied, status.LastApplied, status.OutputsVersion = old.FirstApplied, old.LastApplied, old.OutputsVersion
+		status.Protect = status.Protect || old.Protect
+		delete(j.record.Units, from)
+	}
+	j.touch(shard("requests", from) + ".json")
+	j.edits[from] = []Edit{{Path: appliedFolder(from)}}
+	j.event(event{unit: from, run: true, verb: "rename", trailer: "renamed to=" + job.Unit})
 }
 
 // confirmed records that what runs is what was applied. Unless something is
@@ -596,6 +619,9 @@ func (j *journal) drifted(job Job, result Result, now time.Time) {
 func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	status := j.unit(job.Unit)
 	blueprint := status.Blueprint
+	if job.Retain {
+		j.orphaned(status, job, result, now)
+	}
 	reset := &UnitStatus{Version: 1, Request: job.Unit, ObservedRevision: job.Revision}
 	if job.Success != nil { // still asked for: expired, or to be created anew
 		reset.Service, reset.Owner, reset.FirstApplied = job.Success.Service, job.Success.Owner, job.Success.FirstApplied
@@ -613,11 +639,27 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	}
 	j.record.Platform.Deletions = append(recent, Deletion{Request: job.Unit, Revision: job.Revision, At: now.UTC().Format(time.RFC3339)})
 	j.touch("platform.json")
-	j.event(event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)})
+	e := event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)}
+	if job.Retain {
+		e.verb, e.trailer = "release", fmt.Sprintf("retained resources=%d blueprint=%s", len(result.Retained), blueprint)
+	}
+	j.event(e)
+}
+
+// orphaned lists what a request left behind.
+func (j *journal) orphaned(status *UnitStatus, job Job, result Result, now time.Time) {
+	orphans := slices.DeleteFunc(j.record.Platform.Orphans, func(o Orphan) bool { return o.Request == job.Unit && len(result.Retained) > 0 })
+	if len(result.Retained) > 0 {
+		orphans = append(orphans, Orphan{Request: job.Unit, Owner: status.Owner, Blueprint: status.Blueprint, Environment: status.Environment,
+			Revision: job.Revision, At: now.UTC().Format(time.RFC3339), Resources: result.Retained})
+	}
+	j.record.Platform.Orphans = orphans
+	j.touch("platform.json")
 }
 
 // failed records a run that did not do what was asked.
 func (j *journal) failed(job Job, result Result, now time.Time) {
+	j.tookOver(job, result)
 	status := j.unit(job.Unit)
 	f, known := failures[result.Outcome]
 	if !known {

@@ -200,6 +200,7 @@ type Request struct {
 		Reason string `json:"reason"`
 	} `json:"suspend"`
 	Replace      bool     `json:"replace"`
+	Deletion     string   `json:"deletion"` // what its end does: destroy or retain
 	RenamedFrom  string   `json:"renamedFrom"`
 	ShareWith    []string `json:"shareWith"`
 	AllowDestroy *struct {
@@ -212,6 +213,9 @@ type Request struct {
 
 	Document `json:"-"`
 }
+
+// Retain is the deletion that leaves what exists.
+const Retain = "retain"
 
 // Ref names another request's output.
 type Ref struct {

@@ -27,6 +27,11 @@ type Options struct {
 	// needed with it.
 	Forge Forge
 	Shown *Shown
+	// Moves are the units whose state may move to where it is looked for, and
+	// Imports the files whose states units may take over, in this process's one
+	// pass.
+	Moves   map[string]bool
+	Imports map[string]string
 	// Progress, if set, is called whenever the counts change, and Progressed
 	// whenever something happened that a forge may be told.
 	Progress   func(Progress)
@@ -478,7 +483,7 @@ func (r *Reconciler) decide() map[string]decision {
 		}
 	}
 	d := decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
-		attempts: r.attempts, unverified: r.unverified, observed: r.observed, now: r.Now()}
+		attempts: r.attempts, unverified: r.unverified, observed: r.observed, now: r.Now(), moves: r.Moves, imports: r.Imports}
 	return d.decide()
 }
 

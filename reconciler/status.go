@@ -126,6 +126,9 @@ type UnitStatus struct {
 	// Unprotected is the revision that lifted the protection last.
 	Unprotected string `json:"unprotected,omitempty"`
 
+	// Retain tells that its end leaves what exists.
+	Retain bool `json:"retain,omitempty"`
+
 	Expires string  `json:"expires,omitempty"`
 	Cost    float64 `json:"cost"`
 
@@ -183,6 +186,19 @@ type PlatformStatus struct {
 	// Deletions are the units destroyed within the last hour before the last
 	// record, for the hourly guard.
 	Deletions []Deletion `json:"deletions,omitempty"`
+	// Orphans are what requests with deletion: "retain" left behind.
+	Orphans []Orphan `json:"orphans,omitempty"`
+}
+
+// Orphan is what was left of a request: it exists, and nothing looks after it.
+type Orphan struct {
+	Request     string             `json:"request"`
+	Owner       string             `json:"owner"`
+	Blueprint   string             `json:"blueprint"`
+	Environment string             `json:"environment"`
+	Revision    string             `json:"revision"` // the one that asked for it no longer
+	At          string             `json:"at"`       // RFC 3339
+	Resources   []RetainedResource `json:"resources"`
 }
 
 // Refusal says why a revision is not in force.

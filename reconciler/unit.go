@@ -91,6 +91,11 @@ type Job struct {
 	// Recorded is the state at the unit's last apply. Where it names a lineage
 	// the run refuses an empty state and every other lineage.
 	Recorded State `json:"recorded"`
+	// Takes is a state that becomes the unit's own first; nil where it has one
+	// or begins with none.
+	Takes *Takeover `json:"takes,omitempty"`
+	// Retain tells a destroy to forget the state and to leave what it describes.
+	Retain bool `json:"retain,omitempty"`
 	// Policy is what the judge of plans needs, opaque to everyone else.
 	Policy json.RawMessage `json:"policy,omitempty"`
 	// Gated tells that the plan needs an approval whatever the rules say of it.
@@ -123,6 +128,23 @@ func (j Job) Lacks(plan string, violations []Violation) bool {
 	return slices.ContainsFunc(violations, func(v Violation) bool {
 		return v.Level.Holds() && (v.Level != Approve || !slices.Contains(teams, cmp.Or(v.Team, j.Owner)))
 	})
+}
+
+// Takeover is a state that a unit takes over: that of the name it had before,
+// its own at another address, or one of a file.
+type Takeover struct {
+	// Unit is whose state it is; empty where it is a file's.
+	Unit string `json:"unit,omitempty"`
+	// State is where it is and which one, as it was recorded.
+	State State `json:"state"`
+	// Generated locates it, with the credentials of Environment.
+	Generated   []byte `json:"generated,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	// File is a path of this host.
+	File string `json:"file,omitempty"`
+	// Keeps tells that nothing is taken over where the plan then destroys
+	// something.
+	Keeps bool `json:"keeps,omitempty"`
 }
 
 // Upstream is another unit whose outputs a run uses.
@@ -179,6 +201,10 @@ type Result struct {
 	Lock []byte `json:"lock,omitempty"`
 	// State is the state after the run.
 	State State `json:"state"`
+	// Moved tells that the state was taken over from where it was before.
+	Moved bool `json:"moved,omitempty"`
+	// Retained are the resources that were left when the state was forgotten.
+	Retained []RetainedResource `json:"retained,omitempty"`
 	// OutputsChanged tells whether the apply changed an output, sensitive ones included.
 	OutputsChanged bool `json:"outputsChanged,omitempty"`
 	// Outputs are those that are not sensitive; Sensitive names the others.
@@ -187,6 +213,12 @@ type Result struct {
 	Resources []string                   `json:"resources,omitempty"` // addresses after the run, sorted
 	Started   time.Time                  `json:"started"`
 	Finished  time.Time                  `json:"finished"`
+}
+
+// RetainedResource is something that exists and that no state describes any longer.
+type RetainedResource struct {
+	Address string `json:"address"`
+	ID      string `json:"id,omitempty"` // the provider's, where it is not sensitive
 }
 
 // PlanSummary is what may be shown of a plan: counts, addresses and attribute

@@ -93,11 +93,16 @@ func (e *execution) pullUpstream(ctx context.Context, request string, c code, en
 	if err != nil {
 		return stateFile{}, err
 	}
-	dir := filepath.Join(e.private(), "upstream", request)
+	dir := e.upstreamDir(request)
 	if err := c.workDir(template, dir); err != nil {
 		return stateFile{}, err
 	}
 	return e.pull(ctx, dir, env)
+}
+
+// upstreamDir is where another unit's state is read.
+func (e *execution) upstreamDir(request string) string {
+	return filepath.Join(e.private(), "upstream", request)
 }
 
 // backendOnly returns code that names the same backend and holds nothing else.

@@ -174,17 +174,32 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	if err := e.prepare(ctx); err != nil {
 		return reconciler.PlanFailed, err
 	}
+	if outcome, err := e.takeOver(ctx); outcome != "" {
+		return outcome, err
+	}
 	if outcome, err := e.checkState(ctx); outcome != "" {
 		return outcome, err
 	}
-	changes, err := e.plan(ctx)
+	if outcome, err := e.planned(ctx, e.work()); outcome != "" {
+		return outcome, err
+	}
+	if e.job.Retain {
+		return e.retain(ctx)
+	}
+	return e.apply(ctx)
+}
+
+// planned makes the plan in an initialised folder and judges it. The outcome is
+// empty where it may be applied.
+func (e *execution) planned(ctx context.Context, dir string) (reconciler.Outcome, error) {
+	changes, err := e.plan(ctx, dir)
 	if err != nil {
 		return reconciler.PlanFailed, err
 	}
 	if !changes {
 		return e.nothingToDo(), nil
 	}
-	shown, err := e.show(ctx)
+	shown, err := e.show(ctx, dir)
 	if err != nil {
 		return reconciler.PlanFailed, err
 	}
@@ -200,7 +215,7 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	if ctx.Err() != nil || e.stopAsked() {
 		return reconciler.Interrupted, nil
 	}
-	return e.apply(ctx)
+	return "", nil
 }
 
 // prepare makes the work directory: the code, its values, the initialised
@@ -422,11 +437,12 @@ func (e *execution) explain(ctx context.Context, step string, err error, stderr 
 
 func (e *execution) planFile() string { return filepath.Join(e.private(), "plan") }
 
-// plan makes the plan and tells whether it changes anything.
-func (e *execution) plan(ctx context.Context) (bool, error) {
+// plan makes the plan in an initialised folder and tells whether it changes
+// anything.
+func (e *execution) plan(ctx context.Context, dir string) (bool, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
-	tf, stderr, err := e.tfexec(e.work(), e.env)
+	tf, stderr, err := e.tfexec(dir, e.env)
 	if err != nil {
 		return false, err
 	}
@@ -446,12 +462,12 @@ func (e *execution) nothingToDo() reconciler.Outcome {
 }
 
 // show returns the plan as JSON, learns its secrets and summarises it.
-func (e *execution) show(ctx context.Context) (json.RawMessage, error) {
+func (e *execution) show(ctx context.Context, dir string) (json.RawMessage, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
 	stdout, stderr := &limited{limit: maxPlanJSON}, &limited{limit: maxStderr}
 	err := command{
-		path: e.job.Engine.Path, dir: e.work(), env: e.env,
+		path: e.job.Engine.Path, dir: dir, env: e.env,
 		stdout: stdout, stderr: stderr, grace: e.host.Grace,
 	}.run(ctx, "show", "-json", "-no-color", e.planFile())
 	if err != nil {
@@ -460,14 +476,20 @@ func (e *execution) show(ctx context.Context) (json.RawMessage, error) {
 	if stdout.dropped {
 		return nil, fmt.Errorf("show plan: the plan is larger than %d bytes: split the request", maxPlanJSON)
 	}
-	plan, err := parsePlan(stdout.Bytes())
+	raw := json.RawMessage(stdout.Bytes())
+	if e.job.Retain {
+		if raw, err = forgetting(raw); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := parsePlan(raw)
 	if err != nil {
 		return nil, err
 	}
 	e.secrets.addPlan(plan)
 	e.result.Plan, err = summarise(plan)
 	e.result.Plan.Digest = e.job.PlanDigest(e.result.Plan.Digest, e.result.Lock)
-	return stdout.Bytes(), err
+	return raw, err
 }
 
 // judged asks the judge. The outcome is empty where the plan may be applied.
@@ -574,6 +596,9 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 	}
 	for i := range r.Plan.Changes {
 		r.Plan.Changes[i].Address = e.secrets.mask(r.Plan.Changes[i].Address)
+	}
+	for i := range r.Retained {
+		r.Retained[i].Address, r.Retained[i].ID = e.secrets.mask(r.Retained[i].Address), e.secrets.line(r.Retained[i].ID)
 	}
 	e.reportState()
 	r.Finished = time.Now().UTC()

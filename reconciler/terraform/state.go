@@ -25,6 +25,8 @@ type stateFile struct {
 	Lineage   string                 `json:"lineage"`
 	Outputs   map[string]stateOutput `json:"outputs"`
 	Resources []stateResource        `json:"resources"`
+
+	raw []byte // all of it
 }
 
 type stateOutput struct {
@@ -81,6 +83,7 @@ func parseState(data []byte) (stateFile, error) {
 	if s.Version != 4 {
 		return stateFile{}, fmt.Errorf("parse state: expected version 4, got %d", s.Version)
 	}
+	s.raw = data
 	return s, nil
 }
 
@@ -111,16 +114,21 @@ func (s stateFile) addresses() []string {
 		if r.Mode != "managed" {
 			continue
 		}
-		address := r.Type + "." + r.Name
-		if r.Module != "" {
-			address = r.Module + "." + address
-		}
 		for _, instance := range r.Instances {
-			list = append(list, address+indexText(instance.IndexKey))
+			list = append(list, r.address()+indexText(instance.IndexKey))
 		}
 	}
 	slices.Sort(list)
 	return slices.Compact(list) // an instance and its deposed predecessor share an address
+}
+
+// address is the resource's, without the index of an instance.
+func (r stateResource) address() string {
+	address := r.Type + "." + r.Name
+	if r.Module != "" {
+		address = r.Module + "." + address
+	}
+	return address
 }
 
 func indexText(key any) string {
