@@ -267,6 +267,9 @@ type UnitSummary struct {
 // Summary sums a record up.
 func (r *Record) Summary() *Summary {
 	s := &Summary{Revision: r.Platform.Revision, Refused: r.Platform.Refused, Units: []UnitSummary{}}
+	if r.Platform.Doubted {
+		s.Revision = ""
+	}
 	for _, name := range sortedNames(r.Units) {
 		u := r.Units[name]
 		c, _ := u.Conditions.Get(Ready)
@@ -297,7 +300,7 @@ func (r *Reconciler) report() {
 		r.Progress(p)
 		return
 	}
-	p.Running, p.Refused = len(r.running), r.refusal != nil
+	p.Running, p.Refused = len(r.running), r.refusal
 	p.Units, p.Ready, p.Waiting, p.Held, p.Drifted = 0, 0, 0, 0, 0
 	if r.checked != nil {
 		p.Revision = r.checked.Revision

@@ -150,7 +150,7 @@ func (r *Reconciler) ours(ctx context.Context, tip, last string, written bool) (
 }
 
 // disbelieve forgets what must not be taken from a branch that this Pave did
-// not write: which revision was good, which providers are locked, which services
+// not write: which revision was good (it is told, and counts for nothing), which providers are locked, which services
 // are old ones and how long a unit has lived.
 func (r *Reconciler) disbelieve() {
 	for name, u := range r.record.Units {
@@ -166,7 +166,7 @@ func (r *Reconciler) disbelieve() {
 		delete(r.record.Locks, name)
 		r.journal.touch("locks/" + name + ".json")
 	}
-	r.record.Platform = PlatformStatus{}
+	r.record.Platform = PlatformStatus{Revision: r.record.Platform.Revision, Doubted: true}
 	r.journal.touch("platform.json")
 }
 
@@ -205,6 +205,10 @@ func (j *journal) event(e event) {
 // inForce notes a revision that came into force.
 func (j *journal) inForce(c *Checked) {
 	j.revision, j.title = c.Revision, c.Platform.Settings.Title
+	if j.record.Platform.Doubted {
+		j.record.Platform.Doubted = false
+		j.touch("platform.json")
+	}
 	if j.record.Platform.Refused != nil {
 		j.record.Platform.Refused = nil
 		j.touch("platform.json")

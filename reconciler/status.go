@@ -176,6 +176,9 @@ type PlatformStatus struct {
 	Version int `json:"version"`
 	// Revision is the last revision in force when anything was recorded.
 	Revision string `json:"revision"`
+	// Doubted tells that Revision is only what a branch says that was not believed.
+	// Nothing comes into force then but by an operator's word, where there is a forge.
+	Doubted bool `json:"doubted,omitempty"`
 	// Refused is a later revision that was refused whole, and why.
 	Refused *Refusal `json:"refused,omitempty"`
 	// Warnings say where something else lets changes past Pave.
@@ -189,7 +192,8 @@ type PlatformStatus struct {
 type Refusal struct {
 	Revision   string      `json:"revision"`
 	Violations []Violation `json:"violations"`
-	// Waiting tells that nothing is wrong with it but that an approval is missing.
+	// Waiting tells that nothing is wrong with it but that an approval is missing,
+	// or an operator's word.
 	Waiting bool `json:"waiting,omitempty"`
 }
 

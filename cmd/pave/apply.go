@@ -81,7 +81,7 @@ func printSummary(a *app, s *reconciler.Summary) {
 	if s.Refused != nil {
 		is, then := "is refused", "the last good one stays in force"
 		if s.Refused.Waiting {
-			is = "waits for an approval"
+			is = "is held"
 		}
 		if s.Revision == "" {
 			then = "there is none before it, so nothing is done"
