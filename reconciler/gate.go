@@ -765,8 +765,7 @@ func (r *Reconciler) brought(name string, line line, since string) (own, governi
 	}
 	blueprint := ""
 	if u, runs := r.checked.Units[name]; runs {
-		note(u.Request.Sources)
-		note(u.Service.Sources)
+		note(r.checked.Platform.sources(name))
 		blueprint = u.Blueprint.Folder + "/"
 	}
 	if recorded := r.record.Units[name]; recorded != nil {

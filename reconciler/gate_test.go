@@ -378,6 +378,40 @@ func TestRewrittenBranch(t *testing.T) {
 	})
 }
 
+// Whoever moves a request that waits to another file has not made what it says.
+func TestMoveOfWhatWaits(t *testing.T) {
+	for name, waits := range map[string]func(g *gatehouse){
+		"held": func(g *gatehouse) {
+			held := decision{verb: halt, condition: Ready, reason: ReasonSuspended}
+			g.journal.note(g.Reconciler.checked, map[string]decision{"ledger": held}, g.noon)
+		},
+		"planned": func(g *gatehouse) {
+			success := &UnitStatus{Version: 1, Request: "ledger", Sources: []string{ledgerSource}}
+			g.journal.result(Job{Unit: "ledger", Mode: Converge, Success: success}, Result{Outcome: AwaitingApproval}, g.noon)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGatehouse(t)
+			delete(g.Reconciler.record.Units, "ledger")
+			g.commit("second", map[string]string{ledgerSource: "v1"})
+			g.merged(1, "second", "carol")
+			g.revise("second", "payments", `{"name":"ledger"}`)
+			waits(g)
+			g.commit("third", map[string]string{"catalog/moved.cue": "v1"})
+			g.commit("fourth", map[string]string{"catalog/moved.cue": "v2"})
+			g.merged(3, "fourth", "alice")
+			g.merged(2, "third", "alice")
+			g.revise("fourth", "payments", `{"name":"ledger"}`)
+			r := g.Reconciler.checked.Platform.Requests["ledger"]
+			r.Sources = []string{"catalog/moved.cue"}
+			g.Reconciler.checked.Platform.Requests["ledger"] = r
+			g.Reconciler.checked.sort()
+			g.asking["ledger"] = asking{key: "b", plan: "plan"}
+			g.expectHeld(g.decide(starts("b")), "payments", "#1 by carol")
+		})
+	}
+}
+
 // An approved pull request lets nothing happen that a merge of it holds besides.
 func TestGateHoldsEvilMerge(t *testing.T) {
 	for _, evil := range []bool{false, true} {

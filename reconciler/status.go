@@ -144,7 +144,7 @@ type UnitStatus struct {
 	FirstApplied string `json:"firstApplied,omitempty"` // RFC 3339
 	LastApplied  string `json:"lastApplied,omitempty"`
 	// Document is the request as it was applied last, and Sources are the files
-	// that decided what it said.
+	// that decided what it said, then and at every revision since that waits.
 	Document json.RawMessage `json:"document,omitempty"`
 	Sources  []string        `json:"sources,omitempty"`
 	// ServiceDigest identifies what the service's document said then: rules read it.
