@@ -172,16 +172,27 @@ func (f *facts) counts(shown shownPlan) func(Review) bool {
 	}
 }
 
-// settle marks which of the needed approvals are given. Where a team made the change
-// itself nobody gave one.
-func (f *facts) settle(needed []Needed, who electors, counts func(Review) bool) {
+// before returns which reviews of an open pull request count for units, given what
+// was shown of them: those of the head that converge will take for their plans.
+func (f *facts) before(shown map[string]shownPlan, units []string) func(Review) bool {
+	return func(review Review) bool {
+		return f.ofHead(review) && !slices.ContainsFunc(units, func(unit string) bool {
+			plan := shown[unit]
+			return plan.Plan != "" && plan.Head == f.Pull.Head && !f.counts(plan)(review)
+		})
+	}
+}
+
+// settle marks which of the needed approvals are given before the merge. Where a
+// team made the change itself nobody gave one.
+func (f *facts) settle(needed []Needed, who electors, shown map[string]shownPlan) {
 	for i := range needed {
 		n := &needed[i]
 		if n.Insider && f.insiders(who[n.Team]) {
 			n.Given = true
 			continue
 		}
-		if by, ok := f.approved(who[n.Team], counts); ok {
+		if by, ok := f.approved(who[n.Team], f.before(shown, n.Units)); ok {
 			n.Given, n.By = true, by.Handle
 		}
 	}

@@ -80,7 +80,7 @@ func TestInsiders(t *testing.T) {
 func TestSettle(t *testing.T) {
 	f := &facts{Took: map[int64]Person{1: {ID: 1, Handle: "alice"}}, Complete: true, Pull: PullRequest{Author: Person{ID: 1, Handle: "alice"}}}
 	needed := []Needed{{Team: "payments", Insider: true}, {Team: "payments"}}
-	f.settle(needed, electors{"payments": {1: true}}, func(Review) bool { return true })
+	f.settle(needed, electors{"payments": {1: true}}, nil)
 	if !needed[0].Given || needed[0].By != "" || needed[1].Given {
 		t.Errorf("got %+v", needed)
 	}
