@@ -339,14 +339,13 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 		if last, found := r.holds[name]; found && last.key == planKey(made) {
 			return last.decision
 		}
-		message := "the forge is asked who let it happen"
-		if why := r.gate.failing(); why != "" {
-			message = "the forge does not say who let it happen: " + why
-		}
 		made.uncleared = true
+		why := r.gate.failing()
 		switch {
+		case why != "" && (starts || made.observe || made.verb == keep):
+			made.verb, made.observe, made.reason, made.message = wait, false, ReasonForge, "the forge does not say who let it happen: "+why
 		case starts:
-			made.verb, made.reason, made.message = wait, ReasonApproval, message
+			made.verb, made.reason, made.message = wait, ReasonApproval, "the forge is asked who let it happen"
 		case made.observe:
 			made.verb, made.observe = keep, false
 		}

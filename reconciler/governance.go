@@ -25,8 +25,8 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 		if r.observed != nil { // the daemon goes on meanwhile
 			r.gate.ask(ctx, q)
 		} else {
-			if _, err := r.gate.read(ctx, q); err != nil {
-				return nil, fmt.Errorf("ask the forge who let changes happen: %w", err)
+			if err := r.readNow(ctx, q); err != nil {
+				return nil, err
 			}
 			decisions = r.decide()
 			if _, err := r.gates(ctx, decisions); err != nil {
@@ -36,6 +36,17 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 	}
 	r.deploying(decisions)
 	return decisions, r.settle(decisions)
+}
+
+// readNow reads what an inquiry needs before anything goes on. What cannot be read
+// holds what depends on it, and nothing else.
+func (r *Reconciler) readNow(ctx context.Context, q *inquiry) error {
+	_, err := r.gate.read(ctx, q)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.Log.Warn("ask the forge who let changes happen", "error", err)
+	return nil
 }
 
 // lastKnown returns the revision that was in force last: what this host remembers,
@@ -139,8 +150,8 @@ func (r *Reconciler) governs(ctx context.Context, c *Checked) (bool, error) {
 		return false, err
 	}
 	if q.asks() && r.observed == nil {
-		if _, err := r.gate.read(ctx, q); err != nil {
-			return false, fmt.Errorf("ask the forge who let changes happen: %w", err)
+		if err := r.readNow(ctx, q); err != nil {
+			return false, err
 		}
 		why, err = r.ungoverned(ctx, commits, reached, governance, &inquiry{commits: map[string]bool{}, teams: q.teams})
 		if err != nil {
@@ -210,11 +221,11 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 			why = append(why, asks(fmt.Sprintf(holdsMore, shortHash(commit))))
 		case !known, number != 0 && f == nil, who == nil:
 			q.commits[commit] = true
-			message := "the forge is asked who approved it"
-			if failing := r.gate.failing(); failing != "" {
-				message = "the forge does not say who approved it: " + failing
+			v := asks("the forge is asked who approved it")
+			if failing := r.gate.failing(); failing != "" { // which is a fault, and nobody's to approve
+				v.Level, v.Message = Deny, "the forge does not say who approved it: "+failing
 			}
-			why = append(why, asks(message))
+			why = append(why, v)
 		case number == 0:
 			why = append(why, asks(fmt.Sprintf("%s changes what everybody is judged by and came without a pull request: revert it, and propose it as one", shortHash(commit))))
 		case !m.of(f.Pull):

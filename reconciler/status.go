@@ -33,6 +33,7 @@ const (
 	ReasonApplyFailed      = "ApplyFailed"
 	ReasonUnknown          = "OutcomeUnknown"
 	ReasonApproval         = "AwaitingApproval"
+	ReasonForge            = "ForgeUnread"
 	ReasonSuspended        = "Suspended"
 	ReasonStateLost        = "StateLost"
 	ReasonStateMoved       = "StateMoved"

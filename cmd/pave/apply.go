@@ -52,12 +52,11 @@ func (a *app) apply(ctx context.Context) error {
 func outcome(s *reconciler.Summary) error {
 	var worst verdicts
 	worst.violations(s.Violations)
-	switch {
-	case s.Refused == nil:
-	case s.Refused.Waiting:
-		worst.note(exitPending)
-	default:
-		worst.note(exitFailure)
+	if s.Refused != nil {
+		worst.violations(s.Refused.Violations)
+		if !s.Refused.Waiting {
+			worst.note(exitFailure)
+		}
 	}
 	for _, u := range s.Units {
 		if u.Ready {

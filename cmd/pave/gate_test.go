@@ -383,6 +383,26 @@ func (s *stand) expectSaid(want int, words, args []string) {
 	}
 }
 
+// A pull request that cannot be read holds what it brought, and nothing else.
+func TestPassBesidesUnreadPullRequest(t *testing.T) {
+	s := newStand(t)
+	s.applies(0, "3 of 3 requests are ready")
+	s.replace(ledgerFile, `value: "one"`, `value: "unread"`)
+	unread := s.open("alice", false)
+	s.merge(unread, "alice")
+	s.replace("catalog/search/index.cue", `value: "two"`, `value: "read"`)
+	s.merge(s.open("carol", false), "carol")
+	s.server.SetFault(func(_ int, r *http.Request) fake.Fault {
+		if strings.Contains(r.URL.Path, fmt.Sprintf("/pulls/%d", unread.Number)) {
+			return fake.Fault{Status: http.StatusInternalServerError}
+		}
+		return fake.Fault{}
+	})
+	s.applies(exitFailure, "ledger-box: ForgeUnread: the forge does not say who let it happen", "2 of 3 requests are ready")
+	s.server.SetFault(nil)
+	s.applies(0, "3 of 3 requests are ready")
+}
+
 // Where it is not known what was in force, nothing comes into force but by an
 // operator's word: the tip of the tracked branch does not say who may approve it.
 func TestNobodyKnowsWhatWasInForce(t *testing.T) {
