@@ -47,9 +47,9 @@ type origin struct {
 // factsAge is how old may be what the forge says for an approval to count.
 const factsAge = 20 * time.Second
 
-func newGate(forge Forge, shown *Shown, log *slog.Logger, changed func()) *gate {
+func newGate(forge Forge, shown *Shown, accounts *Accounts, log *slog.Logger, changed func()) *gate {
 	return &gate{forge: forge, shown: shown, log: log, changed: changed,
-		roster: &roster{forge: forge, log: log}, pulls: map[string]origin{}, facts: map[int]*facts{}}
+		roster: &roster{forge: forge, log: log, accounts: accounts}, pulls: map[string]origin{}, facts: map[int]*facts{}}
 }
 
 // inquiry is what decisions need to know of the forge.
@@ -124,6 +124,11 @@ func (g *gate) read(ctx context.Context, q *inquiry) (news bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
+	if len(g.pulls)+len(g.facts)+len(g.retry) > 4*mostSteps { // what is needed still is read again
+		clear(g.pulls)
+		clear(g.facts)
+		clear(g.retry)
+	}
 	for commit, o := range fresh {
 		g.pulls[commit] = origin{o.number, now}
 		delete(g.retry, commit)

@@ -101,7 +101,7 @@ func newGatehouse(t *testing.T) *gatehouse {
 	forge := &memoryForge{pulls: map[int]PullRequest{}, reviews: map[int][]Review{}, broken: map[int]error{}}
 	source := &memorySource{trees: map[string]*Tree{}, evil: map[string]bool{}, merged: map[string]string{}}
 	r := New(Options{Source: source, Forge: forge, Shown: NewShown(filepath.Join(t.TempDir(), "shown.json")),
-		Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
+		Accounts: NewAccounts(filepath.Join(t.TempDir(), "people.json")), Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	g := &gatehouse{T: t, Reconciler: r, forge: forge, source: source, noon: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)}
 	r.record = NewRecord()
 	var err error
@@ -539,5 +539,17 @@ func TestHoldWhileAsking(t *testing.T) {
 	}
 	if made := decisions["ledger"]; made.verb != halt || made.message != held.message {
 		t.Errorf("got verb %d, %q", made.verb, made.message)
+	}
+}
+
+// What the forge said takes no memory for ever.
+func TestForgetWhatTheForgeSaid(t *testing.T) {
+	g := newGatehouse(t)
+	for n := range 4*mostSteps + 1 {
+		g.gate.pulls[fmt.Sprint(n)] = origin{number: n}
+	}
+	g.merged(1, "a", "alice")
+	if _, err := g.gate.read(g.Context(), &inquiry{commits: map[string]bool{"a": true}}); err != nil || len(g.gate.pulls) != 1 || g.gate.factsOf(1) == nil {
+		t.Errorf("%d commits are remembered, %v", len(g.gate.pulls), err)
 	}
 }

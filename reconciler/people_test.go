@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -174,5 +177,29 @@ func TestChangedPaths(t *testing.T) {
 	}
 	if got := changedPaths(tree("a1"), tree("a1")); len(got) != 0 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A handle that somebody else took over is in no team, after a restart neither.
+func TestHandleTakenOver(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "people.json")
+	team := Team{Members: []string{"alice", "bob"}}
+	members := func() map[int64]bool {
+		r := &roster{forge: &memoryForge{}, log: slog.New(slog.DiscardHandler), accounts: NewAccounts(file)}
+		return r.members(t.Context(), team)
+	}
+	if got := members(); !got[1] || !got[2] {
+		t.Fatalf("got %v", got)
+	}
+	defer func(was []string) { folk = was }(folk)
+	folk = []string{"gone", "bob", "mallory", "alice"}
+	if got := members(); len(got) != 1 || !got[2] {
+		t.Errorf("got %v", got)
+	}
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := members(); len(got) > 0 {
+		t.Errorf("nobody can tell who they are, got %v", got)
 	}
 }

@@ -76,7 +76,7 @@ func NewProposals(o ProposalOptions) *Proposals {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
+	return &Proposals{ProposalOptions: o, roster: o.Loop.gate.roster, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
 		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}, poll: time.Second}
 }
 

@@ -23,10 +23,11 @@ type Options struct {
 	Log    *slog.Logger // nil discards
 	// Engine overrides the engine that the settings name.
 	Engine string
-	// Forge is where changes are reviewed; nil where there is none. Shown is
-	// needed with it.
-	Forge Forge
-	Shown *Shown
+	// Forge is where changes are reviewed; nil where there is none. Shown and
+	// Accounts are needed with it.
+	Forge    Forge
+	Shown    *Shown
+	Accounts *Accounts
 	// Progress, if set, is called whenever the counts change, and Progressed
 	// whenever something happened that a forge may be told.
 	Progress   func(Progress)
@@ -103,7 +104,7 @@ func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
 		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
-	r.gate = newGate(o.Forge, o.Shown, o.Log, func() { nudge(r.wakes) })
+	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
 	return r
 }
 
