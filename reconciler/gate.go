@@ -363,9 +363,9 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 	case starts && r.asking[name].key != planKey(made):
 		made.gated, made.uncleared = true, true // plans, so that there is something to approve
 	case starts:
-		made = r.held(name, made, hold(asks(missing, r.asking[name].plan)))
+		made = r.held(name, made, hold(asks(missing, r.asking[name].plan, r.checked.Platform.Teams)))
 	default:
-		made = r.held(name, made, hold(asks(missing, "")))
+		made = r.held(name, made, hold(asks(missing, "", r.checked.Platform.Teams)))
 	}
 	return made
 }
@@ -399,20 +399,34 @@ func (r *Reconciler) held(name string, made, held decision) decision {
 	return held
 }
 
-// asks says who must approve what.
-func asks(missing []Needed, plan string) string {
-	var teams, reasons []string
+// asks says who must approve what, and who of them cannot.
+func asks(missing []Needed, plan string, known map[string]Team) string {
+	var teams, reasons, nobody []string
 	for _, n := range missing {
-		if !slices.Contains(teams, n.Team) {
-			teams = append(teams, n.Team)
-		}
 		reasons = append(reasons, n.Reason)
+		if slices.Contains(teams, n.Team) {
+			continue
+		}
+		teams = append(teams, n.Team)
+		if _, exists := known[n.Team]; !exists {
+			nobody = append(nobody, noTeam(n.Team, known)+": declare it, or correct what asks for it")
+		}
 	}
+	reasons = append(reasons, nobody...)
 	what := "it"
 	if plan != "" {
 		what = "the plan " + plan[:min(12, len(plan))]
 	}
 	return fmt.Sprintf("%s must approve %s: %s", strings.Join(teams, " and "), what, strings.Join(reasons, "; "))
+}
+
+// noTeam says that nobody can speak for a team, and which one may be meant.
+func noTeam(name string, known map[string]Team) string {
+	text := "there is no team " + name
+	if near := Nearest(name, sortedNames(known), 3); len(near) > 0 {
+		text += " (nearest: " + strings.Join(near, ", ") + ")"
+	}
+	return text
 }
 
 // clearance finds out who let the change of a unit happen.

@@ -553,3 +553,21 @@ func TestForgetWhatTheForgeSaid(t *testing.T) {
 		t.Errorf("%d commits are remembered, %v", len(g.gate.pulls), err)
 	}
 }
+
+// What waits for a team that does not exist would wait for ever: it says so.
+func TestNobodyToAsk(t *testing.T) {
+	g := newGatehouse(t)
+	g.commit("second", map[string]string{ledgerSource: "v1"})
+	g.merged(1, "second", "alice")
+	g.revise("second", "payments", `{"name":"ledger","size":2}`)
+	asked := Violation{Level: Approve, Kind: "request", Name: "ledger", Team: "securty", Message: "is large", Rule: "org-large"}
+	checked := g.Reconciler.checked
+	checked.Violations = []Violation{asked, asked}
+	checked.sort()
+	g.asking["ledger"] = asking{key: "b", plan: "plan"}
+	g.expectHeld(g.decide(starts("b")), "is large (org-large)", "there is no team securty (nearest: security", "declare it")
+	checked.warnOfTeams()
+	if last := checked.Violations[len(checked.Violations)-1]; len(checked.Violations) != 3 || last.Level != Warn || !strings.Contains(last.String(), "there is no team securty") || !strings.Contains(last.Hint, "org-large") {
+		t.Errorf("got %+v", checked.Violations)
+	}
+}
