@@ -37,6 +37,18 @@ func (r *Record) without(units map[string]bool) *Record {
 	return &believed
 }
 
+// unready are the units that are not as the last revision in force says, each with
+// the revision that it was applied from.
+func (r *Record) unready() map[string]string {
+	units := map[string]string{}
+	for name, status := range r.Units {
+		if !status.Is(Ready) {
+			units[name] = status.AppliedRevision
+		}
+	}
+	return units
+}
+
 // ReadRecord reads the status branch at a commit. A file that cannot be read
 // is an error: a damaged record must not look like an empty one.
 func ReadRecord(tree *Tree, tip string) (*Record, error) {
@@ -256,9 +268,13 @@ func (r *Record) readme(title string) []byte {
 	if refused := r.Platform.Refused; refused != nil {
 		state := "is refused"
 		if refused.Waiting {
-			state = "waits for an approval"
+			state = "is held"
 		}
-		fmt.Fprintf(&b, "\nThe revision %s %s; the last good one stays in force:\n\n", shortHash(refused.Revision), state)
+		then := "the last good one stays in force"
+		if r.Platform.Revision == "" || r.Platform.Doubted {
+			then = "nothing is in force"
+		}
+		fmt.Fprintf(&b, "\nThe revision %s %s; %s:\n\n", shortHash(refused.Revision), state, then)
 		for i, v := range refused.Violations {
 			if i == 20 {
 				fmt.Fprintf(&b, "- and %d more\n", len(refused.Violations)-i)
