@@ -81,6 +81,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	if err := c.judge(ctx, record); err != nil {
 		return nil, err
 	}
+	c.warnOfTeams()
 	c.locate(parts.Evaluator, platform)
 	c.sort()
 	return c, nil
@@ -148,6 +149,21 @@ func (c *Checked) judge(ctx context.Context, record *Record) error {
 		}
 	}
 	return nil
+}
+
+// warnOfTeams warns of approvals that nobody can give, once for each rule.
+func (c *Checked) warnOfTeams() {
+	type asked struct{ rule, team string }
+	warned := map[asked]bool{}
+	for _, v := range c.Violations {
+		if _, exists := c.Platform.Teams[v.Team]; v.Level != Approve || v.Team == "" || exists || warned[asked{v.Rule, v.Team}] {
+			continue
+		}
+		warned[asked{v.Rule, v.Team}] = true
+		v.Level, v.Team, v.Message = Warn, "", noTeam(v.Team, c.Platform.Teams)+", so nobody can approve"
+		v.Hint = "declare the team, or correct the rule " + v.Rule
+		c.Violations = append(c.Violations, v)
+	}
 }
 
 // blueprintWithModule adds the facts of the code to the blueprint's document.

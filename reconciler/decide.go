@@ -158,7 +158,9 @@ func (d *decider) unit(u Unit) decision {
 		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
 	}
 	made := d.changed(u, recorded, rendering)
-	made.takes = takes
+	if made.takes = takes; takes != nil && (made.observe || made.reason == ReasonApplied) { // the state is elsewhere, whatever it says
+		made.verb, made.observe, made.reason = start, false, ""
+	}
 	if made.verb == start && !made.observe {
 		if waiting, waits := d.upstream(u); waits {
 			return waiting

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func (s *situation) applied(names ...string) *situation {
 	for _, name := range names {
 		u := s.checked.Units[name]
 		rendering, _ := renderPlainly(u)
-		status := &UnitStatus{Version: 1, Request: name, Blueprint: u.Blueprint.Name, Environment: u.Environment.Name, Stage: u.Environment.Stage,
+		status := &UnitStatus{Version: 1, Request: name, Blueprint: u.Blueprint.Name, Environment: u.Environment.Name, Stage: u.Environment.Stage, Owner: u.Service.Owner,
 			Module: u.Module.Digest, Protect: u.Request.Protect, References: rendering.References, OutputsVersion: name + ":1",
 			State: State{Address: rendering.Address, Lineage: "lineage of " + name, Serial: 1}, FirstApplied: "2027-01-01T00:00:00Z",
 			Fingerprint: fingerprint(s.basis(name), u.Module.Lock)}
@@ -163,6 +164,12 @@ func told(made decision) string {
 	said := verbs[made.verb]
 	if made.observe {
 		said = "observe"
+	}
+	if made.takes != nil {
+		said += " takes " + cmp.Or(made.takes.Unit, "file "+made.takes.File)
+		if made.takes.Unit != "" {
+			said += " at " + made.takes.State.Address
+		}
 	}
 	if made.condition != "" {
 		said += " " + made.condition
@@ -272,11 +279,29 @@ func TestDecide(t *testing.T) {
 		{"to be replaced but protected", newSituation(ask("a", protect)).applied("a").changed("a", in("staging"), replace),
 			map[string]string{"a": "halt Stalled Protected: it runs as db in development and is asked for as db in staging, but is protected: set protect: false in a revision of its own first"}},
 		{"the state moved", newSituation(ask("a")).applied("a").then(func(s *situation) { s.record.Units["a"].State.Address = "s3:elsewhere" }),
-			map[string]string{"a": "halt Stalled StateMoved: its state is at s3:elsewhere and would be looked for at local:a: move the state, or restore the backend's settings"}},
-		{"renamed", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) {
-			s.checked.Platform.Requests["b"] = ask("b", func(r *Request) { r.RenamedFrom = "a" })
-		}), map[string]string{"a": "halt Stalled RenamePending: is renamed to b, which takes over its state",
-			"b": "halt Stalled RenamePending: a still has the state that this request takes over"}},
+			map[string]string{"a": "halt Stalled StateMoved: its state is at s3:elsewhere and would be looked for at local:a: run `pave state move a`, or restore the backend's settings"}},
+		{"the state may move", newSituation(ask("a")).applied("a").then(func(s *situation) {
+			s.record.Units["a"].State.Address, s.moves = "s3:elsewhere", map[string]bool{"a": true}
+		}), map[string]string{"a": "start takes a at s3:elsewhere"}},
+		{"a state is imported", newSituation(ask("a")).then(func(s *situation) { s.imports = map[string]string{"a": "/x.tfstate"} }),
+			map[string]string{"a": "start takes file /x.tfstate"}},
+		{"renamed", renamed(), map[string]string{"a": "wait RenamePending: is renamed to b, which takes over its state", "b": "start takes a at local:a"}},
+		{"renamed with an unfinished run", renamed().then(func(s *situation) { s.running["a"] = true }),
+			map[string]string{"a": "busy Waiting: a run is going on", "b": "wait RenamePending: waits for a run of a to end"}},
+		{"renamed into another environment", renamed(in("staging")), map[string]string{"a": "wait RenamePending: is renamed to b, which takes over its state",
+			"b": "halt Stalled RenamePending: a runs as db in development, owned by payments, and this request as db in staging, owned by payments: a rename keeps the three; change them in a revision of its own"}},
+		{"a rename that was killed half-way", renamed().applied("b").then(func(s *situation) { s.record.Units["b"].State.Lineage = s.record.Units["a"].State.Lineage }),
+			map[string]string{"a": "wait RenamePending: is renamed to b, which takes over its state", "b": "start takes a at local:a"}},
+		{"a rename that was taken back half-way", newSituation(ask("a"), ask("b")).applied("a", "b").removed("b").then(func(s *situation) {
+			s.record.Units["b"].State.Lineage = s.record.Units["a"].State.Lineage
+		}), map[string]string{"a": "keep Applied",
+			"b": "halt Stalled RenamePending: has the state of a, whose rename has not ended: put this request back, or let a say renamedFrom: \"b\""}},
+		{"a rename long ago", renamed().applied("b"), map[string]string{"a": "destroy Removed: was removed from the platform", "b": "keep Applied"}},
+		{"two take one state", renamed().then(func(s *situation) {
+			s.checked.Platform.Requests["c"] = ask("c", func(r *Request) { r.RenamedFrom = "a" })
+		}), map[string]string{"a": "wait RenamePending: is renamed to b, which takes over its state",
+			"b": "halt Stalled RenamePending: c says renamedFrom: \"a\" as well: one request can take over a state",
+			"c": "halt Stalled RenamePending: b says renamedFrom: \"a\" as well: one request can take over a state"}},
 
 		// Attempts.
 		{"it failed a moment ago", newSituation(ask("a")).failed("a", "no"), map[string]string{"a": "keep"}},
@@ -402,6 +427,13 @@ func pace(s *situation, maxParallel, maxFailures int) {
 func rollout(requests ...Request) *situation {
 	s := newSituation(requests...)
 	return s.applied(sortedNames(s.checked.Units)...).then(func(s *situation) { s.blueprints["db"] = Module{Digest: "db-2"} })
+}
+
+// renamed is a revision that gives a, which was applied, the name b.
+func renamed(changes ...func(*Request)) *situation {
+	return newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) {
+		s.checked.Platform.Requests["b"] = ask("b", append(changes, func(r *Request) { r.RenamedFrom = "a" })...)
+	})
 }
 
 func deleted(s *situation, name, revision string, at time.Time) {

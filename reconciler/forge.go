@@ -37,7 +37,8 @@ type Forge interface {
 	// State sets the one status of a commit.
 	State(ctx context.Context, commit string, state CheckState, description string) error
 	// Merge merges a pull request whose head is the commit. The error is
-	// ErrMoved where the head is another by now, or the forge would not merge it.
+	// ErrMoved where the head is another by now, or the forge would not merge it,
+	// or Pave opened it itself.
 	Merge(ctx context.Context, number int, head string) error
 	// Gaps says, in sentences for the platform team, where the forge's own
 	// settings let a change past Pave's check: a tracked branch that is not

@@ -47,9 +47,9 @@ type origin struct {
 // factsAge is how old may be what the forge says for an approval to count.
 const factsAge = 20 * time.Second
 
-func newGate(forge Forge, shown *Shown, log *slog.Logger, changed func()) *gate {
+func newGate(forge Forge, shown *Shown, accounts *Accounts, log *slog.Logger, changed func()) *gate {
 	return &gate{forge: forge, shown: shown, log: log, changed: changed,
-		roster: &roster{forge: forge, log: log}, pulls: map[string]origin{}, facts: map[int]*facts{}}
+		roster: &roster{forge: forge, log: log, accounts: accounts}, pulls: map[string]origin{}, facts: map[int]*facts{}}
 }
 
 // inquiry is what decisions need to know of the forge.
@@ -124,6 +124,11 @@ func (g *gate) read(ctx context.Context, q *inquiry) (news bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
+	if len(g.pulls)+len(g.facts)+len(g.retry) > 4*mostSteps { // what is needed still is read again
+		clear(g.pulls)
+		clear(g.facts)
+		clear(g.retry)
+	}
 	for commit, o := range fresh {
 		g.pulls[commit] = origin{o.number, now}
 		delete(g.retry, commit)
@@ -339,14 +344,13 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 		if last, found := r.holds[name]; found && last.key == planKey(made) {
 			return last.decision
 		}
-		message := "the forge is asked who let it happen"
-		if why := r.gate.failing(); why != "" {
-			message = "the forge does not say who let it happen: " + why
-		}
 		made.uncleared = true
+		why := r.gate.failing()
 		switch {
+		case why != "" && (starts || made.observe || made.verb == keep):
+			made.verb, made.observe, made.reason, made.message = wait, false, ReasonForge, "the forge does not say who let it happen: "+why
 		case starts:
-			made.verb, made.reason, made.message = wait, ReasonApproval, message
+			made.verb, made.reason, made.message = wait, ReasonApproval, "the forge is asked who let it happen"
 		case made.observe:
 			made.verb, made.observe = keep, false
 		}
@@ -359,9 +363,9 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 	case starts && r.asking[name].key != planKey(made):
 		made.gated, made.uncleared = true, true // plans, so that there is something to approve
 	case starts:
-		made = r.held(name, made, hold(asks(missing, r.asking[name].plan)))
+		made = r.held(name, made, hold(asks(missing, r.asking[name].plan, r.checked.Platform.Teams)))
 	default:
-		made = r.held(name, made, hold(asks(missing, "")))
+		made = r.held(name, made, hold(asks(missing, "", r.checked.Platform.Teams)))
 	}
 	return made
 }
@@ -395,20 +399,34 @@ func (r *Reconciler) held(name string, made, held decision) decision {
 	return held
 }
 
-// asks says who must approve what.
-func asks(missing []Needed, plan string) string {
-	var teams, reasons []string
+// asks says who must approve what, and who of them cannot.
+func asks(missing []Needed, plan string, known map[string]Team) string {
+	var teams, reasons, nobody []string
 	for _, n := range missing {
-		if !slices.Contains(teams, n.Team) {
-			teams = append(teams, n.Team)
-		}
 		reasons = append(reasons, n.Reason)
+		if slices.Contains(teams, n.Team) {
+			continue
+		}
+		teams = append(teams, n.Team)
+		if _, exists := known[n.Team]; !exists {
+			nobody = append(nobody, noTeam(n.Team, known)+": declare it, or correct what asks for it")
+		}
 	}
+	reasons = append(reasons, nobody...)
 	what := "it"
 	if plan != "" {
 		what = "the plan " + plan[:min(12, len(plan))]
 	}
 	return fmt.Sprintf("%s must approve %s: %s", strings.Join(teams, " and "), what, strings.Join(reasons, "; "))
+}
+
+// noTeam says that nobody can speak for a team, and which one may be meant.
+func noTeam(name string, known map[string]Team) string {
+	text := "there is no team " + name
+	if near := Nearest(name, sortedNames(known), 3); len(near) > 0 {
+		text += " (nearest: " + strings.Join(near, ", ") + ")"
+	}
+	return text
 }
 
 // clearance finds out who let the change of a unit happen.
@@ -765,8 +783,7 @@ func (r *Reconciler) brought(name string, line line, since string) (own, governi
 	}
 	blueprint := ""
 	if u, runs := r.checked.Units[name]; runs {
-		note(u.Request.Sources)
-		note(u.Service.Sources)
+		note(r.checked.Platform.sources(name))
 		blueprint = u.Blueprint.Folder + "/"
 	}
 	if recorded := r.record.Units[name]; recorded != nil {

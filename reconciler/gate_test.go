@@ -101,7 +101,7 @@ func newGatehouse(t *testing.T) *gatehouse {
 	forge := &memoryForge{pulls: map[int]PullRequest{}, reviews: map[int][]Review{}, broken: map[int]error{}}
 	source := &memorySource{trees: map[string]*Tree{}, evil: map[string]bool{}, merged: map[string]string{}}
 	r := New(Options{Source: source, Forge: forge, Shown: NewShown(filepath.Join(t.TempDir(), "shown.json")),
-		Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
+		Accounts: NewAccounts(filepath.Join(t.TempDir(), "people.json")), Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	g := &gatehouse{T: t, Reconciler: r, forge: forge, source: source, noon: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)}
 	r.record = NewRecord()
 	var err error
@@ -378,6 +378,40 @@ func TestRewrittenBranch(t *testing.T) {
 	})
 }
 
+// Whoever moves a request that waits to another file has not made what it says.
+func TestMoveOfWhatWaits(t *testing.T) {
+	for name, waits := range map[string]func(g *gatehouse){
+		"held": func(g *gatehouse) {
+			held := decision{verb: halt, condition: Ready, reason: ReasonSuspended}
+			g.journal.note(g.Reconciler.checked, map[string]decision{"ledger": held}, g.noon)
+		},
+		"planned": func(g *gatehouse) {
+			success := &UnitStatus{Version: 1, Request: "ledger", Sources: []string{ledgerSource}}
+			g.journal.result(Job{Unit: "ledger", Mode: Converge, Success: success}, Result{Outcome: AwaitingApproval}, g.noon)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGatehouse(t)
+			delete(g.Reconciler.record.Units, "ledger")
+			g.commit("second", map[string]string{ledgerSource: "v1"})
+			g.merged(1, "second", "carol")
+			g.revise("second", "payments", `{"name":"ledger"}`)
+			waits(g)
+			g.commit("third", map[string]string{"catalog/moved.cue": "v1"})
+			g.commit("fourth", map[string]string{"catalog/moved.cue": "v2"})
+			g.merged(3, "fourth", "alice")
+			g.merged(2, "third", "alice")
+			g.revise("fourth", "payments", `{"name":"ledger"}`)
+			r := g.Reconciler.checked.Platform.Requests["ledger"]
+			r.Sources = []string{"catalog/moved.cue"}
+			g.Reconciler.checked.Platform.Requests["ledger"] = r
+			g.Reconciler.checked.sort()
+			g.asking["ledger"] = asking{key: "b", plan: "plan"}
+			g.expectHeld(g.decide(starts("b")), "payments", "#1 by carol")
+		})
+	}
+}
+
 // An approved pull request lets nothing happen that a merge of it holds besides.
 func TestGateHoldsEvilMerge(t *testing.T) {
 	for _, evil := range []bool{false, true} {
@@ -505,5 +539,35 @@ func TestHoldWhileAsking(t *testing.T) {
 	}
 	if made := decisions["ledger"]; made.verb != halt || made.message != held.message {
 		t.Errorf("got verb %d, %q", made.verb, made.message)
+	}
+}
+
+// What the forge said takes no memory for ever.
+func TestForgetWhatTheForgeSaid(t *testing.T) {
+	g := newGatehouse(t)
+	for n := range 4*mostSteps + 1 {
+		g.gate.pulls[fmt.Sprint(n)] = origin{number: n}
+	}
+	g.merged(1, "a", "alice")
+	if _, err := g.gate.read(g.Context(), &inquiry{commits: map[string]bool{"a": true}}); err != nil || len(g.gate.pulls) != 1 || g.gate.factsOf(1) == nil {
+		t.Errorf("%d commits are remembered, %v", len(g.gate.pulls), err)
+	}
+}
+
+// What waits for a team that does not exist would wait for ever: it says so.
+func TestNobodyToAsk(t *testing.T) {
+	g := newGatehouse(t)
+	g.commit("second", map[string]string{ledgerSource: "v1"})
+	g.merged(1, "second", "alice")
+	g.revise("second", "payments", `{"name":"ledger","size":2}`)
+	asked := Violation{Level: Approve, Kind: "request", Name: "ledger", Team: "securty", Message: "is large", Rule: "org-large"}
+	checked := g.Reconciler.checked
+	checked.Violations = []Violation{asked, asked}
+	checked.sort()
+	g.asking["ledger"] = asking{key: "b", plan: "plan"}
+	g.expectHeld(g.decide(starts("b")), "is large (org-large)", "there is no team securty (nearest: security", "declare it")
+	checked.warnOfTeams()
+	if last := checked.Violations[len(checked.Violations)-1]; len(checked.Violations) != 3 || last.Level != Warn || !strings.Contains(last.String(), "there is no team securty") || !strings.Contains(last.Hint, "org-large") {
+		t.Errorf("got %+v", checked.Violations)
 	}
 }

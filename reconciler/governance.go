@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -26,8 +25,8 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 		if r.observed != nil { // the daemon goes on meanwhile
 			r.gate.ask(ctx, q)
 		} else {
-			if _, err := r.gate.read(ctx, q); err != nil {
-				return nil, fmt.Errorf("ask the forge who let changes happen: %w", err)
+			if err := r.readNow(ctx, q); err != nil {
+				return nil, err
 			}
 			decisions = r.decide()
 			if _, err := r.gates(ctx, decisions); err != nil {
@@ -39,10 +38,31 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 	return decisions, r.settle(decisions)
 }
 
+// readNow reads what an inquiry needs before anything goes on. What cannot be read
+// holds what depends on it, and nothing else.
+func (r *Reconciler) readNow(ctx context.Context, q *inquiry) error {
+	_, err := r.gate.read(ctx, q)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.Log.Warn("ask the forge who let changes happen", "error", err)
+	return nil
+}
+
+// lastKnown returns the revision that was in force last: what this host remembers,
+// else what is recorded, as far as that is believed. It is empty where nothing ever
+// was or, see [PlatformStatus], where that is not known.
+func (r *Reconciler) lastKnown() (string, error) {
+	memory, err := r.Trust.load()
+	if err != nil || memory.Revision != "" || r.record.Platform.Doubted {
+		return memory.Revision, err
+	}
+	return r.record.Platform.Revision, nil
+}
+
 // recallSettled finds out up to where everything was let happen. Where this host
-// does not remember, what is recorded as ready was; the very first revision is
-// the operator's word.
-func (r *Reconciler) recallSettled(heads Heads) error {
+// does not remember, what was ready in the revision that was in force last was.
+func (r *Reconciler) recallSettled() error {
 	memory, err := r.Trust.load()
 	if err != nil {
 		return err
@@ -51,17 +71,48 @@ func (r *Reconciler) recallSettled(heads Heads) error {
 	if memory.Settled != "" || r.gate.forge == nil {
 		return nil
 	}
-	r.settled.Settled = cmp.Or(memory.Revision, r.record.Platform.Revision)
-	if r.settled.Settled == "" && heads.Status == "" {
-		r.settled.Settled = heads.Tracked
+	if r.settled.Settled, err = r.lastKnown(); err != nil {
+		return err
 	}
-	r.settled.Pending = map[string]string{}
-	for name, status := range r.record.Units {
-		if memory.Revision == "" && !status.Is(Ready) {
-			r.settled.Pending[name] = status.AppliedRevision
-		}
-	}
+	r.settled.Pending = r.record.unready()
 	return nil
+}
+
+// lastGood brings the revision that was in force last into force again. Where that
+// cannot be though there was one, it says why: nobody can tell then who may let a
+// change of what everybody is judged by happen.
+func (r *Reconciler) lastGood(ctx context.Context, tip string) ([]Violation, error) {
+	lost := func(format string, args ...any) []Violation {
+		return []Violation{{Level: Approve, Scope: ScopeRevision, Message: fmt.Sprintf(format, args...)}}
+	}
+	another := "look at this revision, stop Pave and run `pave status adopt --revision " + tip + "`"
+	commit, err := r.lastKnown()
+	if err != nil {
+		return nil, err
+	}
+	switch named := r.record.Platform.Revision; {
+	case commit != "":
+	case !r.record.Platform.Doubted:
+		return nil, nil
+	case named == "":
+		return lost("this host did not write the status branch, which does not name what was in force before: %s", another), nil
+	default:
+		return lost("this host did not write the status branch, so nobody can tell what was in force before: look at the branch, which names %s, stop Pave and run `pave status adopt`", shortHash(named)), nil
+	}
+	checked, err := r.read(ctx, commit)
+	if err != nil {
+		return nil, fmt.Errorf("read what was in force last: %w: put %s back, or %s", err, commit, another)
+	}
+	if checked.Refused() {
+		return lost("%s, which was in force last, is refused by this version of Pave: return to the version that accepted it, or %s: %s",
+			shortHash(commit), another, first(onlyDenied(checked.Violations))), nil
+	}
+	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {
+		return nil, err
+	}
+	r.checked = checked
+	r.journal.inForce(checked)
+	return nil, nil
 }
 
 // candidate reads a revision that is not in force. One that waits for an approval
@@ -99,8 +150,8 @@ func (r *Reconciler) governs(ctx context.Context, c *Checked) (bool, error) {
 		return false, err
 	}
 	if q.asks() && r.observed == nil {
-		if _, err := r.gate.read(ctx, q); err != nil {
-			return false, fmt.Errorf("ask the forge who let changes happen: %w", err)
+		if err := r.readNow(ctx, q); err != nil {
+			return false, err
 		}
 		why, err = r.ungoverned(ctx, commits, reached, governance, &inquiry{commits: map[string]bool{}, teams: q.teams})
 		if err != nil {
@@ -115,12 +166,19 @@ func (r *Reconciler) governs(ctx context.Context, c *Checked) (bool, error) {
 	if len(why) == 0 {
 		return true, nil
 	}
-	if held := (&Refusal{Revision: c.Revision.Commit, Violations: SortViolations(why), Waiting: true}); r.refusal == nil || !sameRefusal(r.refusal, held) {
-		r.refusal = held
-		r.journal.refuse(held)
-		r.Log.Warn("hold a revision", "revision", c.Revision.Short(), "why", why[0].Message)
-	}
+	r.keepOut(c, why)
 	return false, nil
+}
+
+// keepOut notes that a revision does not come into force until a person acts.
+func (r *Reconciler) keepOut(c *Checked, why []Violation) {
+	held := &Refusal{Revision: c.Revision.Commit, Violations: SortViolations(why), Waiting: true}
+	if r.refusal != nil && sameRefusal(r.refusal, held) {
+		return
+	}
+	r.refusal = held
+	r.journal.refuse(held)
+	r.Log.Warn("hold a revision", "revision", c.Revision.Short(), "why", first(held.Violations))
 }
 
 func sameRefusal(a, b *Refusal) bool {
@@ -163,11 +221,11 @@ func (r *Reconciler) ungoverned(ctx context.Context, commits []string, reached b
 			why = append(why, asks(fmt.Sprintf(holdsMore, shortHash(commit))))
 		case !known, number != 0 && f == nil, who == nil:
 			q.commits[commit] = true
-			message := "the forge is asked who approved it"
-			if failing := r.gate.failing(); failing != "" {
-				message = "the forge does not say who approved it: " + failing
+			v := asks("the forge is asked who approved it")
+			if failing := r.gate.failing(); failing != "" { // which is a fault, and nobody's to approve
+				v.Level, v.Message = Deny, "the forge does not say who approved it: "+failing
 			}
-			why = append(why, asks(message))
+			why = append(why, v)
 		case number == 0:
 			why = append(why, asks(fmt.Sprintf("%s changes what everybody is judged by and came without a pull request: revert it, and propose it as one", shortHash(commit))))
 		case !m.of(f.Pull):

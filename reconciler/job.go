@@ -56,7 +56,7 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 		Version: 1, Request: name, Service: u.Request.Service, Owner: u.Service.Owner, Blueprint: u.Blueprint.Name,
 		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
 		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: made.rendering.References,
-		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON, Sources: sources(u),
+		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON, Sources: r.checked.Platform.sources(name),
 		ServiceDigest: documentDigest(u.Service.Document), Retain: u.Request.Deletion == Retain,
 	}
 	return job, nil
@@ -75,9 +75,10 @@ func (r *Reconciler) takeover(ctx context.Context, takes *Takeover) (*Takeover, 
 	return &complete, nil
 }
 
-// sources are the files that decide what a unit's document says.
-func sources(u Unit) []string {
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(u.Request.Sources, u.Service.Sources))))
+// sources are the files that decide what a request and its service say.
+func (p *Platform) sources(request string) []string {
+	r := p.Requests[request]
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.Sources, p.Services[r.Service].Sources))))
 }
 
 // lastDayAfter returns the unit's last day as it will be once this run applied it.
@@ -284,6 +285,9 @@ type UnitSummary struct {
 // Summary sums a record up.
 func (r *Record) Summary() *Summary {
 	s := &Summary{Revision: r.Platform.Revision, Refused: r.Platform.Refused, Units: []UnitSummary{}}
+	if r.Platform.Doubted {
+		s.Revision = ""
+	}
 	for _, name := range sortedNames(r.Units) {
 		u := r.Units[name]
 		c, _ := u.Conditions.Get(Ready)
@@ -314,7 +318,7 @@ func (r *Reconciler) report() {
 		r.Progress(p)
 		return
 	}
-	p.Running, p.Refused = len(r.running), r.refusal != nil
+	p.Running, p.Refused = len(r.running), r.refusal
 	p.Units, p.Ready, p.Waiting, p.Held, p.Drifted = 0, 0, 0, 0, 0
 	if r.checked != nil {
 		p.Revision = r.checked.Revision

@@ -150,7 +150,7 @@ func (r *Reconciler) ours(ctx context.Context, tip, last string, written bool) (
 }
 
 // disbelieve forgets what must not be taken from a branch that this Pave did
-// not write: which revision was good, which providers are locked, which services
+// not write: which revision was good (it is told, and counts for nothing), which providers are locked, which services
 // are old ones and how long a unit has lived.
 func (r *Reconciler) disbelieve() {
 	for name, u := range r.record.Units {
@@ -166,7 +166,7 @@ func (r *Reconciler) disbelieve() {
 		delete(r.record.Locks, name)
 		r.journal.touch("locks/" + name + ".json")
 	}
-	r.record.Platform = PlatformStatus{}
+	r.record.Platform = PlatformStatus{Revision: r.record.Platform.Revision, Doubted: true}
 	r.journal.touch("platform.json")
 }
 
@@ -205,6 +205,10 @@ func (j *journal) event(e event) {
 // inForce notes a revision that came into force.
 func (j *journal) inForce(c *Checked) {
 	j.revision, j.title = c.Revision, c.Platform.Settings.Title
+	if j.record.Platform.Doubted {
+		j.record.Platform.Doubted = false
+		j.touch("platform.json")
+	}
 	if j.record.Platform.Refused != nil {
 		j.record.Platform.Refused = nil
 		j.touch("platform.json")
@@ -302,6 +306,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		} else if r, asked := c.Platform.Requests[name]; asked {
 			status.introduce(r, c.Platform)
 		}
+		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
 		after, _ := encode(status)
 		if bytes.Equal(before, after) && known {
@@ -341,7 +346,7 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 	s.Expires = lastDay(u, s)
 	s.Retain = u.Request.Deletion == Retain
 	if made.verb == keep && made.reason == ReasonApplied {
-		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, sources(u)
+		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, nil
 		s.ServiceDigest = documentDigest(u.Service.Document)
 	}
 }
@@ -364,6 +369,12 @@ func (s *UnitStatus) introduce(r Request, p *Platform) {
 	}
 	s.Service, s.Owner, s.Blueprint = r.Service, p.Services[r.Service].Owner, r.Blueprint
 	s.Environment, s.Stage = r.Environment, p.Environments[r.Environment].Stage
+}
+
+// saidIn notes files that say what the unit is. Until that is applied all of them
+// count: whoever moves a document that waits has not made what it says.
+func (s *UnitStatus) saidIn(files []string) {
+	s.Sources = slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Sources, files))))
 }
 
 // state sets the conditions that follow from a decision.
@@ -537,6 +548,10 @@ func (j *journal) tookOver(job Job, result Result) {
 		return
 	}
 	from := job.Takes.Unit
+	if orphans := slices.DeleteFunc(slices.Clone(j.record.Platform.Orphans), func(o Orphan) bool { return o.Request == job.Unit }); job.Takes.File != "" {
+		j.record.Platform.Orphans = orphans // what was left behind is looked after again
+		j.touch("platform.json")
+	}
 	if from == "" || from == job.Unit {
 		return
 	}
@@ -674,10 +689,11 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 	}
 	message = oneLine(message, 1000)
 	if job.Success != nil && !status.Exists() {
-		conditions := status.Conditions
+		conditions, files := status.Conditions, status.Sources
 		copied := *job.Success
 		*status = UnitStatus{Version: 1, Request: job.Unit, Service: copied.Service, Owner: copied.Owner, Blueprint: copied.Blueprint,
-			Environment: copied.Environment, Stage: copied.Stage, Protect: copied.Protect || status.Protect, Conditions: conditions, FirstApplied: status.FirstApplied}
+			Environment: copied.Environment, Stage: copied.Stage, Protect: copied.Protect || status.Protect, Conditions: conditions, FirstApplied: status.FirstApplied, Sources: files}
+		status.saidIn(copied.Sources)
 	}
 	status.ObservedRevision = job.Revision
 	plan := result.Plan

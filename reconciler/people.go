@@ -2,19 +2,66 @@ package reconciler
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
+// Accounts remembers, on this host, whose account each handle was first. A handle
+// that its owner gives up is anybody's to take.
+type Accounts struct {
+	path string
+
+	mu  sync.Mutex
+	ids map[string]int64 // by handle; guarded by mu; nil before it was read
+}
+
+// NewAccounts returns the memory kept in the file, which need not exist.
+func NewAccounts(path string) *Accounts { return &Accounts{path: path} }
+
+// bind remembers whose a handle is, unless it was somebody's before, and returns
+// whose it is.
+func (a *Accounts) bind(handle string, id int64) (int64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ids == nil {
+		ids := map[string]int64{}
+		content, err := os.ReadFile(a.path)
+		if err == nil {
+			err = json.Unmarshal(content, &ids)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, fmt.Errorf("read %s: %w", a.path, err)
+		}
+		a.ids = ids
+	}
+	handle = strings.ToLower(handle) // to a forge case makes no difference
+	if known, found := a.ids[handle]; found {
+		return known, nil
+	}
+	ids := maps.Clone(a.ids)
+	ids[handle] = id
+	if err := replaceJSON(a.path, ids); err != nil {
+		return 0, err
+	}
+	a.ids = ids
+	return id, nil
+}
+
 // roster finds the accounts of the people that team documents name. The forge's
-// numeric id counts, so that nobody is somebody else by taking a handle over
-// while this process runs.
+// numeric id counts, so that nobody is somebody else by taking a handle over.
 type roster struct {
-	forge Forge
-	log   *slog.Logger
+	forge    Forge
+	log      *slog.Logger
+	accounts *Accounts
 
 	mu    sync.Mutex
 	known map[string]rostered // by handle; guarded by mu
@@ -55,8 +102,14 @@ func (r *roster) find(ctx context.Context, handle string) (Person, bool) {
 		r.log.Warn("find a member of a team on the forge", "handle", handle, "error", err)
 		return Person{}, false
 	}
-	if found && known.person.ID != person.ID {
-		r.log.Warn("a handle is somebody else's by now: it is believed after a restart", "handle", handle)
+	first, err := r.accounts.bind(handle, person.ID)
+	if err != nil {
+		r.log.Warn("remember a member of a team", "handle", handle, "error", err)
+		return Person{}, false
+	}
+	if first != person.ID {
+		r.log.Warn("a handle is somebody else's by now, who is in no team: if it may be, stop Pave and remove it from the file",
+			"handle", handle, "file", r.accounts.path)
 		return Person{}, false
 	}
 	r.mu.Lock()
@@ -64,6 +117,7 @@ func (r *roster) find(ctx context.Context, handle string) (Person, bool) {
 	if r.known == nil {
 		r.known = map[string]rostered{}
 	}
+	maps.DeleteFunc(r.known, func(_ string, old rostered) bool { return time.Since(old.at) >= rosterAge })
 	r.known[handle] = rostered{person, time.Now()}
 	return person, true
 }
@@ -172,16 +226,27 @@ func (f *facts) counts(shown shownPlan) func(Review) bool {
 	}
 }
 
-// settle marks which of the needed approvals are given. Where a team made the change
-// itself nobody gave one.
-func (f *facts) settle(needed []Needed, who electors, counts func(Review) bool) {
+// before returns which reviews of an open pull request count for units, given what
+// was shown of them: those of the head that converge will take for their plans.
+func (f *facts) before(shown map[string]shownPlan, units []string) func(Review) bool {
+	return func(review Review) bool {
+		return f.ofHead(review) && !slices.ContainsFunc(units, func(unit string) bool {
+			plan := shown[unit]
+			return plan.Plan != "" && plan.Head == f.Pull.Head && !f.counts(plan)(review)
+		})
+	}
+}
+
+// settle marks which of the needed approvals are given before the merge. Where a
+// team made the change itself nobody gave one.
+func (f *facts) settle(needed []Needed, who electors, shown map[string]shownPlan) {
 	for i := range needed {
 		n := &needed[i]
 		if n.Insider && f.insiders(who[n.Team]) {
 			n.Given = true
 			continue
 		}
-		if by, ok := f.approved(who[n.Team], counts); ok {
+		if by, ok := f.approved(who[n.Team], f.before(shown, n.Units)); ok {
 			n.Given, n.By = true, by.Handle
 		}
 	}

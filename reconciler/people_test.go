@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -80,7 +83,7 @@ func TestInsiders(t *testing.T) {
 func TestSettle(t *testing.T) {
 	f := &facts{Took: map[int64]Person{1: {ID: 1, Handle: "alice"}}, Complete: true, Pull: PullRequest{Author: Person{ID: 1, Handle: "alice"}}}
 	needed := []Needed{{Team: "payments", Insider: true}, {Team: "payments"}}
-	f.settle(needed, electors{"payments": {1: true}}, func(Review) bool { return true })
+	f.settle(needed, electors{"payments": {1: true}}, nil)
 	if !needed[0].Given || needed[0].By != "" || needed[1].Given {
 		t.Errorf("got %+v", needed)
 	}
@@ -174,5 +177,29 @@ func TestChangedPaths(t *testing.T) {
 	}
 	if got := changedPaths(tree("a1"), tree("a1")); len(got) != 0 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A handle that somebody else took over is in no team, after a restart neither.
+func TestHandleTakenOver(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "people.json")
+	team := Team{Members: []string{"alice", "bob"}}
+	members := func() map[int64]bool {
+		r := &roster{forge: &memoryForge{}, log: slog.New(slog.DiscardHandler), accounts: NewAccounts(file)}
+		return r.members(t.Context(), team)
+	}
+	if got := members(); !got[1] || !got[2] {
+		t.Fatalf("got %v", got)
+	}
+	defer func(was []string) { folk = was }(folk)
+	folk = []string{"gone", "bob", "mallory", "alice"}
+	if got := members(); len(got) != 1 || !got[2] {
+		t.Errorf("got %v", got)
+	}
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := members(); len(got) > 0 {
+		t.Errorf("nobody can tell who they are, got %v", got)
 	}
 }

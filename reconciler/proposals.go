@@ -76,7 +76,7 @@ func NewProposals(o ProposalOptions) *Proposals {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
+	return &Proposals{ProposalOptions: o, roster: o.Loop.gate.roster, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
 		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}, poll: time.Second}
 }
 
@@ -336,7 +336,10 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
 		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
 	if x.judged {
-		if x.report(p.roster.electors(ctx, x.view.InForce.Platform.Teams)); x.lacksPlans() {
+		if _, err := p.report(ctx, x); err != nil {
+			return err
+		}
+		if x.lacksPlans() {
 			x.said = true
 			return nil
 		}
@@ -373,8 +376,10 @@ func (p *Proposals) reread(ctx context.Context, x *proposed) error {
 
 // say publishes what is known of a pull request.
 func (p *Proposals) say(ctx context.Context, x *proposed) error {
-	who := p.roster.electors(ctx, x.view.InForce.Platform.Teams)
-	report := x.report(who)
+	report, err := p.report(ctx, x)
+	if err != nil {
+		return err
+	}
 	at, err := p.Forge.Publish(ctx, report)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -387,7 +392,19 @@ func (p *Proposals) say(ctx context.Context, x *proposed) error {
 }
 
 // report puts together what is said of a pull request.
-func (x *proposed) report(who electors) Report {
+func (p *Proposals) report(ctx context.Context, x *proposed) (Report, error) {
+	shown, err := p.Shown.pull(x.pull.Number)
+	if err != nil {
+		return Report{}, fmt.Errorf("read what people were shown: %w", err)
+	}
+	return x.report(p.roster.electors(ctx, x.view.InForce.Platform.Teams), shown.Units), nil
+}
+
+// endOfTime is later than every review.
+var endOfTime = time.Unix(1<<40, 0)
+
+// report puts together what is said where this was shown before, which it changes.
+func (x *proposed) report(who electors, shown map[string]shownPlan) Report {
 	r := x.proposal.Report
 	r.Number, r.Head, r.Base = x.pull.Number, x.pull.Head, x.view.Tracked
 	r.Units = slices.Clone(x.units)
@@ -397,7 +414,17 @@ func (x *proposed) report(who electors) Report {
 		return r
 	}
 	r.Approvals = x.needed()
-	x.facts.settle(r.Approvals, who, x.facts.ofHead)
+	for _, u := range r.Units { // nobody has seen another plan yet than was shown
+		if old := shown[u.Request]; old.Plan != "" && u.Plan.Digest != "" {
+			shown[u.Request] = old.next(u.Plan.Digest, x.pull.Head, endOfTime)
+		}
+	}
+	x.facts.settle(r.Approvals, who, shown)
+	for _, n := range r.Approvals {
+		if by, earlier := x.facts.approved(who[n.Team], x.facts.ofHead); earlier && !n.Given {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s approved before the plan became what it is: the approval of %s is needed again", by.Handle, n.Team))
+		}
+	}
 	if !x.facts.Complete && len(r.Approvals) > 0 {
 		r.Notes = append(r.Notes, "Nobody's approval counts: not everybody who took part in the change could be identified")
 	}
@@ -597,7 +624,7 @@ func (p *Proposals) queuedReport(ctx context.Context, view View, q QueuedMerge) 
 		return Report{}, err
 	}
 	x := &proposed{pull: pull, view: view, proposal: proposal, facts: f, units: proposal.Report.Units, planned: true}
-	return x.report(p.roster.electors(ctx, view.InForce.Platform.Teams)), nil
+	return p.report(ctx, x)
 }
 
 // settings looks at the forge's own settings, once an hour.

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 )
@@ -86,4 +87,43 @@ func TestForgetWhatWasSaid(t *testing.T) {
 	if _, kept := p.said["#2"]; len(p.said) != 2 || !kept {
 		t.Errorf("got %v", p.said)
 	}
+}
+
+// The check passes only where converge will apply what it shows: an approval given
+// where another plan stood before is for that one.
+func TestApprovalOfReplacedPlan(t *testing.T) {
+	g := newGatehouse(t)
+	minute := func(n int) time.Time { return g.noon.Add(time.Duration(n) * time.Minute) }
+	g.forge.pulls[1] = PullRequest{Number: 1, Head: "head-1", Author: account("carol"), Open: true}
+	p := NewProposals(ProposalOptions{Forge: g.forge, Shown: g.Shown, Loop: g.Reconciler})
+	expect := func(plan string, want CheckState, notes ...string) {
+		t.Helper()
+		f, err := readFacts(t.Context(), g.forge, g.forge.pulls[1], g.noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &proposed{pull: f.Pull, facts: f, view: View{InForce: g.Reconciler.checked}, planned: true,
+			proposal: &Proposal{Report: Report{Approvals: []Needed{{Team: "payments", Units: []string{"ledger"}}}}},
+			units:    []PlannedUnit{{Request: "ledger", Plan: PlanSummary{Digest: plan}}}}
+		if report, err := p.report(t.Context(), x); err != nil || report.State != want || !slices.Equal(report.Notes, notes) {
+			t.Errorf("%s: want %s, got %s, %q, %v", plan, want, report.State, report.Notes, err)
+		}
+	}
+	expect("first", CheckWaiting)
+	g.review(1, "alice", "head-1", minute(1)) // before a plan was shown at all
+	expect("first", CheckPassed)
+	g.shows(1, "first", minute(2))
+	expect("first", CheckPassed)
+	const again = "alice approved before the plan became what it is: the approval of payments is needed again"
+	expect("second", CheckWaiting, again) // which is not shown yet
+	g.shows(1, "second", minute(3))
+	expect("second", CheckWaiting, again)
+	g.review(1, "bob", "head-1", minute(4))
+	expect("second", CheckPassed)
+	pull := g.forge.pulls[1]
+	pull.Head = "head-2"
+	g.forge.pulls[1] = pull
+	expect("second", CheckWaiting)
+	g.review(1, "alice", "head-2", minute(5))
+	expect("second", CheckPassed)
 }

@@ -23,10 +23,11 @@ type Options struct {
 	Log    *slog.Logger // nil discards
 	// Engine overrides the engine that the settings name.
 	Engine string
-	// Forge is where changes are reviewed; nil where there is none. Shown is
-	// needed with it.
-	Forge Forge
-	Shown *Shown
+	// Forge is where changes are reviewed; nil where there is none. Shown and
+	// Accounts are needed with it.
+	Forge    Forge
+	Shown    *Shown
+	Accounts *Accounts
 	// Moves are the units whose state may move to where it is looked for, and
 	// Imports the files whose states units may take over, in this process's one
 	// pass.
@@ -45,7 +46,7 @@ type Progress struct {
 	Revision                              Revision
 	Units, Ready, Running, Waiting, Held  int
 	Drifted                               int
-	Refused                               bool
+	Refused                               *Refusal // of a later revision; nil where there is none
 	LastFetch, LastRecord                 time.Time
 	LastError                             string
 	Started, Succeeded, Failed, Destroyed int // runs since the process started
@@ -62,7 +63,7 @@ type Reconciler struct {
 
 	looked time.Time // when the repository was asked last, whatever it said
 	head   string    // the tracked tip that was read last
-	// nothingGood tells that it is refused and that nothing before it is known
+	// nothingGood tells that it is not in force and that nothing before it is known
 	// to be good.
 	nothingGood bool
 	checked     *Checked // the revision in force
@@ -108,7 +109,7 @@ func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
 		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
-	r.gate = newGate(o.Forge, o.Shown, o.Log, func() { nudge(r.wakes) })
+	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
 	return r
 }
 
@@ -264,7 +265,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	if err := r.believe(ctx, heads.Status); err != nil {
 		return err
 	}
-	if err := r.recallSettled(heads); err != nil {
+	if err := r.recallSettled(); err != nil {
 		return err
 	}
 	if err := r.resume(); err != nil {
@@ -344,8 +345,9 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	if err != nil {
 		return err
 	}
+	var lost []Violation                         // why it is not known what was in force
 	if r.checked == nil && r.gate.forge != nil { // what is in force judges what comes
-		if err := r.lastGood(ctx); err != nil {
+		if lost, err = r.lastGood(ctx, heads.Tracked); err != nil {
 			return err
 		}
 	}
@@ -353,7 +355,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		denied := onlyDenied(checked.Violations)
 		r.Log.Warn("refused a revision", "revision", checked.Revision.Short(), "violations", len(denied), "first", first(denied))
 		if r.checked == nil {
-			err := r.lastGood(ctx)
+			_, err := r.lastGood(ctx, heads.Tracked)
 			if err != nil { // tried again at the next poll
 				r.failed("return to the last good revision", err)
 			}
@@ -363,6 +365,11 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		r.refusal = &Refusal{Revision: checked.Revision.Commit, Violations: denied}
 		r.head, r.waiting = heads.Tracked, nil
 		r.journal.refuse(r.refusal)
+		return nil
+	}
+	if len(lost) > 0 {
+		r.head, r.nothingGood = heads.Tracked, true
+		r.keepOut(checked, lost)
 		return nil
 	}
 	cleared, err := r.governs(ctx, checked)
@@ -377,6 +384,9 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		"units", len(checked.Platform.Requests), "violations", len(checked.Violations))
 	if err := r.Trust.update(func(t *trusted) { t.Revision = heads.Tracked }); err != nil {
 		return fmt.Errorf("remember the revision: %w", err)
+	}
+	if r.settled.Settled == "" { // the very first revision is the operator's word
+		r.settled.Settled = heads.Tracked
 	}
 	if err := r.arrive(ctx, checked); err != nil {
 		return err
@@ -407,33 +417,6 @@ func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) 
 		return nil, err
 	}
 	return Check(ctx, r.Parts, tree, revision, r.record.without(r.unverified))
-}
-
-// lastGood brings the revision that was in force last into force again, where
-// there is one. The record knows it only where something happened at it, and an
-// older one would undo what was applied since.
-func (r *Reconciler) lastGood(ctx context.Context) error {
-	memory, err := r.Trust.load()
-	if err != nil {
-		return err
-	}
-	commit := cmp.Or(memory.Revision, r.record.Platform.Revision)
-	if commit == "" {
-		return nil
-	}
-	checked, err := r.read(ctx, commit)
-	if err != nil {
-		return err
-	}
-	if checked.Refused() {
-		return nil
-	}
-	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {
-		return err
-	}
-	r.checked = checked
-	r.journal.inForce(checked)
-	return nil
 }
 
 // step decides about every unit, notes what holds, and starts what may start.

@@ -37,6 +37,18 @@ func (r *Record) without(units map[string]bool) *Record {
 	return &believed
 }
 
+// unready are the units that are not as the last revision in force says, each with
+// the revision that it was applied from.
+func (r *Record) unready() map[string]string {
+	units := map[string]string{}
+	for name, status := range r.Units {
+		if !status.Is(Ready) {
+			units[name] = status.AppliedRevision
+		}
+	}
+	return units
+}
+
 // ReadRecord reads the status branch at a commit. A file that cannot be read
 // is an error: a damaged record must not look like an empty one.
 func ReadRecord(tree *Tree, tip string) (*Record, error) {
@@ -256,9 +268,13 @@ func (r *Record) readme(title string) []byte {
 	if refused := r.Platform.Refused; refused != nil {
 		state := "is refused"
 		if refused.Waiting {
-			state = "waits for an approval"
+			state = "is held"
 		}
-		fmt.Fprintf(&b, "\nThe revision %s %s; the last good one stays in force:\n\n", shortHash(refused.Revision), state)
+		then := "the last good one stays in force"
+		if r.Platform.Revision == "" || r.Platform.Doubted {
+			then = "nothing is in force"
+		}
+		fmt.Fprintf(&b, "\nThe revision %s %s; %s:\n\n", shortHash(refused.Revision), state, then)
 		for i, v := range refused.Violations {
 			if i == 20 {
 				fmt.Fprintf(&b, "- and %d more\n", len(refused.Violations)-i)
@@ -281,8 +297,27 @@ func (r *Record) readme(title string) []byte {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, escapeMarkdown(c.Reason), escapeMarkdown(c.Message))
 		}
 	}
+	if len(r.Platform.Orphans) > 0 {
+		b.WriteString("\nThese requests ended and left what they had. Nothing looks after it:\n\n| request | owner | environment | resources |\n|---|---|---|---|\n")
+		for i, o := range r.Platform.Orphans {
+			if i == 200 {
+				fmt.Fprintf(&b, "\nand %d more\n", len(r.Platform.Orphans)-i)
+				break
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", o.Request, o.Owner, o.Environment, escapeMarkdown(o.resources()))
+		}
+	}
 	b.WriteString("\n`git log --grep '^Unit: NAME '` shows the history of one request.\n")
 	return []byte(b.String())
+}
+
+// resources lists what was left, in one line.
+func (o Orphan) resources() string {
+	var list []string
+	for _, r := range o.Resources {
+		list = append(list, strings.TrimSuffix(r.Address+" "+r.ID, " "))
+	}
+	return strings.Join(list, ", ")
 }
 
 // escapeMarkdown makes text inert on a forge: no markup, link, image, mention or

@@ -145,6 +145,13 @@ func requestEffects(before, after Request) []Effect {
 	if !slices.Equal(before.ShareWith, after.ShareWith) {
 		add("shareWith", "shares its secrets with: %s", orNobody(after.ShareWith))
 	}
+	if before.Deletion != after.Deletion {
+		if after.Deletion == Retain {
+			add("deletion", "leaves what exists when it ends")
+		} else {
+			add("deletion", "destroys what exists when it ends")
+		}
+	}
 	if before.Replace != after.Replace && after.Replace {
 		add("replace", "may be destroyed and created anew when its blueprint or environment changes")
 	}

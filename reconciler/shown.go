@@ -150,12 +150,18 @@ func (s *Shown) plans(report Report, at time.Time) error {
 			if u.Plan.Digest == "" {
 				continue
 			}
-			if old := p.Units[u.Request]; old.Plan != u.Plan.Digest || old.Head != head && head != "" {
-				p.Units[u.Request] = shownPlan{Plan: u.Plan.Digest, Head: head, At: at,
-					Replaced: old.Head == head && (old.Replaced || old.Plan != "" && old.Plan != u.Plan.Digest)}
-			}
+			p.Units[u.Request] = p.Units[u.Request].next(u.Plan.Digest, head, at)
 		}
 	})
+}
+
+// next is what was shown once another plan is, for a head or, after the merge, for
+// none. The same one stands as it did.
+func (old shownPlan) next(plan, head string, at time.Time) shownPlan {
+	if old.Plan == plan && (old.Head == head || head == "") {
+		return old
+	}
+	return shownPlan{Plan: plan, Head: head, At: at, Replaced: old.Head == head && (old.Replaced || old.Plan != "" && old.Plan != plan)}
 }
 
 // replaceJSON replaces a file at once: a reader sees the old or the new content.

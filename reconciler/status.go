@@ -33,6 +33,7 @@ const (
 	ReasonApplyFailed      = "ApplyFailed"
 	ReasonUnknown          = "OutcomeUnknown"
 	ReasonApproval         = "AwaitingApproval"
+	ReasonForge            = "ForgeUnread"
 	ReasonSuspended        = "Suspended"
 	ReasonStateLost        = "StateLost"
 	ReasonStateMoved       = "StateMoved"
@@ -147,7 +148,7 @@ type UnitStatus struct {
 	FirstApplied string `json:"firstApplied,omitempty"` // RFC 3339
 	LastApplied  string `json:"lastApplied,omitempty"`
 	// Document is the request as it was applied last, and Sources are the files
-	// that decided what it said.
+	// that decided what it said, then and at every revision since that waits.
 	Document json.RawMessage `json:"document,omitempty"`
 	Sources  []string        `json:"sources,omitempty"`
 	// ServiceDigest identifies what the service's document said then: rules read it.
@@ -179,6 +180,9 @@ type PlatformStatus struct {
 	Version int `json:"version"`
 	// Revision is the last revision in force when anything was recorded.
 	Revision string `json:"revision"`
+	// Doubted tells that Revision is only what a branch says that was not believed.
+	// Nothing comes into force then but by an operator's word, where there is a forge.
+	Doubted bool `json:"doubted,omitempty"`
 	// Refused is a later revision that was refused whole, and why.
 	Refused *Refusal `json:"refused,omitempty"`
 	// Warnings say where something else lets changes past Pave.
@@ -205,7 +209,8 @@ type Orphan struct {
 type Refusal struct {
 	Revision   string      `json:"revision"`
 	Violations []Violation `json:"violations"`
-	// Waiting tells that nothing is wrong with it but that an approval is missing.
+	// Waiting tells that nothing is wrong with it but that an approval is missing,
+	// or an operator's word.
 	Waiting bool `json:"waiting,omitempty"`
 }
 

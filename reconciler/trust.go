@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,8 +62,15 @@ func (t *Trust) update(change func(*trusted)) error {
 
 func (t *Trust) save(v trusted) error { return replaceJSON(t.path, v) }
 
-// Adopt believes a status commit that this Pave did not write, on the
-// operator's word.
-func (t *Trust) Adopt(commit string) error {
-	return t.update(func(v *trusted) { v.Tip, v.Unverified = commit, nil })
+// Adopt believes a record that this Pave did not write, on the operator's word.
+// The revision, where there is one, was in force last; else it is what this host
+// remembers or, where it does not, what is recorded.
+func (t *Trust) Adopt(record *Record, revision string) error {
+	return t.update(func(v *trusted) {
+		v.Tip, v.Unverified = cmp.Or(record.Tip, v.Tip), nil
+		v.Revision = cmp.Or(revision, v.Revision, record.Platform.Revision)
+		if v.Settled == "" {
+			v.Settled, v.Pending = cmp.Or(record.Platform.Revision, revision), record.unready()
+		}
+	})
 }

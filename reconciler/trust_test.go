@@ -29,7 +29,7 @@ func TestTrustRemembers(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
-	if err := trust.Adopt("adopted"); err != nil {
+	if err := trust.Adopt(&Record{Tip: "adopted"}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if v, err := trust.load(); err != nil || v.Tip != "adopted" || v.Unverified != nil || v.Revision != want.Revision {
@@ -48,7 +48,7 @@ func TestTrustThatCannotBeReadIsAnError(t *testing.T) {
 		if v, err := NewTrust(file).load(); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%q: got %+v, %v", content, v, err)
 		}
-		if err := NewTrust(file).Adopt("x"); err == nil {
+		if err := NewTrust(file).Adopt(&Record{Tip: "x"}, ""); err == nil {
 			t.Errorf("%q: it was overwritten", content)
 		}
 	}

@@ -270,7 +270,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	return reconciler.New(reconciler.Options{
 		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Log: log,
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
-		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")),
+		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")), Accounts: reconciler.NewAccounts(filepath.Join(state, "people.json")),
 	}), mirror, release, nil
 }
 

@@ -52,12 +52,11 @@ func (a *app) apply(ctx context.Context) error {
 func outcome(s *reconciler.Summary) error {
 	var worst verdicts
 	worst.violations(s.Violations)
-	switch {
-	case s.Refused == nil:
-	case s.Refused.Waiting:
-		worst.note(exitPending)
-	default:
-		worst.note(exitFailure)
+	if s.Refused != nil {
+		worst.violations(s.Refused.Violations)
+		if !s.Refused.Waiting {
+			worst.note(exitFailure)
+		}
 	}
 	for _, u := range s.Units {
 		if u.Ready {
@@ -81,7 +80,7 @@ func printSummary(a *app, s *reconciler.Summary) {
 	if s.Refused != nil {
 		is, then := "is refused", "the last good one stays in force"
 		if s.Refused.Waiting {
-			is = "waits for an approval"
+			is = "is held"
 		}
 		if s.Revision == "" {
 			then = "there is none before it, so nothing is done"

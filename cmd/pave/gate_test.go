@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -360,4 +361,84 @@ deny contains {"msg": "all that is gold is denied", "path": ["inputs", "value"]}
 	time.Sleep(3 * time.Second) // until the apply is recorded
 	p := s.open("dana", false)
 	s.expect(p, p.HeadSHA, "pending", "`platform` must approve", "would deny", "all that is gold is denied", "`vault-box`")
+}
+
+// applies makes one pass and expects its exit code and what is said.
+func (s *stand) applies(want int, words ...string) {
+	s.Helper()
+	s.expectSaid(want, words, append([]string{"apply"}, s.flags...))
+}
+
+// adopts types `pave status adopt` on the same host.
+func (s *stand) adopts(want int, word string, args ...string) {
+	s.Helper()
+	s.expectSaid(want, []string{word}, slices.Concat([]string{"status", "adopt"}, s.flags[:4], s.flags[6:10], args)) // but for the engine and the forge
+}
+
+func (s *stand) expectSaid(want int, words, args []string) {
+	s.Helper()
+	var said strings.Builder
+	if code := run(s.Context(), args, strings.NewReader(""), &said, &said); code != want || !containsAll(said.String(), words) {
+		s.Errorf("pave %s: want %d with %q, got %d:\n%s", args[0], want, words, code, said.String())
+	}
+}
+
+// A pull request that cannot be read holds what it brought, and nothing else.
+func TestPassBesidesUnreadPullRequest(t *testing.T) {
+	s := newStand(t)
+	s.applies(0, "3 of 3 requests are ready")
+	s.replace(ledgerFile, `value: "one"`, `value: "unread"`)
+	unread := s.open("alice", false)
+	s.merge(unread, "alice")
+	s.replace("catalog/search/index.cue", `value: "two"`, `value: "read"`)
+	s.merge(s.open("carol", false), "carol")
+	s.server.SetFault(func(_ int, r *http.Request) fake.Fault {
+		if strings.Contains(r.URL.Path, fmt.Sprintf("/pulls/%d", unread.Number)) {
+			return fake.Fault{Status: http.StatusInternalServerError}
+		}
+		return fake.Fault{}
+	})
+	s.applies(exitFailure, "ledger-box: ForgeUnread: the forge does not say who let it happen", "2 of 3 requests are ready")
+	s.server.SetFault(nil)
+	s.applies(0, "3 of 3 requests are ready")
+}
+
+// Where it is not known what was in force, nothing comes into force but by an
+// operator's word: the tip of the tracked branch does not say who may approve it.
+func TestNobodyKnowsWhatWasInForce(t *testing.T) {
+	s := newStand(t)
+	s.applies(0, "3 of 3 requests are ready")
+	s.replace("teams.cue", `members: ["dana", "erin"]`, `members: ["dana", "erin", "mallory"]`)
+	s.replace(ledgerFile, `value: "one"`, `value: "stolen"`)
+	s.commit("Take over")
+	s.git("push", "--quiet", "origin", "main")
+	must(t, os.RemoveAll(filepath.Join(s.dir, "cache")))
+	memory, err := filepath.Glob(filepath.Join(s.dir, "state", "*", "status.json"))
+	must(t, err)
+	must(t, os.Remove(memory[0]))
+	for range 2 { // what Pave wrote over it is believed no more than what was there
+		s.applies(exitPending, "is held", "`pave status adopt`", "so nothing is done")
+	}
+	readme := s.git("--git-dir", filepath.Join(s.dir, "platform.git"), "show", "pave/status:README.md")
+	if !containsAll(readme, []string{"is held; nothing is in force", "pave status adopt"}) {
+		t.Errorf("the status branch says\n%s", readme)
+	}
+	s.adopts(0, "adopted")
+	s.applies(exitPending, "is held; the last good one", "came without a pull request")
+
+	// A revision that this version of Pave refuses judges nothing either.
+	s.git("checkout", "--quiet", "HEAD~1", "--", ".")
+	s.replace("teams.cue", `team: platform: {`, `team: platform: {size: 3, `)
+	refused := s.commit("What another version accepts")
+	s.replace("teams.cue", `size: 3, `, ``)
+	tip := s.commit("What this one accepts")
+	s.git("push", "--quiet", "origin", "main")
+	trust, err := os.ReadFile(memory[0])
+	must(t, err)
+	at := strings.Index(string(trust), `"revision":"`) + len(`"revision":"`)
+	must(t, os.WriteFile(memory[0], []byte(string(trust[:at])+refused+string(trust[at+40:])), 0o600))
+	s.applies(exitPending, "is held", refused[:8]+", which was in force last, is refused by this version of Pave", "`pave status adopt --revision "+tip+"`")
+	s.adopts(1, "is not on the tracked branch", "--revision", strings.Repeat("0", 40))
+	s.adopts(0, "what comes after "+tip[:8], "--revision", tip)
+	s.applies(0, "3 of 3 requests are ready")
 }

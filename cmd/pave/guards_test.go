@@ -197,10 +197,10 @@ func TestDaemonSaysWhatItRefuses(t *testing.T) {
 	d.until(`first="platform.cue:`, 1)
 
 	monitor := newMonitor()
-	monitor.update(reconciler.Progress{Refused: true})
+	monitor.update(reconciler.Progress{Refused: &reconciler.Refusal{Violations: []reconciler.Violation{{Message: "owner is nobody"}}}})
 	answer := httptest.NewRecorder()
 	monitor.handler(nil).ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
-	if got := answer.Body.String(); answer.Code != 503 || !strings.Contains(got, "the tip of the tracked branch is refused") {
+	if got := answer.Body.String(); answer.Code != 503 || !strings.Contains(got, "the tip of the tracked branch is refused:\nowner is nobody") {
 		t.Errorf("got %d: %s", answer.Code, got)
 	}
 }

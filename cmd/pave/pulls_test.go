@@ -203,14 +203,14 @@ func TestGate(t *testing.T) {
 		f.eventually("the revision is held", func() bool {
 			w.git("fetch", "--quiet")
 			readme, _ := w.try("show", "origin/pave/status:README.md")
-			return containsAll(readme, []string{"waits for an approval", governance[:8], "came without a pull request"})
+			return containsAll(readme, []string{"is held", governance[:8], "came without a pull request"})
 		})
 		w.write("teams.cue", teams)
 		w.push("Out with mallory")
 		f.eventually("the revision is in force", func() bool {
 			w.git("fetch", "--quiet")
 			readme, _ := w.try("show", "origin/pave/status:README.md")
-			return !strings.Contains(readme, "waits for an approval")
+			return !strings.Contains(readme, "is held")
 		})
 		tighten()
 	})

@@ -161,8 +161,8 @@ func (m *monitor) handler(hook http.Handler) http.Handler {
 	gauge("pave_requests_held", "Requests that failed or that a person must act on.", func(p reconciler.Progress) float64 { return float64(p.Held) })
 	gauge("pave_requests_drifted", "Requests whose infrastructure differs from what was applied.", func(p reconciler.Progress) float64 { return float64(p.Drifted) })
 	gauge("pave_runs_active", "Runs that are going on.", func(p reconciler.Progress) float64 { return float64(p.Running) })
-	gauge("pave_revision_refused", "1 while the tip of the tracked branch is refused.", func(p reconciler.Progress) float64 {
-		if p.Refused {
+	gauge("pave_revision_refused", "1 while the tip of the tracked branch is refused or held.", func(p reconciler.Progress) float64 {
+		if p.Refused != nil {
 			return 1
 		}
 		return 0
@@ -185,8 +185,13 @@ func (m *monitor) handler(hook http.Handler) http.Handler {
 		if p.Revision.Commit == "" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintln(w, "no revision is in force")
-			if p.Refused {
-				fmt.Fprintln(w, "the tip of the tracked branch is refused: the log says why, and so does `pave validate`")
+			if p.Refused != nil {
+				is := "is refused"
+				if p.Refused.Waiting {
+					is = "is held"
+				}
+				fmt.Fprintf(w, "the tip of the tracked branch %s:\n", is)
+				printViolations(w, p.Refused.Violations)
 			}
 			if p.LastError != "" {
 				fmt.Fprintln(w, p.LastError)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -24,16 +25,23 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	a.outputFlag(cmd, "text", "json")
-	cmd.AddCommand(&cobra.Command{
+	var revision string
+	adopt := &cobra.Command{
 		Use:   "adopt",
 		Short: "Believe the status branch as it is, though this host did not write it",
 		Long: `Believe the status branch as it is.
 
 A host believes only what it wrote or signed itself. After a move to another
-host, look at the branch (git log, pave status), then adopt it.`,
+host, look at the branch (git log, pave status), then adopt it.
+
+Where there is a forge, the revision that was in force last says who must approve
+what comes after it. Where that is not known, or refused by this version of Pave,
+--revision names another one: whoever may approve by it, may from there on.`,
 		Args: atMost(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.adopt(cmd.Context()) },
-	})
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.adopt(cmd.Context(), revision) },
+	}
+	adopt.Flags().StringVar(&revision, "revision", "", "the revision of the tracked branch that counts as the one that was in force last")
+	cmd.AddCommand(adopt)
 	return cmd
 }
 
@@ -171,7 +179,11 @@ func (a *app) statusOf(record *reconciler.Record, name string) error {
 	return nil
 }
 
-func (a *app) adopt(ctx context.Context) error {
+func (a *app) adopt(ctx context.Context, revision string) error {
+	revision, err := a.commit(ctx, revision)
+	if err != nil {
+		return err
+	}
 	_, state, err := a.folders()
 	if err != nil {
 		return err
@@ -190,17 +202,30 @@ func (a *app) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if heads.Status == "" {
+	record := reconciler.NewRecord()
+	switch {
+	case heads.Status != "":
+		if record, err = readRecord(ctx, mirror, heads.Status); err != nil {
+			return err
+		}
+	case revision == "":
 		return fmt.Errorf("there is no branch %s to adopt", a.statusBranch)
 	}
-	record, err := readRecord(ctx, mirror, heads.Status)
-	if err != nil {
+	if revision != "" {
+		const most = 10000
+		if line, _, err := mirror.Line(ctx, heads.Tracked, "", most); err != nil || !slices.Contains(line, revision) {
+			return errors.Join(fmt.Errorf("--revision: %.8s is not on the tracked branch: see `git log --first-parent`", revision), err)
+		}
+	}
+	if err := reconciler.NewTrust(filepath.Join(state, "status.json")).Adopt(record, revision); err != nil {
 		return err
 	}
-	if err := reconciler.NewTrust(filepath.Join(state, "status.json")).Adopt(heads.Status); err != nil {
-		return err
+	if heads.Status != "" {
+		fmt.Fprintf(a.stdout, "adopted %.8s with %s\n", heads.Status, plural(len(record.Units), "request"))
 	}
-	fmt.Fprintf(a.stdout, "adopted %.8s with %s\n", heads.Status, plural(len(record.Units), "request"))
+	if revision != "" {
+		fmt.Fprintf(a.stdout, "what comes after %.8s is judged by what that says\n", revision)
+	}
 	return nil
 }
 

@@ -875,6 +875,24 @@ func TestMerge(t *testing.T) {
 	})
 }
 
+// Nobody but Pave would have wanted what it proposes and merges itself.
+func TestMergeNothingOfItsOwn(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		refused := 0
+		for _, author := range []fake.User{fake.Bot, fake.AppIs} {
+			s, p := open(t)
+			p.Author = author
+			err := connect(t, s).Merge(t.Context(), 12, sha(2))
+			if errors.Is(err, reconciler.ErrMoved) && strings.Contains(err.Error(), "Pave opened it itself") && p.MergedAt.IsZero() {
+				refused++
+			}
+		}
+		if refused != 1 {
+			t.Errorf("refused %d times, want once", refused)
+		}
+	})
+}
+
 // A head that moves between the look and the merge is the forge's to refuse; an
 // answer that is lost merges nothing twice; a want of permission is no move.
 func TestMergeInTrouble(t *testing.T) {

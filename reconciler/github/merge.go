@@ -18,15 +18,15 @@ func (f *Forge) Merge(ctx context.Context, number int, head string) error {
 	if !commitPattern.MatchString(head) {
 		return fmt.Errorf("merge pull request %d: %q is no commit", number, head)
 	}
-	return f.take(ctx, func(self) error {
-		if err := f.merge(ctx, number, head); err != nil {
+	return f.take(ctx, func(me self) error {
+		if err := f.merge(ctx, me, number, head); err != nil {
 			return fmt.Errorf("merge pull request %d: %w", number, err)
 		}
 		return nil
 	})
 }
 
-func (f *Forge) merge(ctx context.Context, number int, head string) error {
+func (f *Forge) merge(ctx context.Context, me self, number int, head string) error {
 	p, _, err := f.client.PullRequests.Get(ctx, f.owner, f.name, number)
 	if err != nil {
 		return err
@@ -43,6 +43,8 @@ func (f *Forge) merge(ctx context.Context, number int, head string) error {
 		return nil
 	case p.GetState() != "open":
 		return moved("it is closed")
+	case p.GetUser().GetID() == me.account:
+		return moved("Pave opened it itself")
 	case p.GetDraft():
 		return moved("it is a draft")
 	}
