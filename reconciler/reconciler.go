@@ -131,6 +131,9 @@ func (r *Reconciler) Converge(ctx context.Context) (*Summary, error) {
 	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.words(); err != nil {
+		return nil, err
+	}
 	for r.checked != nil {
 		if err := r.step(ctx); err != nil {
 			return nil, err

@@ -63,7 +63,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range []*cobra.Command{
 		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.serveCommand(),
-		a.statusCommand(), a.logCommand(), a.approveCommand(), a.codeownersCommand(), a.upgradeCommand(), a.versionCommand(),
+		a.statusCommand(), a.logCommand(), a.approveCommand(), a.codeownersCommand(), a.stateCommand(), a.importCommand(), a.upgradeCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(cmd)
 	}

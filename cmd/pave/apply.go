@@ -16,7 +16,7 @@ func (a *app) applyCommand() *cobra.Command {
 		Long: `Make one pass over the tracked branch: validate it, run what differs from what was
 applied last, commit what happened to the status branch, and exit.`,
 		Args: atMost(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context(), nil) },
 	}
 	a.engineFlags(cmd)
 	a.forgeFlags(cmd)
@@ -24,12 +24,16 @@ applied last, commit what happened to the status branch, and exit.`,
 	return cmd
 }
 
-func (a *app) apply(ctx context.Context) error {
+// apply makes one pass, with what the operator says of it.
+func (a *app) apply(ctx context.Context, say func(*reconciler.Reconciler)) error {
 	r, _, release, err := a.reconciler(ctx, nil, runsFolder)
 	if err != nil {
 		return err
 	}
 	defer release()
+	if say != nil {
+		say(r)
+	}
 	a.ignored()
 	progress := a.progress("converging")
 	r.Progress = progress.update
