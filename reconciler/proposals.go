@@ -36,19 +36,27 @@ type Proposals struct {
 	ProposalOptions
 	roster *roster
 	pokes  chan struct{}
-	news   chan struct{}  // something happened in the loop
-	done   chan *proposed // what was worked on
+	news   chan struct{} // something happened in the loop
+	done   chan *lane    // whose work ended
 
 	mu    sync.Mutex
 	poked map[int]bool // pull requests to look at again; guarded by mu
 
-	open   map[int]*proposed
-	served map[int64]time.Time // when an author was worked for last
-	active *proposed           // that is being worked on, by nobody else meanwhile
-	said   map[string]string   // what was said of deployments and queued merges
-	gaps   time.Time           // when the forge's settings were looked at last
-	poll   time.Duration       // how often the forge is asked when nothing pokes
-	last   View                // of the last round
+	open  map[int]*proposed
+	lanes []*lane
+	said  map[string]string // what was said of deployments and queued merges
+	gaps  time.Time         // when the forge's settings were looked at last
+	poll  time.Duration     // how often the forge is asked when nothing pokes
+	last  View              // of the last round
+}
+
+// lane does one kind of work, for one pull request at a time. Lanes do not wait
+// for each other: the plans of one pull request hold no other's first answer up.
+type lane struct {
+	lacks  func(*proposed) bool // tells whether there is such work to do
+	do     func(context.Context, *proposed) error
+	active *proposed           // nil where the lane is free
+	served map[int64]time.Time // when it worked for an author last
 }
 
 // proposed is one open pull request.
@@ -67,8 +75,8 @@ type proposed struct {
 	merging  bool      // it is to be merged, and the forge would not yet
 	again    time.Time // not to be tried before
 	faults   int
-	cancel   context.CancelFunc
-	stale    bool // while it was worked on, it moved
+	cancel   context.CancelFunc // nil while no lane works on it; nobody else does meanwhile
+	stale    bool               // while it was worked on, it moved
 }
 
 // NewProposals returns what looks at pull requests. Nothing is asked yet.
@@ -76,8 +84,14 @@ func NewProposals(o ProposalOptions) *Proposals {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
-		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}, poll: time.Second}
+	p := &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		poked: map[int]bool{}, open: map[int]*proposed{}, said: map[string]string{}, poll: time.Second}
+	p.lanes = []*lane{
+		{lacks: (*proposed).lacksAnswer, do: p.answer, served: map[int64]time.Time{}},
+		{lacks: (*proposed).lacksPlans, do: p.plan, served: map[int64]time.Time{}},
+	}
+	p.done = make(chan *lane, len(p.lanes))
+	return p
 }
 
 // Poke asks for a look at a pull request, zero for all, soon. It never blocks.
@@ -99,20 +113,18 @@ func (p *Proposals) Serve(ctx context.Context) error {
 	}
 	var work sync.WaitGroup
 	defer work.Wait()
-	defer func() {
-		if p.active != nil {
-			p.active.cancel()
-		}
-	}()
 	for ctx.Err() == nil {
 		if err := p.round(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Error("look at pull requests", "error", err)
 		}
 		next := time.Now().Add(p.poll)
-		if x := p.next(time.Now()); x != nil {
-			p.begin(ctx, x, &work)
-		} else if at := p.retryAt(); !at.IsZero() && at.Before(next) {
-			next = at
+		for _, l := range p.lanes {
+			x, at := p.next(l, time.Now())
+			if x != nil {
+				p.begin(ctx, l, x, &work)
+			} else if !at.IsZero() && at.Before(next) {
+				next = at
+			}
 		}
 		p.await(ctx, next)
 	}
@@ -130,11 +142,8 @@ func (p *Proposals) await(ctx context.Context, next time.Time) {
 		case <-ctx.Done():
 		case <-p.pokes:
 		case <-timer.C:
-		case x := <-p.done:
-			p.active = nil
-			if x.stale {
-				x.key, x.stale = "", false // it is arranged anew
-			}
+		case l := <-p.done:
+			p.free(l)
 		case <-p.news:
 			timer.Stop()
 			if !p.follow(ctx) {
@@ -181,7 +190,7 @@ func (p *Proposals) round(ctx context.Context) error {
 	p.arrange(ctx, pulls, view)
 	for _, number := range sortedNumbers(p.open) {
 		x := p.open[number]
-		if x == p.active { // it is looked at again when it is done
+		if x.cancel != nil { // it is looked at again when it is done
 			if poked[number] || poked[0] {
 				p.mu.Lock()
 				p.poked[number] = true
@@ -217,7 +226,7 @@ func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View)
 		key := pull.Head + " " + view.Tracked + " " + view.InForce.Revision.Commit
 		switch {
 		case x.key == key:
-		case x == p.active:
+		case x.cancel != nil:
 			x.stale = true
 			x.cancel()
 		default:
@@ -231,7 +240,7 @@ func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View)
 		if seen[number] {
 			continue
 		}
-		if x == p.active {
+		if x.cancel != nil {
 			x.stale = true
 			x.cancel()
 			continue
@@ -252,68 +261,63 @@ func (p *Proposals) left(ctx context.Context, x *proposed) {
 	}
 }
 
-// next chooses what to work on: what was not read yet before what lacks its plans,
-// and whoever had no turn for the longest time first. It returns nil while
-// something is worked on.
-func (p *Proposals) next(now time.Time) *proposed {
-	if p.active != nil {
-		return nil
+// next chooses what a free lane works on: that of whoever had no turn in it for
+// the longest time. Where nothing can be begun yet it returns when something can
+// be tried again, if anything.
+func (p *Proposals) next(l *lane, now time.Time) (best *proposed, at time.Time) {
+	if l.active != nil {
+		return nil, at
 	}
-	var best *proposed
 	for _, number := range sortedNumbers(p.open) {
 		x := p.open[number]
-		if x.key == "" || x.proposal != nil && x.said && !x.lacksPlans() || now.Before(x.again) {
-			continue
-		}
-		if best == nil || p.before(x, best) {
+		switch {
+		case x.key == "" || x.cancel != nil || !l.lacks(x):
+		case now.Before(x.again):
+			if at.IsZero() || x.again.Before(at) {
+				at = x.again
+			}
+		case best == nil || l.served[x.pull.Author.ID].Before(l.served[best.pull.Author.ID]):
 			best = x
 		}
 	}
-	return best
+	return best, at
 }
 
-func (p *Proposals) before(a, b *proposed) bool {
-	if read := a.proposal != nil; read != (b.proposal != nil) {
-		return !read
-	}
-	return p.served[a.pull.Author.ID].Before(p.served[b.pull.Author.ID])
-}
-
-func (p *Proposals) retryAt() time.Time {
-	var first time.Time
-	if p.active != nil {
-		return first
-	}
-	for _, x := range p.open {
-		if (x.proposal == nil || !x.said || x.lacksPlans()) && !x.again.IsZero() && (first.IsZero() || x.again.Before(first)) {
-			first = x.again
-		}
-	}
-	return first
-}
-
-// begin works on one pull request in the background.
-func (p *Proposals) begin(ctx context.Context, x *proposed, work *sync.WaitGroup) {
-	p.served[x.pull.Author.ID] = time.Now()
+// begin has a lane work on one pull request in the background.
+func (p *Proposals) begin(ctx context.Context, l *lane, x *proposed, work *sync.WaitGroup) {
+	l.active, l.served[x.pull.Author.ID] = x, time.Now()
 	ctx, x.cancel = context.WithCancel(ctx)
-	p.active = x
 	work.Go(func() {
-		defer x.cancel()
-		do := p.say
-		switch {
-		case x.proposal == nil:
-			do = p.read
-		case x.lacksPlans():
-			do = p.plan
-		}
-		err := do(ctx, x)
+		err := l.do(ctx, x)
 		if err != nil && ctx.Err() == nil {
 			x.faults++
 			x.again = time.Now().Add(min(time.Second<<min(x.faults, 10), 5*time.Minute))
 			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "error", err)
 		}
-		p.done <- x
+		p.done <- l
 	})
+}
+
+// free takes up what a lane worked on. What moved meanwhile is arranged anew.
+func (p *Proposals) free(l *lane) {
+	x := l.active
+	x.cancel()
+	l.active, x.cancel = nil, nil
+	if x.stale {
+		x.key, x.stale = "", false
+	}
+}
+
+// lacksAnswer tells whether what can be said without plans, or with those that
+// are made, is still to be said.
+func (x *proposed) lacksAnswer() bool { return x.proposal == nil || !x.said }
+
+// answer says what is known of a pull request, and reads it first where it was not.
+func (p *Proposals) answer(ctx context.Context, x *proposed) error {
+	if x.proposal == nil {
+		return p.read(ctx, x)
+	}
+	return p.say(ctx, x)
 }
 
 // read reads and judges a pull request, and says what can be said without plans.
@@ -478,7 +482,9 @@ func (x *proposed) jobs() []Job {
 }
 
 // lacksPlans tells whether plans are to be made.
-func (x *proposed) lacksPlans() bool { return x.allowed && !x.planned && len(x.jobs()) > 0 }
+func (x *proposed) lacksPlans() bool {
+	return x.proposal != nil && x.allowed && !x.planned && len(x.jobs()) > 0
+}
 
 // autoMerge merges what the rules call pre-approved, where the settings allow it.
 func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) error {
