@@ -69,12 +69,13 @@ type proposed struct {
 	facts    *facts
 	units    []PlannedUnit // with their plans, once planned
 	planned  bool
-	said     bool      // what is known was published
-	judged   bool      // a verdict on the head was published, on an earlier base
-	allowed  bool      // whether plans may be made
-	merging  bool      // it is to be merged, and the forge would not yet
-	again    time.Time // not to be tried before
-	faults   int
+	said     bool               // what is known was published
+	judged   bool               // a verdict on the head was published, on an earlier base
+	allowed  bool               // whether plans may be made
+	merging  bool               // it is to be merged, and the forge would not yet
+	again    time.Time          // not to be tried before
+	faults   int                // since something was done for it
+	trouble  string             // what keeps it from being read or planned, once that is told
 	cancel   context.CancelFunc // nil while no lane works on it; nobody else does meanwhile
 	stale    bool               // while it was worked on, it moved
 }
@@ -289,13 +290,46 @@ func (p *Proposals) begin(ctx context.Context, l *lane, x *proposed, work *sync.
 	ctx, x.cancel = context.WithCancel(ctx)
 	work.Go(func() {
 		err := l.do(ctx, x)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			x.faults = 0
+		case ctx.Err() == nil:
 			x.faults++
 			x.again = time.Now().Add(min(time.Second<<min(x.faults, 10), 5*time.Minute))
-			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "error", err)
+			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "faults", x.faults, "error", err)
+			p.troubled(ctx, x, err)
 		}
 		p.done <- l
 	})
+}
+
+// fewFaults may pass by themselves; what lasts longer is told.
+const fewFaults = 3
+
+// trouble is an error in words for everybody: the error itself may name folders,
+// addresses and whatever the change brought.
+type trouble struct {
+	words string
+	error
+}
+
+func (t trouble) Unwrap() error { return t.error }
+
+// troubled says what keeps a pull request from being read or planned, until that
+// was done: a check that is never set tells nobody why.
+func (p *Proposals) troubled(ctx context.Context, x *proposed, err error) {
+	t, is := errors.AsType[trouble](err)
+	if !is || x.faults < fewFaults {
+		return
+	}
+	x.trouble = t.words
+	if _, err := p.Forge.Publish(ctx, x.report(p.roster.electors(ctx, x.view.InForce.Platform.Teams))); err != nil {
+		if ctx.Err() == nil {
+			p.Log.Warn("tell why a pull request is not previewed", "number", x.pull.Number, "error", err)
+		}
+		return
+	}
+	x.judged = false // whatever was said of the head before
 }
 
 // free takes up what a lane worked on. What moved meanwhile is arranged anew.
@@ -327,16 +361,19 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 		Ref: fmt.Sprintf("refs/pull/%d/head", x.pull.Number), Head: x.pull.Head, Base: x.view.Tracked,
 		InForce: x.view.InForce.Revision.Commit, Status: x.view.Status, Unverified: x.view.Unverified, Engine: x.view.Engine,
 	})
+	if errors.Is(err, ErrNotFetched) {
+		return trouble{"the repository does not hand over what it brings", err}
+	}
 	if err != nil {
-		return err
+		return trouble{"the process that reads it does not come to its end", err}
 	}
 	if x.facts, err = readFacts(ctx, p.Forge, x.pull, time.Now()); err != nil {
-		return err
+		return trouble{"the forge does not say who took part in it and who reviewed it", err}
 	}
 	for i := range proposal.Jobs { // which program runs is not for the child to say
 		proposal.Jobs[i].Engine = x.view.Engine
 	}
-	x.proposal, x.units, x.said = proposal, proposal.Report.Units, false
+	x.proposal, x.units, x.said, x.trouble = proposal, proposal.Report.Units, false, ""
 	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
 		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
 	if x.judged {
@@ -359,9 +396,9 @@ func (p *Proposals) plan(ctx context.Context, x *proposed) error {
 	}
 	err = plan(ctx, p.Runner, jobs, limit-view.Running, func(job Job, result Result) { takePlan(units, job, result) })
 	if err != nil {
-		return err
+		return trouble{"its plans cannot be made", err}
 	}
-	x.units, x.planned, x.said = units, true, false
+	x.units, x.planned, x.said, x.trouble = units, true, false, ""
 	return p.say(ctx, x)
 }
 
@@ -386,14 +423,21 @@ func (p *Proposals) say(ctx context.Context, x *proposed) error {
 	if err := p.Shown.plans(report, at); err != nil {
 		return fmt.Errorf("remember what was shown: %w", err)
 	}
-	x.faults, x.said = 0, true
+	x.said = true
 	return p.autoMerge(ctx, x, report)
 }
 
 // report puts together what is said of a pull request.
 func (x *proposed) report(who electors) Report {
-	r := x.proposal.Report
+	var r Report
+	if x.proposal != nil {
+		r = x.proposal.Report
+	}
 	r.Number, r.Head, r.Base = x.pull.Number, x.pull.Head, x.view.Tracked
+	if x.proposal == nil {
+		r.State, r.Headline = CheckPending, "Not read yet: "+x.trouble+"; Pave goes on trying"
+		return r
+	}
 	r.Units = slices.Clone(x.units)
 	r.Notes = slices.Clone(r.Notes)
 	if paths := x.proposal.Conflicts; len(paths) > 0 {
@@ -410,6 +454,9 @@ func (x *proposed) report(who electors) Report {
 		r.Notes = append(r.Notes, why)
 	}
 	r.conclude(x.lacksPlans())
+	if x.trouble != "" && r.State == CheckPending {
+		r.Headline = "Not planned yet: " + x.trouble + "; Pave goes on trying"
+	}
 	return r
 }
 

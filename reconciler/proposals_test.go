@@ -1,11 +1,16 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -77,10 +82,6 @@ func (p proposerFunc) Propose(_ context.Context, c ProposedChange) (*Proposal, e
 	return p(c)
 }
 
-type noRunner struct{ Runner }
-
-func (noRunner) Unfinished() ([]Running, error) { return nil, nil }
-
 // serveProposals looks at pull requests until the returned function is called.
 func serveProposals(t *testing.T, g *gatehouse, forge Forge, proposer Proposer, runner Runner) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -112,7 +113,7 @@ func TestMergeIsTriedAgain(t *testing.T) {
 	g.Reconciler.checked.Platform.Settings.AutoMerge = true
 	forge := newPullForge(opened(1, "alice"))
 	proposer := proposerFunc(func(ProposedChange) (*Proposal, error) { return &Proposal{Preapproved: true}, nil })
-	stop := serveProposals(t, g, forge, proposer, noRunner{})
+	stop := serveProposals(t, g, forge, proposer, runnerFunc(nil))
 	select {
 	case <-g.Reconciler.pokes:
 	case <-time.After(20 * time.Second):
@@ -124,21 +125,18 @@ func TestMergeIsTriedAgain(t *testing.T) {
 	}
 }
 
-// endlessRunner makes plans that end only when they are stopped.
-type endlessRunner struct {
-	noRunner
-	started, stopped chan string
-}
+// runnerFunc starts runs.
+type runnerFunc func(Job) (Running, error)
 
-func (r *endlessRunner) Start(_ context.Context, job Job) (Running, error) {
-	r.started <- job.Unit
-	return &endlessRun{runner: r, job: job, over: make(chan struct{})}, nil
-}
+func (runnerFunc) Render(Unit) (Rendering, error)                      { return Rendering{}, nil }
+func (runnerFunc) Engine(context.Context, string) (Engine, error)      { return Engine{}, nil }
+func (runnerFunc) Unfinished() ([]Running, error)                      { return nil, nil }
+func (r runnerFunc) Start(_ context.Context, job Job) (Running, error) { return r(job) }
 
+// endlessRun ends only when it is stopped.
 type endlessRun struct {
-	runner *endlessRunner
-	job    Job
-	over   chan struct{}
+	job           Job
+	over, stopped chan struct{}
 }
 
 func (r *endlessRun) Job() Job { return r.job }
@@ -154,7 +152,7 @@ func (r *endlessRun) Wait(ctx context.Context) (Result, error) {
 
 func (r *endlessRun) Stop() error {
 	close(r.over)
-	r.runner.stopped <- r.job.Unit
+	r.stopped <- struct{}{}
 	return nil
 }
 
@@ -170,10 +168,14 @@ func TestPlansDelayNoAnswer(t *testing.T) {
 		}
 		return &Proposal{Report: Report{Units: []PlannedUnit{{Request: "slow"}}}, Jobs: []Job{{Unit: "slow"}}}, nil
 	})
-	runner := &endlessRunner{started: make(chan string, 10), stopped: make(chan string, 10)}
+	started, stopped := make(chan struct{}, 10), make(chan struct{}, 10)
+	runner := runnerFunc(func(job Job) (Running, error) {
+		started <- struct{}{}
+		return &endlessRun{job: job, over: make(chan struct{}), stopped: stopped}, nil
+	})
 	serveProposals(t, newGatehouse(t), forge, proposer, runner)
 	forge.says(t, 1, CheckPending)
-	<-runner.started
+	<-started
 	second := opened(2, "alice")
 	forge.set(opened(1, "alice"), second)
 	forge.says(t, 2, CheckPassed)
@@ -181,7 +183,7 @@ func TestPlansDelayNoAnswer(t *testing.T) {
 	forge.set(opened(1, "alice"), second)
 	forge.says(t, 2, CheckPassed)
 	select {
-	case <-runner.stopped:
+	case <-stopped:
 		t.Error("the plan of a pull request that did not move was stopped")
 	default:
 	}
@@ -190,9 +192,53 @@ func TestPlansDelayNoAnswer(t *testing.T) {
 	forge.set(moved, second)
 	forge.says(t, 1, CheckPassed)
 	select {
-	case <-runner.stopped:
+	case <-stopped:
 	default:
 		t.Error("the plan of a head that is none any more went on")
+	}
+}
+
+// What keeps a pull request from being read or planned is told after a few tries,
+// in words that name nothing of the host, until it could be done.
+func TestTroubleIsTold(t *testing.T) {
+	inside := errors.New("open /var/lib/pave: token s3cret")
+	for _, test := range []struct {
+		headline           string
+		fetch, read, start error
+	}{
+		{headline: "Not read yet: the repository", fetch: fmt.Errorf("%w: %w", ErrNotFetched, inside)},
+		{headline: "Not read yet: the process", read: inside},
+		{headline: "Not planned yet: its plans", start: inside},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var mended atomic.Bool
+			proposer := proposerFunc(func(ProposedChange) (*Proposal, error) {
+				if err := cmp.Or(test.fetch, test.read); err != nil && !mended.Load() {
+					return nil, err
+				}
+				return &Proposal{Report: Report{Units: []PlannedUnit{{Request: "u"}}}, Jobs: []Job{{Unit: "u"}}}, nil
+			})
+			runner := runnerFunc(func(job Job) (Running, error) {
+				if test.start != nil && !mended.Load() {
+					return nil, test.start
+				}
+				over := make(chan struct{})
+				close(over)
+				return &endlessRun{job: job, over: over}, nil
+			})
+			forge := newPullForge(opened(1, "alice"))
+			stop := serveProposals(t, newGatehouse(t), forge, proposer, runner)
+			defer stop()
+			r := forge.says(t, 1, CheckPending)
+			if test.start != nil { // which is said before
+				r = forge.says(t, 1, CheckPending)
+			}
+			if content := fmt.Sprint(r); !strings.HasPrefix(r.Headline, test.headline) || strings.Contains(content, "s3cret") || strings.Contains(content, "/var") {
+				t.Errorf("want %q, got %+v", test.headline, r)
+			}
+			mended.Store(true)
+			forge.says(t, 1, CheckPassed)
+		})
 	}
 }
 
