@@ -42,12 +42,14 @@ type Proposals struct {
 	mu    sync.Mutex
 	poked map[int]bool // pull requests to look at again; guarded by mu
 
-	open  map[int]*proposed
-	lanes []*lane
-	said  map[string]string // what was said of deployments and queued merges
-	gaps  time.Time         // when the forge's settings were looked at last
-	poll  time.Duration     // how often the forge is asked when nothing pokes
-	last  View              // of the last round
+	open     map[int]*proposed
+	lanes    []*lane
+	departed map[int]*departed // that are listed no more, until their checks are right
+	strays   bool              // those that left before this process began are known
+	said     map[string]string // what was said of deployments and queued merges
+	gaps     time.Time         // when the forge's settings were looked at last
+	poll     time.Duration     // how often the forge is asked when nothing pokes
+	last     View              // of the last round
 }
 
 // lane does one kind of work, for one pull request at a time. Lanes do not wait
@@ -57,6 +59,12 @@ type lane struct {
 	do     func(context.Context, *proposed) error
 	active *proposed           // nil where the lane is free
 	served map[int64]time.Time // when it worked for an author last
+}
+
+// departed is a pull request that may go to another branch by now.
+type departed struct {
+	faults int
+	again  time.Time // not to be tried before
 }
 
 // proposed is one open pull request.
@@ -86,7 +94,7 @@ func NewProposals(o ProposalOptions) *Proposals {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Proposals{ProposalOptions: o, roster: &roster{forge: o.Forge, log: o.Log}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		poked: map[int]bool{}, open: map[int]*proposed{}, said: map[string]string{}, poll: time.Second}
+		poked: map[int]bool{}, open: map[int]*proposed{}, departed: map[int]*departed{}, said: map[string]string{}, poll: time.Second}
 	p.lanes = []*lane{
 		{lacks: (*proposed).lacksAnswer, do: p.answer, served: map[int64]time.Time{}},
 		{lacks: (*proposed).lacksPlans, do: p.plan, served: map[int64]time.Time{}},
@@ -125,6 +133,11 @@ func (p *Proposals) Serve(ctx context.Context) error {
 				p.begin(ctx, l, x, &work)
 			} else if !at.IsZero() && at.Before(next) {
 				next = at
+			}
+		}
+		for _, l := range p.departed {
+			if l.again.Before(next) {
+				next = l.again
 			}
 		}
 		p.await(ctx, next)
@@ -188,7 +201,8 @@ func (p *Proposals) round(ctx context.Context) error {
 	p.poked = map[int]bool{}
 	p.mu.Unlock()
 	p.settings(ctx)
-	p.arrange(ctx, pulls, view)
+	p.arrange(pulls, view)
+	p.reset(ctx)
 	for _, number := range sortedNumbers(p.open) {
 		x := p.open[number]
 		if x.cancel != nil { // it is looked at again when it is done
@@ -215,10 +229,11 @@ func (p *Proposals) round(ctx context.Context) error {
 }
 
 // arrange brings what is known in line with what is open. What moved is read again.
-func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View) {
+func (p *Proposals) arrange(pulls []PullRequest, view View) {
 	seen := map[int]bool{}
 	for _, pull := range pulls {
 		seen[pull.Number] = true
+		delete(p.departed, pull.Number)
 		x := p.open[pull.Number]
 		if x == nil {
 			x = &proposed{}
@@ -247,19 +262,59 @@ func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View)
 			continue
 		}
 		delete(p.open, number)
-		p.left(ctx, x)
+		p.departed[number] = &departed{}
 	}
 }
 
-// left resets the check of a pull request that goes to another branch by now.
-func (p *Proposals) left(ctx context.Context, x *proposed) {
-	pull, err := p.Forge.PullRequest(ctx, x.pull.Number)
-	if err == nil && pull.Open {
-		err = p.Forge.State(ctx, pull.Head, CheckPending, "goes to another branch, which Pave does not look at")
+// reset sets the checks of pull requests that go to another branch by now back,
+// those of which an earlier process said that they pass included.
+func (p *Proposals) reset(ctx context.Context) {
+	if !p.strays {
+		strays, err := p.Forge.Strays(ctx)
+		if err != nil {
+			p.Log.Warn("look for pull requests that were sent to another branch", "error", err)
+			return
+		}
+		for _, pull := range strays {
+			p.departed[pull.Number] = &departed{}
+		}
+		p.strays = true
 	}
-	if err != nil && ctx.Err() == nil {
-		p.Log.Warn("reset the check of a pull request", "number", x.pull.Number, "error", err)
+	for _, number := range sortedNumbers(p.departed) {
+		l := p.departed[number]
+		if time.Now().Before(l.again) {
+			continue
+		}
+		err := p.resetCheck(ctx, number)
+		if err == nil {
+			delete(p.departed, number)
+			continue
+		}
+		l.faults++
+		l.again = time.Now().Add(backoff(l.faults))
+		if ctx.Err() == nil {
+			p.Log.Warn("reset the check of a pull request", "number", number, "error", err)
+		}
 	}
+}
+
+// resetCheck resets the check of one. Another pull request's, with the same head,
+// is said again: it may have told what this one was denied for.
+func (p *Proposals) resetCheck(ctx context.Context, number int) error {
+	pull, err := p.Forge.PullRequest(ctx, number)
+	if err != nil || !pull.Open {
+		return err
+	}
+	for _, x := range p.open {
+		if x.pull.Head != pull.Head {
+			continue
+		}
+		if x.cancel == nil {
+			x.said = false
+		}
+		return nil
+	}
+	return p.Forge.State(ctx, pull.Head, CheckPending, "goes to another branch, which Pave does not look at")
 }
 
 // next chooses what a free lane works on: that of whoever had no turn in it for
@@ -295,13 +350,16 @@ func (p *Proposals) begin(ctx context.Context, l *lane, x *proposed, work *sync.
 			x.faults = 0
 		case ctx.Err() == nil:
 			x.faults++
-			x.again = time.Now().Add(min(time.Second<<min(x.faults, 10), 5*time.Minute))
+			x.again = time.Now().Add(backoff(x.faults))
 			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "faults", x.faults, "error", err)
 			p.troubled(ctx, x, err)
 		}
 		p.done <- l
 	})
 }
+
+// backoff is how long to wait after so many faults.
+func backoff(faults int) time.Duration { return min(time.Second<<min(faults, 10), 5*time.Minute) }
 
 // fewFaults may pass by themselves; what lasts longer is told.
 const fewFaults = 3

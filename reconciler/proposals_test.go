@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,8 +21,33 @@ type pullForge struct {
 	memoryForge
 	mu        sync.Mutex
 	open      []PullRequest // guarded by mu
+	strays    []PullRequest
+	resets    []string // the heads whose checks were reset
+	faults    int      // of which so many fail first
 	published chan Report
 	merges    int
+}
+
+func (f *pullForge) Strays(context.Context) ([]PullRequest, error) { return f.strays, f.fault() }
+
+func (f *pullForge) State(_ context.Context, commit string, _ CheckState, _ string) error {
+	if err := f.fault(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.resets = append(f.resets, commit)
+	return nil
+}
+
+func (f *pullForge) fault() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.faults == 0 {
+		return nil
+	}
+	f.faults--
+	return errors.New("no forge")
 }
 
 func newPullForge(open ...PullRequest) *pullForge {
@@ -240,6 +266,39 @@ func TestTroubleIsTold(t *testing.T) {
 			forge.says(t, 1, CheckPassed)
 		})
 	}
+}
+
+// The check of a pull request that was sent to another branch is reset, however
+// long that takes and whether this process saw it go or not; where another one
+// has the head the check is that one's.
+func TestCheckOfAnotherBranchIsReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		forge := newPullForge(opened(1, "alice"), opened(2, "alice"), opened(3, "alice"))
+		twin := opened(5, "alice")
+		twin.Head = "head-1"
+		forge.pulls = map[int]PullRequest{2: opened(2, "alice"), 3: {Number: 3, Head: "head-3"}, 4: opened(4, "alice"), 5: twin}
+		forge.strays, forge.faults = []PullRequest{opened(4, "alice"), twin}, 1
+		g := newGatehouse(t)
+		stop := serveProposals(t, g, forge, proposerFunc(func(ProposedChange) (*Proposal, error) { return &Proposal{}, nil }), runnerFunc(nil))
+		defer stop()
+		time.Sleep(time.Second)
+		forge.mu.Lock()
+		forge.open, forge.faults = forge.open[:1], 3 // 2 goes elsewhere, 3 is closed
+		forge.mu.Unlock()
+		time.Sleep(time.Minute)
+		stop()
+		slices.Sort(forge.resets)
+		if want := []string{"head-2", "head-4"}; !slices.Equal(forge.resets, want) {
+			t.Errorf("got %q, want %q", forge.resets, want)
+		}
+		said := map[int]int{}
+		for len(forge.published) > 0 {
+			said[(<-forge.published).Number]++
+		}
+		if want := map[int]int{1: 2, 2: 1, 3: 1}; !maps.Equal(said, want) { // 1 again, for its twin's sake
+			t.Errorf("got %v, want %v", said, want)
+		}
+	})
 }
 
 // Somebody's many pull requests hold nobody else's up, in any lane.
