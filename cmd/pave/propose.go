@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/limited"
 	"github.com/pave-dev/pave/reconciler/terraform"
@@ -41,6 +42,9 @@ type proposing struct {
 	Change     reconciler.ProposedChange `json:"change"`
 	Quarantine git.QuarantineOptions     `json:"quarantine"`
 	Host       terraform.Host            `json:"host"`
+	// Known is what the daemon evaluated of the tracked branch, so that it is not
+	// evaluated for each pull request again. Nothing is taken back.
+	Known json.RawMessage `json:"known,omitempty"`
 }
 
 // proposer has pull requests fetched by one process and read by another, which
@@ -49,6 +53,7 @@ type proposer struct {
 	self        string
 	folder      string // for throw-away copies
 	input       proposing
+	known       func() (json.RawMessage, error) // of the tracked branch
 	fetch, read child
 }
 
@@ -86,6 +91,9 @@ func (p *proposer) Propose(ctx context.Context, change reconciler.ProposedChange
 		return refused(change, brought.Refused), nil
 	}
 	in.Quarantine.URL, in.Quarantine.Token = "", ""
+	if in.Known, err = p.known(); err != nil {
+		return nil, err
+	}
 	proposal := &reconciler.Proposal{}
 	why, err = p.read.run(ctx, p.self, dir, in, proposal)
 	switch {
@@ -150,7 +158,7 @@ func killed(err error) bool {
 
 // newProposer returns a proposer whose throw-away copies are in the folder, which no
 // other process uses. What a process that was killed left there is removed.
-func newProposer(folder string, input proposing) (*proposer, error) {
+func newProposer(folder string, input proposing, known func() (json.RawMessage, error)) (*proposer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -158,7 +166,7 @@ func newProposer(folder string, input proposing) (*proposer, error) {
 	if err := os.RemoveAll(folder); err != nil {
 		return nil, fmt.Errorf("remove earlier quarantines: %w", err)
 	}
-	return &proposer{self: self, folder: folder, input: input,
+	return &proposer{self: self, folder: folder, input: input, known: known,
 		fetch: child{fetchVerb, fetchDeadline, fetchSeconds * time.Second, fmt.Errorf("the repository took longer than %s", fetchDeadline), fetchEnviron},
 		read:  child{proposeVerb, readDeadline, readSeconds * time.Second, limited.ErrDeadline, readEnviron},
 	}, nil
@@ -291,6 +299,9 @@ func proposalOf(ctx context.Context, in proposing) (*reconciler.Proposal, error)
 	}
 	parts, err := (&app{}).parts()
 	if err != nil {
+		return nil, err
+	}
+	if err := parts.Evaluator.(*catalog.Evaluator).Know(in.Known); err != nil {
 		return nil, err
 	}
 	runner, err := terraform.NewRunner(in.Host)

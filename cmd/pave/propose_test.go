@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,10 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/terraform"
 )
@@ -24,7 +27,7 @@ import (
 func TestProposer(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "quarantine")
 	must(t, os.MkdirAll(filepath.Join(folder, "change-1", "git"), 0o700))
-	if _, err := newProposer(folder, proposing{}); err != nil {
+	if _, err := newProposer(folder, proposing{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
@@ -44,7 +47,7 @@ type proposal struct {
 	change reconciler.ProposedChange
 }
 
-func newProposal(t *testing.T) *proposal {
+func newProposal(t testing.TB) *proposal {
 	t.Helper()
 	dir := t.TempDir()
 	work, bare, cache := filepath.Join(dir, "work"), filepath.Join(dir, "platform.git"), filepath.Join(dir, "cache")
@@ -63,13 +66,21 @@ func newProposal(t *testing.T) *proposal {
 	defer m.Close()
 	heads, err := m.Fetch(t.Context())
 	must(t, err)
+	parts, err := (&app{}).parts()
+	must(t, err)
+	evaluator := parts.Evaluator.(*catalog.Evaluator)
+	tree, err := m.Tree(t.Context(), heads.Tracked)
+	must(t, err)
+	if _, violations, err := evaluator.Evaluate(t.Context(), tree); err != nil || len(violations) > 0 {
+		t.Fatal(violations, err)
+	}
 	must(t, os.WriteFile(filepath.Join(work, "teams.cue"), []byte("package platform\n\nteam: nobody: 1\n"), 0o644))
 	run("commit", "--quiet", "--all", "--message", "Change it")
 	run("push", "--quiet", bare, "HEAD:refs/pull/1/head")
 	p, err := newProposer(filepath.Join(cache, "quarantine"), proposing{
 		Quarantine: git.QuarantineOptions{URL: bare, Token: "s3cret-token", Mirror: filepath.Join(cache, "mirror"), Tracked: "main"},
 		Host:       terraform.Host{State: filepath.Join(dir, "state"), Credentials: filepath.Join(dir, "s3cret-folder")},
-	})
+	}, evaluator.Answers)
 	must(t, err)
 	return &proposal{p, reconciler.ProposedChange{Ref: "refs/pull/1/head", Head: run("rev-parse", "HEAD"), Base: heads.Tracked, InForce: heads.Tracked}}
 }
@@ -155,4 +166,30 @@ func TestWhoseFaultItIs(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// BenchmarkPropose measures what reading a pull request takes of processors, with
+// and without what is known of the tracked branch:
+//
+//	go test ./cmd/pave -run '^$' -bench Propose -benchtime 10x
+func BenchmarkPropose(b *testing.B) {
+	p := newProposal(b)
+	nothing := func() (json.RawMessage, error) { return nil, nil }
+	for name, known := range map[string]func() (json.RawMessage, error){"Known": p.known, "Unknown": nothing} {
+		b.Run(name, func(b *testing.B) {
+			q := *p.proposer
+			q.known = known
+			used := func() time.Duration {
+				var usage syscall.Rusage
+				must(b, syscall.Getrusage(syscall.RUSAGE_CHILDREN, &usage))
+				return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+			}
+			before := used()
+			for b.Loop() {
+				_, err := q.Propose(b.Context(), p.change)
+				must(b, err)
+			}
+			b.ReportMetric((used()-before).Seconds()/float64(b.N), "s-processor/op")
+		})
+	}
 }
