@@ -13,6 +13,10 @@ type Forge interface {
 	// Open returns the open pull requests whose base is the tracked branch,
 	// oldest first.
 	Open(ctx context.Context) ([]PullRequest, error)
+	// Strays returns open pull requests that go to other branches though this
+	// check passed on their heads, as it did before they were sent there. It looks
+	// at a few only, those that changed last.
+	Strays(ctx context.Context) ([]PullRequest, error)
 	// PullRequest returns one, open or not.
 	PullRequest(ctx context.Context, number int) (PullRequest, error)
 	// Merged returns the pull request that brought the commit to the tracked

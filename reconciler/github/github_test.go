@@ -753,6 +753,33 @@ func TestOpen(t *testing.T) {
 	})
 }
 
+// Pull requests of other branches are looked at where the check passed on their
+// heads, and few of them, however many there are.
+func TestStrays(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, _ := open(t)
+		for i := range 100 {
+			s.AddPull(fake.Pull{Number: 100 + i, Title: "x", Author: bob, State: "open", BaseRef: "release", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(i + 10)})
+		}
+		s.AddPull(fake.Pull{Number: 300, Title: "x", Author: bob, State: "open", BaseRef: "main", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(3)})
+		f := connect(t, s)
+		for n, state := range map[int]reconciler.CheckState{3: reconciler.CheckPassed, 11: reconciler.CheckPassed, 107: reconciler.CheckPassed, 108: reconciler.CheckFailed} {
+			if err := f.State(t.Context(), sha(n), state, "said before"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f = connect(t, s)
+		s.SetFault(nil)
+		strays, err := f.Strays(t.Context())
+		if err != nil || len(strays) != 1 || strays[0].Number != 197 {
+			t.Errorf("got %+v (%v)", strays, err)
+		}
+		if n := len(s.Calls()); n > 35 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
 func TestMerged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := open(t)
