@@ -521,7 +521,7 @@ func (p *Proposals) deployments(ctx context.Context, view View) {
 				return err
 			}
 			if report.over() {
-				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed = true })
+				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed, s.Merged = true, nil })
 			}
 			return nil
 		})
