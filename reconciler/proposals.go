@@ -375,15 +375,16 @@ func (p *Proposals) reread(ctx context.Context, x *proposed) error {
 func (p *Proposals) say(ctx context.Context, x *proposed) error {
 	who := p.roster.electors(ctx, x.view.InForce.Platform.Teams)
 	report := x.report(who)
-	at, err := p.Forge.Publish(ctx, report)
-	if err != nil {
+	if err := p.publish(ctx, report); err != nil {
 		return fmt.Errorf("publish: %w", err)
-	}
-	if err := p.Shown.plans(report, at); err != nil {
-		return fmt.Errorf("remember what was shown: %w", err)
 	}
 	x.faults, x.said = 0, true
 	return p.autoMerge(ctx, x, report)
+}
+
+// publish says what a report says, and remembers the plans that it shows.
+func (p *Proposals) publish(ctx context.Context, report Report) error {
+	return p.Forge.Publish(ctx, report, func(at time.Time) error { return p.Shown.plans(report, at) })
 }
 
 // report puts together what is said of a pull request.
@@ -513,11 +514,7 @@ func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) e
 func (p *Proposals) deployments(ctx context.Context, view View) {
 	for _, report := range view.Deployments {
 		p.once(ctx, deploymentKey(report.Number), report, func() error {
-			at, err := p.Forge.Publish(ctx, report)
-			if err != nil {
-				return err
-			}
-			if err := p.Shown.plans(report, at); err != nil {
+			if err := p.publish(ctx, report); err != nil {
 				return err
 			}
 			if report.over() {

@@ -16,7 +16,9 @@ func (f *pullForge) Open(context.Context) ([]PullRequest, error) {
 	return []PullRequest{{Number: 1, Head: "head", Author: account("alice"), Open: true}}, nil
 }
 
-func (f *pullForge) Publish(context.Context, Report) (time.Time, error) { return time.Now(), nil }
+func (f *pullForge) Publish(_ context.Context, _ Report, shown func(time.Time) error) error {
+	return shown(time.Now())
+}
 
 func (f *pullForge) Gaps(context.Context) ([]string, error) { return nil, nil }
 
