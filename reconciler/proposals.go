@@ -383,7 +383,7 @@ func (p *Proposals) troubled(ctx context.Context, x *proposed, err error) {
 	x.trouble = t.words
 	report, err := p.report(ctx, x)
 	if err == nil {
-		_, err = p.Forge.Publish(ctx, report)
+		err = p.publish(ctx, report)
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -483,15 +483,16 @@ func (p *Proposals) say(ctx context.Context, x *proposed) error {
 	if err != nil {
 		return err
 	}
-	at, err := p.Forge.Publish(ctx, report)
-	if err != nil {
+	if err := p.publish(ctx, report); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	if err := p.Shown.plans(report, at); err != nil {
-		return fmt.Errorf("remember what was shown: %w", err)
-	}
-	x.said = true
+	x.faults, x.said = 0, true
 	return p.autoMerge(ctx, x, report)
+}
+
+// publish says what a report says, and remembers the plans that it shows.
+func (p *Proposals) publish(ctx context.Context, report Report) error {
+	return p.Forge.Publish(ctx, report, func(at time.Time) error { return p.Shown.plans(report, at) })
 }
 
 // report puts together what is said of a pull request.
@@ -655,15 +656,11 @@ func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) e
 func (p *Proposals) deployments(ctx context.Context, view View) {
 	for _, report := range view.Deployments {
 		p.once(ctx, deploymentKey(report.Number), report, func() error {
-			at, err := p.Forge.Publish(ctx, report)
-			if err != nil {
-				return err
-			}
-			if err := p.Shown.plans(report, at); err != nil {
+			if err := p.publish(ctx, report); err != nil {
 				return err
 			}
 			if report.over() {
-				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed = true })
+				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed, s.Merged = true, nil })
 			}
 			return nil
 		})

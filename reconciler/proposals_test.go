@@ -70,9 +70,10 @@ func (f *pullForge) set(open ...PullRequest) {
 	f.open = open
 }
 
-func (f *pullForge) Publish(_ context.Context, r Report) (time.Time, error) {
+func (f *pullForge) Publish(_ context.Context, r Report, shown func(time.Time) error) error {
+	err := shown(time.Now())
 	f.published <- r
-	return time.Now(), nil
+	return err
 }
 
 // says waits until something is said of a pull request, and returns it.
