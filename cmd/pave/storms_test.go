@@ -120,7 +120,7 @@ const acts = 3
 // to it stands.
 func (s *stand) tell(value string, before, after func(act int)) ending {
 	s.Helper()
-	posted, applies := s.server.Posted(), s.applies()
+	posted, applies := s.server.Posted(), s.applied()
 	was := regexp.MustCompile(`value: "[^"]*"`).FindString(s.read(ledgerFile))
 	s.replace(ledgerFile, was, fmt.Sprintf("value: %q", value))
 	before(0)
@@ -142,7 +142,7 @@ func (s *stand) tell(value string, before, after func(act int)) ending {
 // ended gathers how a pull request ended.
 func (s *stand) ended(p *fake.Pull, merge string, posted, applies int) ending {
 	s.Helper()
-	e := ending{Posted: s.server.Posted() - posted, Applies: s.applies() - applies}
+	e := ending{Posted: s.server.Posted() - posted, Applies: s.applied() - applies}
 	for _, c := range s.server.Comments(p.Number) {
 		e.Comment += normal(c.Body)
 		e.Repeated += c.Repeated
@@ -196,8 +196,8 @@ func (s *stand) starts() string {
 	return string(content)
 }
 
-// applies counts the processes that applied so far.
-func (s *stand) applies() int { return strings.Count(s.starts(), "terraform apply ") }
+// applied counts the processes that applied so far.
+func (s *stand) applied() int { return strings.Count(s.starts(), "terraform apply ") }
 
 // last is the last status of a commit, and whether it leads to the comment.
 func (s *stand) last(commit string, comment int64) string {
