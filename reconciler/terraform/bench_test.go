@@ -150,6 +150,7 @@ func newBenchAlone(t *testing.T) *bench {
 	b := &bench{T: t, bin: bin, host: Host{
 		Cache: filepath.Join(dir, "cache"), State: filepath.Join(dir, "state"), Runs: filepath.Join(dir, "runs"),
 		EnginePath: bin, Self: self, Grace: 20 * time.Second,
+		AllowWrite: bin, // where starts are counted
 	}}
 	b.restart()
 	b.engine, err = b.runner.Engine(t.Context(), "terraform")
