@@ -39,7 +39,8 @@ type Host struct {
 	// empty means the best that the machine offers.
 	Confine string `json:"confine"`
 	// AllowRead and AllowWrite list folders, separated as in PATH, that every
-	// engine may read, or read and change, beside its unit's own.
+	// engine may read, or read and change, beside its unit's own. Those to
+	// change are made where they are missing.
 	AllowRead  string `json:"allowRead,omitempty"`
 	AllowWrite string `json:"allowWrite,omitempty"`
 	// Grace is how long an engine that was interrupted may take to end before
@@ -87,6 +88,11 @@ func NewRunner(host Host) (*Runner, error) {
 	host.Confine = confinement.Way
 	for _, dir := range []string{host.Cache, host.State, host.Runs} {
 		if err := host.makeDir(dir); err != nil {
+			return nil, fmt.Errorf("prepare host: %w", err)
+		}
+	}
+	for _, dir := range filepath.SplitList(host.AllowWrite) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("prepare host: %w", err)
 		}
 	}
