@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	case filepath.Base(os.Args[0]) == "terraform":
 		fmt.Fprintln(os.Stderr, countAndExec())
 		os.Exit(127)
+	case len(os.Args) == 2 && os.Args[1] == daemonVerb:
+		fmt.Fprintln(os.Stderr, daemon())
+		os.Exit(1)
 	case len(os.Args) == 2 && os.Args[1] == "__start":
 		fmt.Fprintln(os.Stderr, startAndHang())
 		os.Exit(1)

@@ -104,11 +104,12 @@ func (h Host) byUsers() (Confinement, error) {
 	if err := mapped(lastUser); err != nil {
 		return Confinement{}, err
 	}
-	for _, folder := range []string{h.Cache, h.State, h.Runs, os.TempDir()} {
+	store, caches := h.providerStore()
+	for _, folder := range slices.Concat(store, caches, []string{h.Cache, h.State, h.Runs, h.CLIConfig, os.TempDir()}) {
 		for dir := filepath.Dir(folder); dir != "/"; dir = filepath.Dir(dir) {
 			info, err := os.Stat(dir)
 			if err == nil && info.Mode().Perm()&0o001 == 0 {
-				return Confinement{}, fmt.Errorf("other users than root cannot pass through %s: run chmod o+x on it, or choose another --cache-dir and --state-dir", dir)
+				return Confinement{}, fmt.Errorf("other users than root cannot pass through %s: run chmod o+x on it, or choose another place for %s", dir, folder)
 			}
 		}
 	}
