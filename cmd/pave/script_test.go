@@ -85,10 +85,11 @@ func runScripts(t *testing.T, pattern, engine string) {
 // the engine, where that is not the one that settings name by default. What the
 // script names itself comes later, and counts.
 func withEngine(args []string) []string {
-	if len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve"}, args[1]) {
+	starts := os.Getenv("ENGINES")
+	if starts == "" || len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve"}, args[1]) {
 		return args
 	}
-	flags := engineFlags(filepath.Dir(os.Getenv("ENGINES")))
+	flags := engineFlags(filepath.Dir(starts))
 	if engine := os.Getenv("ENGINE"); engine != "terraform" {
 		flags = append(flags, "--engine", engine)
 	}
