@@ -37,7 +37,7 @@ type app struct {
 	quiet                                              bool
 
 	confinement terraform.Confinement // of the runs of the reconciler
-	forge forgeFlags
+	forge       forgeFlags
 }
 
 const help = `Pave keeps a whole internal developer platform in one Git repository.
