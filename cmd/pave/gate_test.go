@@ -61,8 +61,8 @@ func newStand(t testing.TB) *stand {
 	_, err = layOutEngines(bin, findEngines(t))
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "token"), []byte(fake.Token+"\n"), 0o600))
-	s.flags = []string{"--repo", bare, "--branch", "main", "--engine-path", bin, "--cache-dir", filepath.Join(dir, "cache"),
-		"--state-dir", filepath.Join(dir, "state"), "--token-file", filepath.Join(dir, "token"), "--github", fake.Owner + "/" + fake.Name, "--github-url", s.server.Listen()}
+	s.flags = append([]string{"--repo", bare, "--branch", "main", "--cache-dir", filepath.Join(dir, "cache"),
+		"--state-dir", filepath.Join(dir, "state"), "--token-file", filepath.Join(dir, "token"), "--github", fake.Owner + "/" + fake.Name, "--github-url", s.server.Listen()}, engineFlags(bin)...)
 	return s
 }
 

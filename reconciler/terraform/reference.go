@@ -93,11 +93,14 @@ func (e *execution) pullUpstream(ctx context.Context, request string, c code, en
 	if err != nil {
 		return stateFile{}, err
 	}
-	dir := filepath.Join(e.private(), "upstream", request)
+	dir := filepath.Join(e.private(), "upstream-"+request)
 	if err := c.workDir(template, dir); err != nil {
 		return stateFile{}, err
 	}
-	return e.pull(ctx, dir, env)
+	if err := e.own(dir); err != nil {
+		return stateFile{}, err
+	}
+	return e.pull(ctx, dir, env, templateReads(template))
 }
 
 // backendOnly returns code that names the same backend and holds nothing else.
