@@ -1,7 +1,9 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 )
 
@@ -50,12 +52,13 @@ type deployment struct {
 // mostDeployments bounds the merged pull requests that are followed.
 const mostDeployments = 100
 
-// arrive notes the commits by which a revision comes into force.
+// arrive notes the commits by which a revision comes into force, and those before
+// of which it is not known yet which pull requests they merged.
 func (r *Reconciler) arrive(ctx context.Context, c *Checked) error {
 	if r.gate.forge == nil || r.checked == nil {
 		return nil
 	}
-	commits, _, err := r.Source.Line(ctx, c.Revision.Commit, r.checked.Revision.Commit, mostDeployments)
+	commits, _, err := r.Source.Line(ctx, c.Revision.Commit, cmp.Or(r.settled.Arrived, r.checked.Revision.Commit), mostDeployments)
 	if err != nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func (r *Reconciler) arrive(ctx context.Context, c *Checked) error {
 }
 
 // deploying notes what a pass decides about the units of merged pull requests.
-func (r *Reconciler) deploying(decisions map[string]decision) {
+func (r *Reconciler) deploying(decisions map[string]decision) error {
 	for commit := range r.arrivals {
 		number, known := r.gate.pullOf(commit)
 		f := r.gate.factsOf(number)
@@ -105,12 +108,24 @@ func (r *Reconciler) deploying(decisions map[string]decision) {
 		}
 		delete(r.deployments, number)
 	}
+	return r.arrived()
+}
+
+// arrived remembers that the pull requests of everything in force are known, so
+// that a restart need not ask for them again, nor forgets to.
+func (r *Reconciler) arrived() error {
+	commit := r.checked.Revision.Commit
+	if r.gate.forge == nil || len(r.arrivals) > 0 || r.settled.Arrived == commit {
+		return nil
+	}
+	r.settled.Arrived = commit
+	return r.Trust.update(func(t *trusted) { t.Arrived = commit })
 }
 
 // follow remembers what is deployed, so that it is told after a restart as well.
 func (r *Reconciler) follow(number int, d *deployment) {
 	err := r.Shown.update(number, func(s *shownPull) {
-		s.Merge, s.Merged, s.Deployed = d.facts.Pull.Merge, sortedNames(d.units), false
+		s.Base, s.Merge, s.Merged, s.Deployed = d.facts.Pull.Base, d.facts.Pull.Merge, maps.Clone(d.units), false
 	})
 	if err != nil {
 		r.Log.Warn("remember a deployment", "number", number, "error", err)
@@ -128,10 +143,8 @@ func (r *Reconciler) resume() error {
 		return err
 	}
 	for number, s := range left {
-		d := &deployment{facts: &facts{Pull: PullRequest{Number: number, Merge: s.Merge}}, units: map[string]PlannedUnit{}}
-		for _, name := range s.Merged {
-			d.units[name] = PlannedUnit{Request: name, Action: "apply"}
-		}
+		d := &deployment{facts: &facts{Pull: PullRequest{Number: number, Base: s.Base, Merge: s.Merge}}, units: map[string]PlannedUnit{}}
+		maps.Copy(d.units, s.Merged)
 		r.deployments[number] = d
 	}
 	return nil
@@ -153,6 +166,7 @@ func (r *Reconciler) deployed(job Job, result Result) {
 				unit.Action = "destroy"
 			}
 			d.units[job.Unit] = unit
+			r.follow(number, d)
 		}
 	}
 }

@@ -13,6 +13,10 @@ type Forge interface {
 	// Open returns the open pull requests whose base is the tracked branch,
 	// oldest first.
 	Open(ctx context.Context) ([]PullRequest, error)
+	// Strays returns open pull requests that go to other branches though this
+	// check passed on their heads, as it did before they were sent there. It looks
+	// at a few only, those that changed last.
+	Strays(ctx context.Context) ([]PullRequest, error)
 	// PullRequest returns one, open or not.
 	PullRequest(ctx context.Context, number int) (PullRequest, error)
 	// Merged returns the pull request that brought the commit to the tracked
@@ -31,9 +35,11 @@ type Forge interface {
 	// Person returns the account with the handle.
 	Person(ctx context.Context, handle string) (Person, error)
 	// Publish brings the one check and the one comment of a pull request to
-	// what the report says. What stands already is left alone. It returns when,
-	// by the forge's clock, the comment was brought to what it says.
-	Publish(ctx context.Context, report Report) (time.Time, error)
+	// what the report says. What stands already is left alone. Once the comment
+	// stands, and before the check can let anybody merge, shown is told when, by
+	// the forge's clock, the comment was brought to what it says; where it fails
+	// the check stays as it is.
+	Publish(ctx context.Context, report Report, shown func(at time.Time) error) error
 	// State sets the one status of a commit.
 	State(ctx context.Context, commit string, state CheckState, description string) error
 	// Merge merges a pull request whose head is the commit. The error is

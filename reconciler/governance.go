@@ -34,7 +34,9 @@ func (r *Reconciler) decideGated(ctx context.Context) (map[string]decision, erro
 			}
 		}
 	}
-	r.deploying(decisions)
+	if err := r.deploying(decisions); err != nil {
+		return nil, fmt.Errorf("remember which merges are known: %w", err)
+	}
 	return decisions, r.settle(decisions)
 }
 

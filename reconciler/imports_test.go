@@ -25,6 +25,7 @@ var owners = map[string]string{
 	"github.com/fsnotify/fsnotify":                   "reconciler/git",
 	"github.com/go-git/go-git/v5/storage":            "reconciler/git",
 	"github.com/go-git/go-git/v5/plumbing/transport": "reconciler/git",
+	"github.com/landlock-lsm/go-landlock":            "reconciler/confine",
 	"github.com/prometheus/client_golang":            "cmd/pave",
 	"github.com/spf13/cobra":                         "cmd/pave",
 }
@@ -59,7 +60,9 @@ func forbidden(from, to string) string {
 		return "cmd ties the parts together; no part knows of it"
 	case below(from, "schema") || below(from, "policies"):
 		return "what is embedded is data: everybody may read it, so it reads nobody"
-	case own == "reconciler/limited": // it knows the operating system and nothing of Pave
+	case from == "reconciler/confine":
+		return "it comes before everything else at each start of an engine, which would pay for what it imports"
+	case own == "reconciler/limited" || own == "reconciler/confine": // they know the operating system and nothing of Pave
 		return ""
 	case below(from, "cmd") || own == "reconciler" || below(own, "schema") || below(own, "policies"):
 		return ""

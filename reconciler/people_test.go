@@ -124,7 +124,7 @@ func TestShown(t *testing.T) {
 	if empty, err := s.pull(8); err != nil || empty.Units != nil {
 		t.Errorf("got %+v, %v", empty, err)
 	}
-	if err := s.update(7, func(p *shownPull) { p.Merge, p.Merged = "c", []string{"db"} }); err != nil {
+	if err := s.update(7, func(p *shownPull) { p.Merge, p.Merged = "c", map[string]PlannedUnit{"db": {Request: "db"}} }); err != nil {
 		t.Fatal(err)
 	}
 	left, err := NewShown(path).unfinished()

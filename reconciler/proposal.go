@@ -1,15 +1,23 @@
 package reconciler
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Proposer reads a change that nobody has accepted yet, in a process of its
 // own: whatever it brings is read by that process and not by this one.
 type Proposer interface {
 	// Propose returns what the change would make of the platform. A change that
 	// cannot be read or judged is a proposal that says so; an error tells that
-	// trying again may help.
+	// trying again may help. It is ErrNotFetched where the repository did not give
+	// what the change brings.
 	Propose(ctx context.Context, change ProposedChange) (*Proposal, error)
 }
+
+// ErrNotFetched reports that what a change brings could not be fetched, for no
+// fault of the change.
+var ErrNotFetched = errors.New("the change was not fetched")
 
 // ProposedChange says what to read, and what to compare it with.
 type ProposedChange struct {

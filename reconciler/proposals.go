@@ -36,19 +36,35 @@ type Proposals struct {
 	ProposalOptions
 	roster *roster
 	pokes  chan struct{}
-	news   chan struct{}  // something happened in the loop
-	done   chan *proposed // what was worked on
+	news   chan struct{} // something happened in the loop
+	done   chan *lane    // whose work ended
 
 	mu    sync.Mutex
 	poked map[int]bool // pull requests to look at again; guarded by mu
 
-	open   map[int]*proposed
-	served map[int64]time.Time // when an author was worked for last
-	active *proposed           // that is being worked on, by nobody else meanwhile
-	said   map[string]string   // what was said of deployments and queued merges
-	gaps   time.Time           // when the forge's settings were looked at last
-	poll   time.Duration       // how often the forge is asked when nothing pokes
-	last   View                // of the last round
+	open     map[int]*proposed
+	lanes    []*lane
+	departed map[int]*departed // that are listed no more, until their checks are right
+	strays   bool              // those that left before this process began are known
+	said     map[string]string // what was said of deployments and queued merges
+	gaps     time.Time         // when the forge's settings were looked at last
+	poll     time.Duration     // how often the forge is asked when nothing pokes
+	last     View              // of the last round
+}
+
+// lane does one kind of work, for one pull request at a time. Lanes do not wait
+// for each other: the plans of one pull request hold no other's first answer up.
+type lane struct {
+	lacks  func(*proposed) bool // tells whether there is such work to do
+	do     func(context.Context, *proposed) error
+	active *proposed           // nil where the lane is free
+	served map[int64]time.Time // when it worked for an author last
+}
+
+// departed is a pull request that may go to another branch by now.
+type departed struct {
+	faults int
+	again  time.Time // not to be tried before
 }
 
 // proposed is one open pull request.
@@ -61,14 +77,15 @@ type proposed struct {
 	facts    *facts
 	units    []PlannedUnit // with their plans, once planned
 	planned  bool
-	said     bool      // what is known was published
-	judged   bool      // a verdict on the head was published, on an earlier base
-	allowed  bool      // whether plans may be made
-	merging  bool      // it is to be merged, and the forge would not yet
-	again    time.Time // not to be tried before
-	faults   int
-	cancel   context.CancelFunc
-	stale    bool // while it was worked on, it moved
+	said     bool               // what is known was published
+	judged   bool               // a verdict on the head was published, on an earlier base
+	allowed  bool               // whether plans may be made
+	merging  bool               // it is to be merged, and the forge would not yet
+	again    time.Time          // not to be tried before
+	faults   int                // since something was done for it
+	trouble  string             // what keeps it from being read or planned, once that is told
+	cancel   context.CancelFunc // nil while no lane works on it; nobody else does meanwhile
+	stale    bool               // while it was worked on, it moved
 }
 
 // NewProposals returns what looks at pull requests. Nothing is asked yet.
@@ -76,8 +93,14 @@ func NewProposals(o ProposalOptions) *Proposals {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Proposals{ProposalOptions: o, roster: o.Loop.gate.roster, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), done: make(chan *proposed, 1),
-		poked: map[int]bool{}, open: map[int]*proposed{}, served: map[int64]time.Time{}, said: map[string]string{}, poll: time.Second}
+	p := &Proposals{ProposalOptions: o, roster: o.Loop.gate.roster, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		poked: map[int]bool{}, open: map[int]*proposed{}, departed: map[int]*departed{}, said: map[string]string{}, poll: time.Second}
+	p.lanes = []*lane{
+		{lacks: (*proposed).lacksAnswer, do: p.answer, served: map[int64]time.Time{}},
+		{lacks: (*proposed).lacksPlans, do: p.plan, served: map[int64]time.Time{}},
+	}
+	p.done = make(chan *lane, len(p.lanes))
+	return p
 }
 
 // Poke asks for a look at a pull request, zero for all, soon. It never blocks.
@@ -99,20 +122,23 @@ func (p *Proposals) Serve(ctx context.Context) error {
 	}
 	var work sync.WaitGroup
 	defer work.Wait()
-	defer func() {
-		if p.active != nil {
-			p.active.cancel()
-		}
-	}()
 	for ctx.Err() == nil {
 		if err := p.round(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Error("look at pull requests", "error", err)
 		}
 		next := time.Now().Add(p.poll)
-		if x := p.next(time.Now()); x != nil {
-			p.begin(ctx, x, &work)
-		} else if at := p.retryAt(); !at.IsZero() && at.Before(next) {
-			next = at
+		for _, l := range p.lanes {
+			x, at := p.next(l, time.Now())
+			if x != nil {
+				p.begin(ctx, l, x, &work)
+			} else if !at.IsZero() && at.Before(next) {
+				next = at
+			}
+		}
+		for _, l := range p.departed {
+			if l.again.Before(next) {
+				next = l.again
+			}
 		}
 		p.await(ctx, next)
 	}
@@ -130,11 +156,8 @@ func (p *Proposals) await(ctx context.Context, next time.Time) {
 		case <-ctx.Done():
 		case <-p.pokes:
 		case <-timer.C:
-		case x := <-p.done:
-			p.active = nil
-			if x.stale {
-				x.key, x.stale = "", false // it is arranged anew
-			}
+		case l := <-p.done:
+			p.free(l)
 		case <-p.news:
 			timer.Stop()
 			if !p.follow(ctx) {
@@ -178,10 +201,11 @@ func (p *Proposals) round(ctx context.Context) error {
 	p.poked = map[int]bool{}
 	p.mu.Unlock()
 	p.settings(ctx)
-	p.arrange(ctx, pulls, view)
+	p.arrange(pulls, view)
+	p.reset(ctx)
 	for _, number := range sortedNumbers(p.open) {
 		x := p.open[number]
-		if x == p.active { // it is looked at again when it is done
+		if x.cancel != nil { // it is looked at again when it is done
 			if poked[number] || poked[0] {
 				p.mu.Lock()
 				p.poked[number] = true
@@ -205,10 +229,11 @@ func (p *Proposals) round(ctx context.Context) error {
 }
 
 // arrange brings what is known in line with what is open. What moved is read again.
-func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View) {
+func (p *Proposals) arrange(pulls []PullRequest, view View) {
 	seen := map[int]bool{}
 	for _, pull := range pulls {
 		seen[pull.Number] = true
+		delete(p.departed, pull.Number)
 		x := p.open[pull.Number]
 		if x == nil {
 			x = &proposed{}
@@ -217,7 +242,7 @@ func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View)
 		key := pull.Head + " " + view.Tracked + " " + view.InForce.Revision.Commit
 		switch {
 		case x.key == key:
-		case x == p.active:
+		case x.cancel != nil:
 			x.stale = true
 			x.cancel()
 		default:
@@ -231,89 +256,164 @@ func (p *Proposals) arrange(ctx context.Context, pulls []PullRequest, view View)
 		if seen[number] {
 			continue
 		}
-		if x == p.active {
+		if x.cancel != nil {
 			x.stale = true
 			x.cancel()
 			continue
 		}
 		delete(p.open, number)
-		p.left(ctx, x)
+		p.departed[number] = &departed{}
 	}
 }
 
-// left resets the check of a pull request that goes to another branch by now.
-func (p *Proposals) left(ctx context.Context, x *proposed) {
-	pull, err := p.Forge.PullRequest(ctx, x.pull.Number)
-	if err == nil && pull.Open {
-		err = p.Forge.State(ctx, pull.Head, CheckPending, "goes to another branch, which Pave does not look at")
+// reset sets the checks of pull requests that go to another branch by now back,
+// those of which an earlier process said that they pass included.
+func (p *Proposals) reset(ctx context.Context) {
+	if !p.strays {
+		strays, err := p.Forge.Strays(ctx)
+		if err != nil {
+			p.Log.Warn("look for pull requests that were sent to another branch", "error", err)
+			return
+		}
+		for _, pull := range strays {
+			p.departed[pull.Number] = &departed{}
+		}
+		p.strays = true
 	}
-	if err != nil && ctx.Err() == nil {
-		p.Log.Warn("reset the check of a pull request", "number", x.pull.Number, "error", err)
-	}
-}
-
-// next chooses what to work on: what was not read yet before what lacks its plans,
-// and whoever had no turn for the longest time first. It returns nil while
-// something is worked on.
-func (p *Proposals) next(now time.Time) *proposed {
-	if p.active != nil {
-		return nil
-	}
-	var best *proposed
-	for _, number := range sortedNumbers(p.open) {
-		x := p.open[number]
-		if x.key == "" || x.proposal != nil && x.said && !x.lacksPlans() || now.Before(x.again) {
+	for _, number := range sortedNumbers(p.departed) {
+		l := p.departed[number]
+		if time.Now().Before(l.again) {
 			continue
 		}
-		if best == nil || p.before(x, best) {
+		err := p.resetCheck(ctx, number)
+		if err == nil {
+			delete(p.departed, number)
+			continue
+		}
+		l.faults++
+		l.again = time.Now().Add(backoff(l.faults))
+		if ctx.Err() == nil {
+			p.Log.Warn("reset the check of a pull request", "number", number, "error", err)
+		}
+	}
+}
+
+// resetCheck resets the check of one. Another pull request's, with the same head,
+// is said again: it may have told what this one was denied for.
+func (p *Proposals) resetCheck(ctx context.Context, number int) error {
+	pull, err := p.Forge.PullRequest(ctx, number)
+	if err != nil || !pull.Open {
+		return err
+	}
+	for _, x := range p.open {
+		if x.pull.Head != pull.Head {
+			continue
+		}
+		if x.cancel == nil {
+			x.said = false
+		}
+		return nil
+	}
+	return p.Forge.State(ctx, pull.Head, CheckPending, "goes to another branch, which Pave does not look at")
+}
+
+// next chooses what a free lane works on: that of whoever had no turn in it for
+// the longest time. Where nothing can be begun yet it returns when something can
+// be tried again, if anything.
+func (p *Proposals) next(l *lane, now time.Time) (best *proposed, at time.Time) {
+	if l.active != nil {
+		return nil, at
+	}
+	for _, number := range sortedNumbers(p.open) {
+		x := p.open[number]
+		switch {
+		case x.key == "" || x.cancel != nil || !l.lacks(x):
+		case now.Before(x.again):
+			if at.IsZero() || x.again.Before(at) {
+				at = x.again
+			}
+		case best == nil || l.served[x.pull.Author.ID].Before(l.served[best.pull.Author.ID]):
 			best = x
 		}
 	}
-	return best
+	return best, at
 }
 
-func (p *Proposals) before(a, b *proposed) bool {
-	if read := a.proposal != nil; read != (b.proposal != nil) {
-		return !read
-	}
-	return p.served[a.pull.Author.ID].Before(p.served[b.pull.Author.ID])
-}
-
-func (p *Proposals) retryAt() time.Time {
-	var first time.Time
-	if p.active != nil {
-		return first
-	}
-	for _, x := range p.open {
-		if (x.proposal == nil || !x.said || x.lacksPlans()) && !x.again.IsZero() && (first.IsZero() || x.again.Before(first)) {
-			first = x.again
-		}
-	}
-	return first
-}
-
-// begin works on one pull request in the background.
-func (p *Proposals) begin(ctx context.Context, x *proposed, work *sync.WaitGroup) {
-	p.served[x.pull.Author.ID] = time.Now()
+// begin has a lane work on one pull request in the background.
+func (p *Proposals) begin(ctx context.Context, l *lane, x *proposed, work *sync.WaitGroup) {
+	l.active, l.served[x.pull.Author.ID] = x, time.Now()
 	ctx, x.cancel = context.WithCancel(ctx)
-	p.active = x
 	work.Go(func() {
-		defer x.cancel()
-		do := p.say
+		err := l.do(ctx, x)
 		switch {
-		case x.proposal == nil:
-			do = p.read
-		case x.lacksPlans():
-			do = p.plan
-		}
-		err := do(ctx, x)
-		if err != nil && ctx.Err() == nil {
+		case err == nil:
+			x.faults = 0
+		case ctx.Err() == nil:
 			x.faults++
-			x.again = time.Now().Add(min(time.Second<<min(x.faults, 10), 5*time.Minute))
-			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "error", err)
+			x.again = time.Now().Add(backoff(x.faults))
+			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "faults", x.faults, "error", err)
+			p.troubled(ctx, x, err)
 		}
-		p.done <- x
+		p.done <- l
 	})
+}
+
+// backoff is how long to wait after so many faults.
+func backoff(faults int) time.Duration { return min(time.Second<<min(faults, 10), 5*time.Minute) }
+
+// fewFaults may pass by themselves; what lasts longer is told.
+const fewFaults = 3
+
+// trouble is an error in words for everybody: the error itself may name folders,
+// addresses and whatever the change brought.
+type trouble struct {
+	words string
+	error
+}
+
+func (t trouble) Unwrap() error { return t.error }
+
+// troubled says what keeps a pull request from being read or planned, until that
+// was done: a check that is never set tells nobody why.
+func (p *Proposals) troubled(ctx context.Context, x *proposed, err error) {
+	t, is := errors.AsType[trouble](err)
+	if !is || x.faults < fewFaults {
+		return
+	}
+	x.trouble = t.words
+	report, err := p.report(ctx, x)
+	if err == nil {
+		err = p.publish(ctx, report)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			p.Log.Warn("tell why a pull request is not previewed", "number", x.pull.Number, "error", err)
+		}
+		return
+	}
+	x.judged = false // whatever was said of the head before
+}
+
+// free takes up what a lane worked on. What moved meanwhile is arranged anew.
+func (p *Proposals) free(l *lane) {
+	x := l.active
+	x.cancel()
+	l.active, x.cancel = nil, nil
+	if x.stale {
+		x.key, x.stale = "", false
+	}
+}
+
+// lacksAnswer tells whether what can be said without plans, or with those that
+// are made, is still to be said.
+func (x *proposed) lacksAnswer() bool { return x.proposal == nil || !x.said }
+
+// answer says what is known of a pull request, and reads it first where it was not.
+func (p *Proposals) answer(ctx context.Context, x *proposed) error {
+	if x.proposal == nil {
+		return p.read(ctx, x)
+	}
+	return p.say(ctx, x)
 }
 
 // read reads and judges a pull request, and says what can be said without plans.
@@ -323,16 +423,19 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 		Ref: fmt.Sprintf("refs/pull/%d/head", x.pull.Number), Head: x.pull.Head, Base: x.view.Tracked,
 		InForce: x.view.InForce.Revision.Commit, Status: x.view.Status, Unverified: x.view.Unverified, Engine: x.view.Engine,
 	})
+	if errors.Is(err, ErrNotFetched) {
+		return trouble{"the repository does not hand over what it brings", err}
+	}
 	if err != nil {
-		return err
+		return trouble{"the process that reads it does not come to its end", err}
 	}
 	if x.facts, err = readFacts(ctx, p.Forge, x.pull, time.Now()); err != nil {
-		return err
+		return trouble{"the forge does not say who took part in it and who reviewed it", err}
 	}
 	for i := range proposal.Jobs { // which program runs is not for the child to say
 		proposal.Jobs[i].Engine = x.view.Engine
 	}
-	x.proposal, x.units, x.said = proposal, proposal.Report.Units, false
+	x.proposal, x.units, x.said, x.trouble = proposal, proposal.Report.Units, false, ""
 	p.Log.Info("read a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "units", len(x.units),
 		"plans", len(proposal.Jobs), "took", time.Since(began).Round(time.Millisecond).String())
 	if x.judged {
@@ -358,9 +461,9 @@ func (p *Proposals) plan(ctx context.Context, x *proposed) error {
 	}
 	err = plan(ctx, p.Runner, jobs, limit-view.Running, func(job Job, result Result) { takePlan(units, job, result) })
 	if err != nil {
-		return err
+		return trouble{"its plans cannot be made", err}
 	}
-	x.units, x.planned, x.said = units, true, false
+	x.units, x.planned, x.said, x.trouble = units, true, false, ""
 	return p.say(ctx, x)
 }
 
@@ -380,15 +483,16 @@ func (p *Proposals) say(ctx context.Context, x *proposed) error {
 	if err != nil {
 		return err
 	}
-	at, err := p.Forge.Publish(ctx, report)
-	if err != nil {
+	if err := p.publish(ctx, report); err != nil {
 		return fmt.Errorf("publish: %w", err)
-	}
-	if err := p.Shown.plans(report, at); err != nil {
-		return fmt.Errorf("remember what was shown: %w", err)
 	}
 	x.faults, x.said = 0, true
 	return p.autoMerge(ctx, x, report)
+}
+
+// publish says what a report says, and remembers the plans that it shows.
+func (p *Proposals) publish(ctx context.Context, report Report) error {
+	return p.Forge.Publish(ctx, report, func(at time.Time) error { return p.Shown.plans(report, at) })
 }
 
 // report puts together what is said of a pull request.
@@ -405,8 +509,15 @@ var endOfTime = time.Unix(1<<40, 0)
 
 // report puts together what is said where this was shown before, which it changes.
 func (x *proposed) report(who electors, shown map[string]shownPlan) Report {
-	r := x.proposal.Report
+	var r Report
+	if x.proposal != nil {
+		r = x.proposal.Report
+	}
 	r.Number, r.Head, r.Base = x.pull.Number, x.pull.Head, x.view.Tracked
+	if x.proposal == nil {
+		r.State, r.Headline = CheckPending, "Not read yet: "+x.trouble+"; Pave goes on trying"
+		return r
+	}
 	r.Units = slices.Clone(x.units)
 	r.Notes = slices.Clone(r.Notes)
 	if paths := x.proposal.Conflicts; len(paths) > 0 {
@@ -433,6 +544,9 @@ func (x *proposed) report(who electors, shown map[string]shownPlan) Report {
 		r.Notes = append(r.Notes, why)
 	}
 	r.conclude(x.lacksPlans())
+	if x.trouble != "" && r.State == CheckPending {
+		r.Headline = "Not planned yet: " + x.trouble + "; Pave goes on trying"
+	}
 	return r
 }
 
@@ -505,7 +619,9 @@ func (x *proposed) jobs() []Job {
 }
 
 // lacksPlans tells whether plans are to be made.
-func (x *proposed) lacksPlans() bool { return x.allowed && !x.planned && len(x.jobs()) > 0 }
+func (x *proposed) lacksPlans() bool {
+	return x.proposal != nil && x.allowed && !x.planned && len(x.jobs()) > 0
+}
 
 // autoMerge merges what the rules call pre-approved, where the settings allow it.
 func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) error {
@@ -540,15 +656,11 @@ func (p *Proposals) autoMerge(ctx context.Context, x *proposed, report Report) e
 func (p *Proposals) deployments(ctx context.Context, view View) {
 	for _, report := range view.Deployments {
 		p.once(ctx, deploymentKey(report.Number), report, func() error {
-			at, err := p.Forge.Publish(ctx, report)
-			if err != nil {
-				return err
-			}
-			if err := p.Shown.plans(report, at); err != nil {
+			if err := p.publish(ctx, report); err != nil {
 				return err
 			}
 			if report.over() {
-				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed = true })
+				return p.Shown.update(report.Number, func(s *shownPull) { s.Deployed, s.Merged = true, nil })
 			}
 			return nil
 		})

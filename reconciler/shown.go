@@ -26,11 +26,13 @@ type Shown struct {
 // shownPull is what was shown on one pull request.
 type shownPull struct {
 	Units map[string]shownPlan `json:"units,omitempty"`
-	// Merge is the commit that it became, and Deployed tells that everything has
-	// been said of what became of it.
-	Merge    string   `json:"merge,omitempty"`
-	Merged   []string `json:"merged,omitempty"` // the units that it changed
-	Deployed bool     `json:"deployed,omitempty"`
+	// Merge is the commit that it became, Base the one that it was proposed on, and
+	// Merged what becomes of the units that it changes. Deployed tells that
+	// everything has been said of that; Merged is forgotten then.
+	Base     string                 `json:"base,omitempty"`
+	Merge    string                 `json:"merge,omitempty"`
+	Merged   map[string]PlannedUnit `json:"deploying,omitempty"`
+	Deployed bool                   `json:"deployed,omitempty"`
 }
 
 // shownPlan is one plan that was shown.

@@ -33,6 +33,8 @@ type trusted struct {
 	// but for the units of Pending, each with its own such revision.
 	Settled string            `json:"settled,omitempty"`
 	Pending map[string]string `json:"pending,omitempty"`
+	// Arrived is the revision up to which it is known which pull requests were merged.
+	Arrived string `json:"arrived,omitempty"`
 }
 
 func (t *Trust) load() (trusted, error) {

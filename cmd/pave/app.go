@@ -17,6 +17,7 @@ import (
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
+	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/policy"
 	"github.com/pave-dev/pave/reconciler/terraform"
@@ -31,10 +32,12 @@ type app struct {
 	output                     string
 
 	engine, engineFolder, terraformConfig, credentials string
+	confine, allowRead, allowWrite                     string
 	signingKey, tokenFile                              string
 	quiet                                              bool
 
-	forge forgeFlags
+	confinement terraform.Confinement // of the runs of the reconciler
+	forge       forgeFlags
 }
 
 const help = `Pave keeps a whole internal developer platform in one Git repository.
@@ -130,6 +133,9 @@ func (a *app) engineFlags(cmd *cobra.Command) {
 	flags.StringVar(&a.engineFolder, "engine-path", "", "folders to look the engine up in (default $PATH)")
 	flags.StringVar(&a.terraformConfig, "terraform-config", "", "a CLI configuration file for the engine")
 	flags.StringVar(&a.credentials, "credentials", "", "a folder of ENVIRONMENT.env files with KEY=VALUE lines, mode 0600")
+	flags.StringVar(&a.confine, "confine", "", "how runs are confined: landlock, users or off (default: the best that this machine has)")
+	flags.StringVar(&a.allowRead, "allow-read", "", "folders that every run may read beside its own, separated by colons")
+	flags.StringVar(&a.allowWrite, "allow-write", "", "folders that every run may change beside its own, separated by colons")
 	flags.StringVar(&a.signingKey, "signing-key", "", "an SSH private key that signs status commits")
 }
 
@@ -227,6 +233,10 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	if a.engine != "" && a.engine != "terraform" && a.engine != "tofu" {
 		return nil, nil, nil, usage(fmt.Errorf("--engine: expected terraform or tofu; got %q", a.engine))
 	}
+	// From here on this process holds keys and tokens.
+	if err := confine.Protect(); err != nil {
+		return nil, nil, nil, err
+	}
 	runs = filepath.Join(state, runs)
 	unlock, err := lock(runs)
 	if err != nil {
@@ -250,6 +260,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		mirror.Close()
 		return nil, nil, nil, err
 	}
+	a.confinement = runner.Confinement()
 	branch := a.branch
 	if a.forge.repository != "" && branch == "" { // the forge must be told
 		if _, err := mirror.Fetch(ctx); err != nil {
@@ -279,6 +290,7 @@ func (a *app) runner(cache, state, runs string) (*terraform.Runner, error) {
 	return terraform.NewRunner(terraform.Host{
 		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: runs,
 		CLIConfig: absolute(a.terraformConfig), EnginePath: a.engineFolder, Credentials: absolute(a.credentials),
+		Confine: a.confine, AllowRead: a.allowRead, AllowWrite: a.allowWrite,
 	})
 }
 

@@ -16,13 +16,18 @@ import (
 const (
 	evalVerb = "__eval" // evaluates CUE, limited in memory and time
 	runVerb  = "__run"  // carries out one run
-	// proposeVerb reads a pull request, limited in memory and time.
+	// fetchVerb fetches a pull request, and proposeVerb reads it; both are limited
+	// in memory and time, and only the first has credentials.
+	fetchVerb   = "__fetch"
 	proposeVerb = "__propose"
 )
 
 var children = map[string]func(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error{
 	evalVerb: func(_ context.Context, _ []string, stdin io.Reader, stdout io.Writer) error {
 		return catalog.Serve(stdin, stdout)
+	},
+	fetchVerb: func(ctx context.Context, _ []string, stdin io.Reader, stdout io.Writer) error {
+		return fetchChange(ctx, stdin, stdout)
 	},
 	proposeVerb: func(ctx context.Context, _ []string, stdin io.Reader, stdout io.Writer) error {
 		return propose(ctx, stdin, stdout)

@@ -37,7 +37,8 @@ func newAcme(t *testing.T, engine string) *host {
 		line := `let folder = "` + filepath.Join(filepath.Dir(repo), "infrastructure") + `"`
 		must(t, os.WriteFile(settings, folderLine.ReplaceAllLiteral(text, []byte(line)), 0o644))
 	})
-	h.flags = append(h.flags, "--terraform-config", findProviders(t))
+	bin := filepath.Join(h.dir, "engines")
+	h.flags = append(h.flags, "--terraform-config", findProviders(t), "--allow-write", bin+":"+filepath.Join(h.dir, "infrastructure"))
 	return h
 }
 

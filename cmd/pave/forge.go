@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/github"
 )
@@ -134,7 +135,7 @@ func (a *app) proposals(ctx context.Context, r *reconciler.Reconciler, mirror *g
 		unlock()
 		return nil, nil, err
 	}
-	proposer, err := newProposer(filepath.Join(cache, "quarantine"), proposing{Quarantine: quarantine, Host: runner.Host()})
+	proposer, err := newProposer(filepath.Join(cache, "quarantine"), proposing{Quarantine: quarantine, Host: runner.Host()}, r.Evaluator.(*catalog.Evaluator).Answers)
 	if err != nil {
 		unlock()
 		return nil, nil, err

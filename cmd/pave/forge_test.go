@@ -85,8 +85,8 @@ func newForge(t *testing.T, webhooks bool) *forge {
 	must(t, err)
 	f.secret("token", f.Users[hub.Bot].Token)
 	f.secret("hook", webhookSecret)
-	f.flags = []string{"--repo", f.Clone, "--branch", "main", "--engine-path", bin, "--cache-dir", filepath.Join(dir, "cache"), "--state-dir", filepath.Join(dir, "state"),
-		"--token-file", filepath.Join(dir, "token"), "--github", f.Repository, "--github-url", f.URL}
+	f.flags = append([]string{"--repo", f.Clone, "--branch", "main", "--cache-dir", filepath.Join(dir, "cache"), "--state-dir", filepath.Join(dir, "state"),
+		"--token-file", filepath.Join(dir, "token"), "--github", f.Repository, "--github-url", f.URL}, engineFlags(bin)...)
 	f.serve()
 	return f
 }

@@ -61,8 +61,8 @@ func newStand(t testing.TB) *stand {
 	_, err = layOutEngines(bin, findEngines(t))
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "token"), []byte(fake.Token+"\n"), 0o600))
-	s.flags = []string{"--repo", bare, "--branch", "main", "--engine-path", bin, "--cache-dir", filepath.Join(dir, "cache"),
-		"--state-dir", filepath.Join(dir, "state"), "--token-file", filepath.Join(dir, "token"), "--github", fake.Owner + "/" + fake.Name, "--github-url", s.server.Listen()}
+	s.flags = append([]string{"--repo", bare, "--branch", "main", "--cache-dir", filepath.Join(dir, "cache"),
+		"--state-dir", filepath.Join(dir, "state"), "--token-file", filepath.Join(dir, "token"), "--github", fake.Owner + "/" + fake.Name, "--github-url", s.server.Listen()}, engineFlags(bin)...)
 	return s
 }
 
@@ -188,56 +188,6 @@ func TestApprovalAfterTheMerge(t *testing.T) {
 	s.git("fetch", "--quiet")
 	if log := s.git("log", "-1", "--format=%B", "--grep", "Unit: ledger-box applied +0", "origin/pave/status"); !containsAll(log, []string{"Pull-Request: #1 by carol", "Approved-By: bob"}) {
 		t.Errorf("the record does not say who let it happen:\n%s", log)
-	}
-}
-
-// Wherever the forge breaks off, and Pave with it, the next start puts right what
-// the forge shows, and posts nothing twice.
-func TestForgeBreaksOff(t *testing.T) {
-	s := newStand(t)
-	stop := s.serve()
-	s.replace(ledgerFile, `value: "one"`, `value: "two"`)
-	p := s.open("alice", false)
-	s.expect(p, p.HeadSHA, "success", "Ready to merge")
-	stop()
-	calls := 4
-	for at := 1; at <= calls; at++ {
-		s.git("switch", "--quiet", p.HeadRef)
-		s.replace(ledgerFile, `value: "`, fmt.Sprintf(`value: "%d `, at))
-		head := s.commit("Change it again")
-		s.git("push", "--quiet", "origin", p.HeadRef, fmt.Sprintf("%s:refs/pull/%d/head", p.HeadRef, p.Number))
-		s.git("switch", "--quiet", "main")
-		s.server.AddPush(fake.Push{Owner: fake.Owner, Name: fake.Name, Ref: "refs/heads/" + p.HeadRef, Before: p.HeadSHA, After: head, Kind: "push", By: people["alice"]})
-		s.server.Do(func() {
-			p.HeadSHA = head
-			p.Commits = append(p.Commits, fake.Commit{SHA: head, Message: "Change", Author: people["alice"], Committer: people["alice"], AuthorEmail: "alice@example.com", CommitterEmail: "alice@example.com"})
-		})
-		broke := make(chan struct{})
-		var once sync.Once
-		writes := 0
-		s.server.SetFault(func(call int, r *http.Request) fake.Fault {
-			if r.Method != http.MethodGet {
-				writes++
-			}
-			if writes < (at+1)/2 {
-				return fake.Fault{}
-			}
-			once.Do(func() { close(broke) })
-			return fake.Fault{Before: at%2 == 0, After: at%2 == 1} // the request or its answer is lost
-		})
-		stop := s.serve()
-		<-broke
-		stop()
-		s.server.SetFault(nil)
-		stop = s.serve()
-		s.expect(p, head, "success", "Ready to merge")
-		stop()
-		if n := len(s.server.Comments(p.Number)); n != 1 {
-			t.Errorf("broken off at %d: %d comments", at, n)
-		}
-	}
-	if n := s.server.Posted(); n != 1 {
-		t.Errorf("%d comments were posted, want 1", n)
 	}
 }
 

@@ -196,7 +196,7 @@ func TestDaemonSaysWhatItRefuses(t *testing.T) {
 	d := h.serve()
 	d.until(`first="platform.cue:`, 1)
 
-	monitor := newMonitor()
+	monitor := &monitor{}
 	monitor.update(reconciler.Progress{Refused: &reconciler.Refusal{Violations: []reconciler.Violation{{Message: "owner is nobody"}}}})
 	answer := httptest.NewRecorder()
 	monitor.handler(nil).ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))

@@ -39,7 +39,7 @@ func newHost(t *testing.T, engine string, layOut func(repo string)) *host {
 	must(t, os.Mkdir(bin, 0o700))
 	h.starts, err = layOutEngines(bin, findEngines(t))
 	must(t, err)
-	h.flags = []string{"--engine", engine, "--engine-path", bin}
+	h.flags = append(engineFlags(bin), "--engine", engine)
 	layOut(h.repo)
 	h.git("init", "--quiet", "--initial-branch", "main")
 	h.commit("Start the platform")
@@ -65,6 +65,17 @@ func layOutEngines(bin string, engines map[string]string) (starts string, err er
 		}
 	}
 	return starts, nil
+}
+
+// engineFlags are what a Pave needs to run the engines of a folder: they are
+// programs that write beside themselves, and the one that was built is kept
+// where runs may not read.
+func engineFlags(bin string) []string {
+	flags := []string{"--engine-path", bin, "--allow-write", bin}
+	if built := os.Getenv("PAVE_TEST_TOFU"); built != "" {
+		flags = append(flags, "--allow-read", filepath.Dir(built))
+	}
+	return flags
 }
 
 // findProviders returns the CLI configuration by which engines find the

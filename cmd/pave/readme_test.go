@@ -267,7 +267,9 @@ func TestReadmeOfAcme(t *testing.T) {
 	if !strings.Contains(string(text), `"`+folder+`"`) || !strings.Contains(d.text, "`"+folder+"`") {
 		t.Fatalf("expected %s in the settings and in the README", folder)
 	}
-	must(t, os.WriteFile(settings, []byte(strings.ReplaceAll(string(text), folder, filepath.Join(s.home, "infrastructure"))), 0o644))
+	infrastructure := filepath.Join(s.home, "infrastructure")
+	must(t, os.WriteFile(settings, []byte(strings.ReplaceAll(string(text), folder, infrastructure)), 0o644))
+	d.text = strings.ReplaceAll(d.text, folder, infrastructure)
 	s.check(d)
 }
 
@@ -515,7 +517,7 @@ func TestReadmeExitCodes(t *testing.T) {
 
 func TestReadmeMetrics(t *testing.T) {
 	answer := httptest.NewRecorder()
-	newMonitor().handler(nil).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	(&monitor{}).handler(nil).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	var exposed []string
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(answer.Body.String(), -1) {
 		exposed = append(exposed, m[1])

@@ -81,15 +81,19 @@ func runScripts(t *testing.T, pattern, engine string) {
 	})
 }
 
-// withEngine adds the scripts' engine to a command that runs one, where that is
-// not the engine that settings name by default. One that the script names itself
-// comes later, and counts.
+// withEngine adds what the scripts' engines need to a command that runs one, and
+// the engine, where that is not the one that settings name by default. What the
+// script names itself comes later, and counts.
 func withEngine(args []string) []string {
-	engine := os.Getenv("ENGINE")
-	if engine == "terraform" || len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve"}, args[1]) {
+	starts := os.Getenv("ENGINES")
+	if starts == "" || len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve"}, args[1]) {
 		return args
 	}
-	return slices.Insert(slices.Clone(args), 2, "--engine", engine)
+	flags := engineFlags(filepath.Dir(starts))
+	if engine := os.Getenv("ENGINE"); engine != "terraform" {
+		flags = append(flags, "--engine", engine)
+	}
+	return slices.Insert(slices.Clone(args), 2, flags...)
 }
 
 // findEngines returns the engines that scripts may run, by name.
@@ -127,7 +131,7 @@ func setupScript(env *testscript.Env, engines map[string]string) error {
 	for key, value := range map[string]string{
 		"HOME": home, "XDG_CACHE_HOME": filepath.Join(home, "cache"), "XDG_STATE_HOME": filepath.Join(home, "state"),
 		"XDG_CONFIG_HOME": filepath.Join(home, "config"), "PATH": bin + string(filepath.ListSeparator) + env.Getenv("PATH"),
-		"ENGINES": starts, "PROVIDERS": os.Getenv("PAVE_TEST_PROVIDERS"),
+		"ENGINES": starts, "PAVE_TEST_TOFU": os.Getenv("PAVE_TEST_TOFU"), "PROVIDERS": os.Getenv("PAVE_TEST_PROVIDERS"),
 		"GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Maria", "GIT_AUTHOR_EMAIL": "maria@acme.example",
 		"GIT_COMMITTER_NAME": "Maria", "GIT_COMMITTER_EMAIL": "maria@acme.example",
 		"GIT_AUTHOR_DATE": "2026-03-01T12:00:00Z", "GIT_COMMITTER_DATE": "2026-03-01T12:00:00Z",

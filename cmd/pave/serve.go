@@ -17,6 +17,7 @@ import (
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/terraform"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -80,7 +81,12 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patien
 	if err != nil {
 		return err
 	}
-	monitor := newMonitor()
+	level := slog.LevelInfo
+	if a.confinement.Way == terraform.Unconfined {
+		level = slog.LevelWarn
+	}
+	log.Log(ctx, level, a.confinement.String())
+	monitor := &monitor{confinement: a.confinement.String()}
 	r.Progress = monitor.update
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
@@ -128,11 +134,11 @@ func (a *app) watch(ctx context.Context, log *slog.Logger, poke func()) {
 
 // monitor turns progress into metrics and health.
 type monitor struct {
+	confinement string // a line about the runs
+
 	mu   sync.Mutex
 	last reconciler.Progress // guarded by mu
 }
-
-func newMonitor() *monitor { return &monitor{} }
 
 func (m *monitor) update(p reconciler.Progress) {
 	m.mu.Lock()
@@ -198,7 +204,7 @@ func (m *monitor) handler(hook http.Handler) http.Handler {
 			}
 			return
 		}
-		fmt.Fprintf(w, "ok: revision %s in force\n", p.Revision.Short())
+		fmt.Fprintf(w, "ok: revision %s in force\n%s\n", p.Revision.Short(), m.confinement)
 	})
 	return mux
 }

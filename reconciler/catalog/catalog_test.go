@@ -3,11 +3,13 @@ package catalog
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sort"
 	"strings"
 	"testing"
@@ -172,4 +174,36 @@ func TestSources(t *testing.T) {
 		}
 	}
 	check()
+}
+
+// What another evaluator knows is not evaluated again; what it does not know is.
+func TestKnow(t *testing.T) {
+	files := platformFiles(t)
+	knowing := testEvaluator(t)
+	want, vs, err := knowing.Evaluate(t.Context(), treeOf(files))
+	if err != nil || len(vs) > 0 {
+		t.Fatalf("%v\n%s", err, render(vs))
+	}
+	answers, err := knowing.Answers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New([]string{"/nonexistent"}, 0)
+	if err := e.Know(answers); err != nil {
+		t.Fatal(err)
+	}
+	got, vs, err := e.Evaluate(t.Context(), treeOf(files))
+	if err != nil || len(vs) > 0 {
+		t.Fatalf("%v\n%s", err, render(vs))
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got:\n%+v\nwant:\n%+v", got, want)
+	}
+	files["catalog/more.cue"] = "package platform\n"
+	if _, _, err := e.Evaluate(t.Context(), treeOf(files)); err == nil {
+		t.Error("what nobody knows was answered")
+	}
+	if err := e.Know(json.RawMessage(`[]`)); err == nil {
+		t.Error("something else passed for answers")
+	}
 }

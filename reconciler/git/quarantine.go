@@ -37,7 +37,8 @@ var ErrHeadMoved = errors.New("the head moved")
 
 // QuarantineOptions say what a quarantine is for.
 type QuarantineOptions struct {
-	// URL and Token are those of the mirrored repository.
+	// URL and Token are those of the mirrored repository. What was brought is
+	// read without them.
 	URL, Token string
 	// Mirror is the mirror's Cache folder. It is only ever read.
 	Mirror string
@@ -69,18 +70,31 @@ var _ reconciler.Source = (*Quarantine)(nil)
 
 // OpenQuarantine prepares a quarantine. Nothing is fetched yet.
 func OpenQuarantine(ctx context.Context, options QuarantineOptions) (*Quarantine, error) {
-	if options.MaxFile == 0 {
-		options.MaxFile = DefaultMaxFile
-	}
-	if options.MaxPack == 0 {
-		options.MaxPack = DefaultMaxPack
-	}
 	at, err := parseAddress(options.URL, options.Token)
 	if err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
 	if err := emptyFolder(options.Dir); err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	return openQuarantine(ctx, options, at)
+}
+
+// ReadQuarantine opens a quarantine that another process brought something into.
+// It only reads: whatever it was fetched with is not needed again.
+func ReadQuarantine(ctx context.Context, options QuarantineOptions) (*Quarantine, error) {
+	if _, err := os.Stat(filepath.Join(options.Dir, "HEAD")); err != nil {
+		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	return openQuarantine(ctx, options, address{shown: options.Dir})
+}
+
+func openQuarantine(ctx context.Context, options QuarantineOptions, at address) (*Quarantine, error) {
+	if options.MaxFile == 0 {
+		options.MaxFile = DefaultMaxFile
+	}
+	if options.MaxPack == 0 {
+		options.MaxPack = DefaultMaxPack
 	}
 	q := &Quarantine{options: options, address: at}
 	q.objects = objects{maxFile: options.MaxFile, open: q.openStore}

@@ -165,6 +165,37 @@ func TestOpenQuarantineErrors(t *testing.T) {
 	refused(t, err, "open quarantine: open mirror: ")
 	_, err = OpenQuarantine(background, QuarantineOptions{URL: "git://x", Mirror: cache, Dir: filepath.Join(t.TempDir(), "q")})
 	refused(t, err, "open quarantine: ", "expected a path")
+	missing := filepath.Join(t.TempDir(), "q")
+	if _, err := ReadQuarantine(background, QuarantineOptions{Mirror: cache, Dir: missing}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What one process brought another reads, that cannot reach the repository.
+func TestReadQuarantine(t *testing.T) {
+	remotes(t, func(t *testing.T, options Options, remote, work string) {
+		options.Cache = filepath.Join(t.TempDir(), "mirror")
+		m := open(t, options)
+		base := fetch(t, m).Tracked
+		m.Close()
+		run(t, work, "switch", "-q", "-c", "change")
+		head := commit(t, work, map[string]string{"teams.cue": "package platform\n"}, "add teams")
+		run(t, work, "push", "-q", "origin", head+":refs/pull/7/head")
+		brought := quarantine(t, QuarantineOptions{URL: options.URL, Token: options.Token, Mirror: options.Cache})
+		bring(t, brought, "refs/pull/7/head", head)
+		q, err := ReadQuarantine(background, QuarantineOptions{Mirror: options.Cache, Dir: brought.options.Dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, tree, err := q.Merge(background, base, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "what was brought", read(t, tree, "teams.cue"), "package platform\n")
+		if err := q.Bring(background, "refs/pull/7/head", head); err == nil {
+			t.Error("it reached the repository")
+		}
+	})
 }
 
 func TestQuarantineIsASourceThatOnlyReads(t *testing.T) {

@@ -93,20 +93,12 @@ func (f *Forge) putStatus(ctx context.Context, _ self, commit string, v verdict)
 	if state == "" {
 		state = "error"
 	}
-	statuses, err := pages(func(page github.ListOptions) ([]*github.RepoStatus, *github.Response, error) {
-		combined, resp, err := f.client.Repositories.GetCombinedStatus(ctx, f.owner, f.name, commit, &page)
-		if err != nil {
-			return nil, nil, err
-		}
-		return combined.Statuses, resp, nil
-	})
+	stands, err := f.findStatus(ctx, commit)
 	if err != nil {
 		return err
 	}
-	for _, s := range statuses {
-		if s.GetContext() == f.check && s.GetState() == state && s.GetDescription() == description && s.GetTargetURL() == v.link {
-			return nil
-		}
+	if stands.GetState() == state && stands.GetDescription() == description && stands.GetTargetURL() == v.link {
+		return nil
 	}
 	status := &github.RepoStatus{State: &state, Description: &description, Context: &f.check}
 	if v.link != "" {
@@ -117,6 +109,36 @@ func (f *Forge) putStatus(ctx context.Context, _ self, commit string, v verdict)
 		return fmt.Errorf("%w; push another commit to get a check again", err)
 	}
 	return err
+}
+
+// findStatus returns our status of the commit, nil where there is none.
+func (f *Forge) findStatus(ctx context.Context, commit string) (*github.RepoStatus, error) {
+	statuses, err := pages(func(page github.ListOptions) ([]*github.RepoStatus, *github.Response, error) {
+		combined, resp, err := f.client.Repositories.GetCombinedStatus(ctx, f.owner, f.name, commit, &page)
+		if err != nil {
+			return nil, nil, err
+		}
+		return combined.Statuses, resp, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range statuses {
+		if s.GetContext() == f.check {
+			return s, nil
+		}
+	}
+	return nil, nil
+}
+
+// passed tells whether our check of the commit passed.
+func (f *Forge) passed(ctx context.Context, me self, commit string) (bool, error) {
+	if me.app != 0 {
+		run, err := f.findRun(ctx, me, commit)
+		return run.GetConclusion() == "success", err
+	}
+	status, err := f.findStatus(ctx, commit)
+	return status.GetState() == "success", err
 }
 
 // putRun writes a check run. The forge only ever adds to the annotations of one, so

@@ -193,6 +193,42 @@ func (f *Forge) Open(ctx context.Context) ([]reconciler.PullRequest, error) {
 	return open, nil
 }
 
+// mostStrays bounds the pull requests of other branches that are looked at, one
+// request for each and one for the list: whoever starts this process again and
+// again spends no more of the hour's requests.
+const mostStrays = 30
+
+// Strays implements [reconciler.Forge].
+func (f *Forge) Strays(ctx context.Context) ([]reconciler.PullRequest, error) {
+	me, err := f.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, _, err := f.client.PullRequests.List(ctx, f.owner, f.name, &github.PullRequestListOptions{
+		State: "open", Sort: "updated", Direction: "desc", ListOptions: github.ListOptions{PerPage: mostStrays}})
+	if err != nil {
+		return nil, fmt.Errorf("list open pull requests of other branches: %w", err)
+	}
+	var strays []reconciler.PullRequest
+	for _, p := range found {
+		if p.GetBase().GetRef() == f.branch || p.GetState() != "open" {
+			continue
+		}
+		pull, err := pullRequest(p)
+		if err != nil {
+			return nil, err
+		}
+		passed, err := f.passed(ctx, me, pull.Head)
+		if err != nil {
+			return nil, fmt.Errorf("read the check of %s: %w", pull.Head, err)
+		}
+		if passed {
+			strays = append(strays, pull)
+		}
+	}
+	return strays, nil
+}
+
 // PullRequest implements [reconciler.Forge].
 func (f *Forge) PullRequest(ctx context.Context, number int) (reconciler.PullRequest, error) {
 	p, _, err := f.client.PullRequests.Get(ctx, f.owner, f.name, number)

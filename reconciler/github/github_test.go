@@ -174,11 +174,17 @@ func postedOnce(t *testing.T, s *fake.Server, commit string) {
 
 func publish(t *testing.T, f *github.Forge, r reconciler.Report) time.Time {
 	t.Helper()
-	at, err := f.Publish(t.Context(), r)
+	at, err := publishAt(t.Context(), f, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return at
+}
+
+// publishAt publishes, and returns when the comment was brought to what it says.
+func publishAt(ctx context.Context, f *github.Forge, r reconciler.Report) (at time.Time, err error) {
+	err = f.Publish(ctx, r, func(shown time.Time) error { at = shown; return nil })
+	return at, err
 }
 
 func TestPublishOnceWhateverTheSize(t *testing.T) {
@@ -268,7 +274,7 @@ func TestPublishKilledAnywhere(t *testing.T) {
 						killed = true
 						return fake.Fault{Before: !taken || call > k, After: taken}
 					})
-					_, err := f.Publish(ctx, after)
+					_, err := publishAt(ctx, f, after)
 					kill()
 					if killed && err == nil {
 						t.Fatalf("killed at call %d, and no error", k)
@@ -351,7 +357,7 @@ func TestPublishThroughFaults(t *testing.T) {
 				f := connect(t, s)
 				r := withViolations(report(reconciler.CheckFailed, 3), 3)
 				for tries := 1; ; tries++ {
-					_, err := f.Publish(t.Context(), r)
+					_, err := publishAt(t.Context(), f, r)
 					if err == nil {
 						break
 					}
@@ -393,7 +399,7 @@ func TestPublishAfterTenDeadMinutes(t *testing.T) {
 			tries := 0
 			for r := report(reconciler.CheckFailed, 1); ; r.Headline = fmt.Sprintf("try %d", tries) {
 				tries++
-				_, err := f.Publish(t.Context(), r)
+				_, err := publishAt(t.Context(), f, r)
 				if err == nil {
 					standing(t, s, r)
 					break
@@ -540,7 +546,7 @@ func TestRacingProcesses(t *testing.T) {
 		for range 8 {
 			f := byToken(t, s)
 			go func() {
-				_, err := f.Publish(t.Context(), r)
+				_, err := publishAt(t.Context(), f, r)
 				done <- err
 			}()
 		}
@@ -689,7 +695,7 @@ func TestTooManyStatuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := open(t)
 		s.AddStatuses(sha(2), "pave", 1000)
-		_, err := byToken(t, s).Publish(t.Context(), report(reconciler.CheckPassed, 1))
+		_, err := publishAt(t.Context(), byToken(t, s), report(reconciler.CheckPassed, 1))
 		if err == nil || !strings.Contains(err.Error(), "push") {
 			t.Errorf("the error is %v, want one that says to push another commit", err)
 		}
@@ -749,6 +755,33 @@ func TestOpen(t *testing.T) {
 		s.Do(func() { p.HeadSHA = "--upload-pack=x" })
 		if _, err := f.Open(t.Context()); err == nil {
 			t.Error("an option passed for a commit")
+		}
+	})
+}
+
+// Pull requests of other branches are looked at where the check passed on their
+// heads, and few of them, however many there are.
+func TestStrays(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, _ := open(t)
+		for i := range 100 {
+			s.AddPull(fake.Pull{Number: 100 + i, Title: "x", Author: bob, State: "open", BaseRef: "release", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(i + 10)})
+		}
+		s.AddPull(fake.Pull{Number: 300, Title: "x", Author: bob, State: "open", BaseRef: "main", BaseSHA: sha(1), HeadRef: "f", HeadSHA: sha(3)})
+		f := connect(t, s)
+		for n, state := range map[int]reconciler.CheckState{3: reconciler.CheckPassed, 11: reconciler.CheckPassed, 107: reconciler.CheckPassed, 108: reconciler.CheckFailed} {
+			if err := f.State(t.Context(), sha(n), state, "said before"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f = connect(t, s)
+		s.SetFault(nil)
+		strays, err := f.Strays(t.Context())
+		if err != nil || len(strays) != 1 || strays[0].Number != 197 {
+			t.Errorf("got %+v (%v)", strays, err)
+		}
+		if n := len(s.Calls()); n > 35 {
+			t.Errorf("%d requests", n)
 		}
 	})
 }
@@ -835,9 +868,31 @@ func TestPublishSaysWhen(t *testing.T) {
 		}
 		s.SetFault(func(int, *http.Request) fake.Fault { return fake.Fault{Status: 422} })
 		r.Headline = "refused"
-		if at, err := f.Publish(t.Context(), r); err == nil || !at.IsZero() {
+		if at, err := publishAt(t.Context(), f, r); err == nil || !at.IsZero() {
 			t.Errorf("what failed happened at %v (%v)", at, err)
 		}
+	})
+}
+
+// What was shown is remembered before the check can let anybody merge: where that
+// fails, or Pave is killed, the check stays as it was.
+func TestPublishShowsFirst(t *testing.T) {
+	eachWay(t, func(t *testing.T, connect func(*testing.T, *fake.Server) *github.Forge) {
+		s, _ := open(t)
+		f := connect(t, s)
+		r := report(reconciler.CheckPassed, 1)
+		full := errors.New("the disk is full")
+		if err := f.Publish(t.Context(), r, func(time.Time) error { return full }); !errors.Is(err, full) {
+			t.Errorf("got %v", err)
+		}
+		if n := len(s.Comments(12)); n != 1 {
+			t.Errorf("%d comments", n)
+		}
+		if n := len(s.Statuses(r.Head)) + len(s.Runs(r.Head)); n != 0 {
+			t.Errorf("%d checks, and nobody remembers what was shown", n)
+		}
+		publish(t, f, r)
+		standing(t, s, r)
 	})
 }
 

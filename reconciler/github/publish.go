@@ -25,17 +25,17 @@ const maxRemembered = 4096
 // Where several open pull requests have one head, their check says what the worst
 // of them says: the forge knows checks of commits, not of pull requests. It does
 // not pass while one of them, of those that Open listed, was not reported on.
-func (f *Forge) Publish(ctx context.Context, report reconciler.Report) (time.Time, error) {
+func (f *Forge) Publish(ctx context.Context, report reconciler.Report, shown func(at time.Time) error) error {
 	if !commitPattern.MatchString(report.Head) || report.Number <= 0 {
-		return time.Time{}, fmt.Errorf("publish: pull request %d with head %q", report.Number, report.Head)
+		return fmt.Errorf("publish: pull request %d with head %q", report.Number, report.Head)
 	}
-	var at time.Time
-	err := f.take(ctx, func(me self) error {
+	return f.take(ctx, func(me self) error {
 		stands, commentErr := f.putComment(ctx, me, report.Number, f.marker()+"\n"+f.render(report))
 		if commentErr != nil {
 			commentErr = fmt.Errorf("comment on pull request %d: %w", report.Number, commentErr)
+		} else if err := shown(stands.at); err != nil {
+			return fmt.Errorf("remember what was shown: %w", err)
 		}
-		at = stands.at
 		said := f.worst(report.Number, report.Head, f.verdictOf(report, stands.link))
 		checkErr := f.putCheck(ctx, me, report.Head, said)
 		if checkErr != nil {
@@ -43,10 +43,6 @@ func (f *Forge) Publish(ctx context.Context, report reconciler.Report) (time.Tim
 		}
 		return errors.Join(commentErr, checkErr)
 	})
-	if err != nil {
-		return time.Time{}, err
-	}
-	return at, nil
 }
 
 // State implements [reconciler.Forge].

@@ -73,7 +73,7 @@ func (r *Runner) withState(ctx context.Context, job reconciler.Job, do func(*exe
 		return err
 	}
 	unit := filepath.Join(r.host.Runs, job.Unit)
-	if err := os.MkdirAll(unit, 0o700); err != nil {
+	if err := r.host.makeDir(unit); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp(unit, ".state-*")
@@ -107,6 +107,10 @@ func (r *Runner) withState(ctx context.Context, job reconciler.Job, do func(*exe
 		return err
 	}
 	if err := c.workDir(template, e.work()); err != nil {
+		return err
+	}
+	e.reads = templateReads(template)
+	if err := e.own(e.work()); err != nil {
 		return err
 	}
 	return do(e)

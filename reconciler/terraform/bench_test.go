@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	case filepath.Base(os.Args[0]) == "terraform":
 		fmt.Fprintln(os.Stderr, countAndExec())
 		os.Exit(127)
+	case len(os.Args) == 2 && os.Args[1] == daemonVerb:
+		fmt.Fprintln(os.Stderr, daemon())
+		os.Exit(1)
 	case len(os.Args) == 2 && os.Args[1] == "__start":
 		fmt.Fprintln(os.Stderr, startAndHang())
 		os.Exit(1)
@@ -150,6 +153,7 @@ func newBenchAlone(t *testing.T) *bench {
 	b := &bench{T: t, bin: bin, host: Host{
 		Cache: filepath.Join(dir, "cache"), State: filepath.Join(dir, "state"), Runs: filepath.Join(dir, "runs"),
 		EnginePath: bin, Self: self, Grace: 20 * time.Second,
+		AllowWrite: bin, // where starts are counted
 	}}
 	b.restart()
 	b.engine, err = b.runner.Engine(t.Context(), "terraform")

@@ -21,11 +21,13 @@ import (
 	"github.com/hashicorp/terraform-exec/tfexec"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/confine"
 )
 
 // Limits of what an engine's output may take.
 const (
 	maxStderr      = 256 << 10
+	maxPlanFile    = 256 << 20
 	maxPlanJSON    = 128 << 20
 	maxStateFile   = 256 << 20
 	maxCredentials = 1 << 20
@@ -132,7 +134,7 @@ func parseCredentials(path string, data []byte) (map[string]string, error) {
 		if !found || !keyPattern.MatchString(key) || strings.ContainsRune(value, 0) {
 			return nil, fmt.Errorf("read credentials: %s:%d: expected KEY=VALUE", path, n)
 		}
-		if _, reserved := baseEnviron(Host{}, "", "")[key]; reserved || key == "TF_DATA_DIR" ||
+		if _, reserved := baseEnviron(Host{}, "", "")[key]; reserved || key == "TF_DATA_DIR" || key == confine.Variable ||
 			len(tfexec.ProhibitedEnv(map[string]string{key: ""})) > 0 {
 			return nil, fmt.Errorf("read credentials: %s:%d: %s is set by Pave: remove the line", path, n, key)
 		}

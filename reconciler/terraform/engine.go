@@ -92,8 +92,15 @@ func (r *Runner) askVersion(ctx context.Context, path string) (string, error) {
 	}
 	defer os.RemoveAll(home)
 	stdout, stderr := &limited{limit: maxStderr}, &limited{limit: maxStderr}
+	user := userOf("")
+	if r.host.Confine == ByUsers {
+		if err := give(home, user, nil); err != nil {
+			return "", err
+		}
+	}
+	path, env := r.host.confined(path, user, baseEnviron(r.host, home, home), nil, nil)
 	err = command{
-		path: path, dir: home, env: baseEnviron(r.host, home, home),
+		path: path, dir: home, env: env,
 		stdout: stdout, stderr: stderr, grace: time.Second,
 	}.run(ctx, "version", "-json")
 	if err != nil {

@@ -59,12 +59,21 @@ func writeJSON(path string, value any) error {
 }
 
 // readFile reads a file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
+func readFile(path string, limit int64) ([]byte, error) { return read(path, 0, limit) }
+
+// readOwn is readFile where an engine may have written the file. It may have put
+// a link there, to what only its reader can read.
+func readOwn(path string, limit int64) ([]byte, error) { return read(path, unix.O_NOFOLLOW, limit) }
+
+func read(path string, flags int, limit int64) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|flags, 0) // a pipe would make its reader wait
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is no regular file", filepath.Base(path)))
+	}
 	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err

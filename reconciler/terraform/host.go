@@ -35,6 +35,14 @@ type Host struct {
 	// Self is the program that carries out a run, started as `Self __run DIR`;
 	// empty means the running one.
 	Self string `json:"self,omitempty"`
+	// Confine is how engines are confined: ByLandlock, ByUsers or Unconfined;
+	// empty means the best that the machine offers.
+	Confine string `json:"confine"`
+	// AllowRead and AllowWrite list folders, separated as in PATH, that every
+	// engine may read, or read and change, beside its unit's own. Those to
+	// change are made where they are missing.
+	AllowRead  string `json:"allowRead,omitempty"`
+	AllowWrite string `json:"allowWrite,omitempty"`
 	// Grace is how long an engine that was interrupted may take to end before
 	// it is killed; zero means five minutes.
 	Grace time.Duration `json:"grace"`
@@ -47,7 +55,8 @@ const defaultCLIConfig = "disable_checkpoint = true\n"
 
 // Runner carries out runs on this host. It implements [reconciler.Runner].
 type Runner struct {
-	host Host
+	host        Host
+	confinement Confinement
 }
 
 var _ reconciler.Runner = (*Runner)(nil)
@@ -72,7 +81,17 @@ func NewRunner(host Host) (*Runner, error) {
 	if err := host.validate(); err != nil {
 		return nil, err
 	}
+	confinement, err := host.confinement()
+	if err != nil {
+		return nil, err
+	}
+	host.Confine = confinement.Way
 	for _, dir := range []string{host.Cache, host.State, host.Runs} {
+		if err := host.makeDir(dir); err != nil {
+			return nil, fmt.Errorf("prepare host: %w", err)
+		}
+	}
+	for _, dir := range filepath.SplitList(host.AllowWrite) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("prepare host: %w", err)
 		}
@@ -81,11 +100,28 @@ func NewRunner(host Host) (*Runner, error) {
 		if err := writeFile(host.CLIConfig, []byte(defaultCLIConfig)); err != nil {
 			return nil, fmt.Errorf("write CLI configuration: %w", err)
 		}
+		if host.Confine == ByUsers {
+			if err := os.Chmod(host.CLIConfig, 0o644); err != nil {
+				return nil, fmt.Errorf("write CLI configuration: %w", err)
+			}
+		}
 	}
 	if !exists(host.CLIConfig) {
 		return nil, fmt.Errorf("read CLI configuration: %s does not exist", host.CLIConfig)
 	}
-	return &Runner{host: host}, nil
+	if err := host.checkStore(); err != nil {
+		return nil, err
+	}
+	return &Runner{host: host, confinement: confinement}, nil
+}
+
+// makeDir makes a folder on the way to what engines read and write. Where they
+// have users of their own these must pass through it.
+func (h Host) makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil || h.Confine != ByUsers {
+		return err
+	}
+	return os.Chmod(dir, 0o711)
 }
 
 // Host returns what the runner was prepared for, with what it filled in.
@@ -99,8 +135,12 @@ func (h Host) validate() error {
 	if h.Credentials != "" {
 		paths = append(paths, struct{ field, path string }{"credentials", h.Credentials})
 	}
-	for _, dir := range filepath.SplitList(h.EnginePath) {
-		paths = append(paths, struct{ field, path string }{"engine path", dir})
+	for _, list := range []struct{ field, paths string }{
+		{"engine path", h.EnginePath}, {"paths to read", h.AllowRead}, {"paths to write", h.AllowWrite},
+	} {
+		for _, path := range filepath.SplitList(list.paths) {
+			paths = append(paths, struct{ field, path string }{list.field, path})
+		}
 	}
 	for _, p := range paths {
 		if !filepath.IsAbs(p.path) {

@@ -40,11 +40,14 @@ func (r *Runner) Start(_ context.Context, job reconciler.Job) (reconciler.Runnin
 		return nil, err
 	}
 	unit := filepath.Join(r.host.Runs, job.Unit)
-	if err := os.MkdirAll(unit, 0o700); err != nil {
+	if err := r.host.makeDir(unit); err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 	dir := filepath.Join(unit, job.ID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start run: %w", err)
+	}
+	if err := r.host.makeDir(dir); err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 	run := &running{host: r.host, job: job, dir: dir}

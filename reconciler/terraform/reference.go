@@ -93,16 +93,19 @@ func (e *execution) pullUpstream(ctx context.Context, request string, c code, en
 	if err != nil {
 		return stateFile{}, err
 	}
-	dir := e.upstreamDir(request)
+	dir := filepath.Join(e.private(), "upstream-"+request)
 	if err := c.workDir(template, dir); err != nil {
 		return stateFile{}, err
 	}
-	return e.pull(ctx, dir, env)
-}
-
-// upstreamDir is where another unit's state is read.
-func (e *execution) upstreamDir(request string) string {
-	return filepath.Join(e.private(), "upstream", request)
+	if err := e.own(dir); err != nil {
+		return stateFile{}, err
+	}
+	at := room{dir, env, templateReads(template), []string{dir}}
+	if e.upstreams == nil {
+		e.upstreams = map[string]room{}
+	}
+	e.upstreams[request] = at
+	return e.pull(ctx, at)
 }
 
 // backendOnly returns code that names the same backend and holds nothing else.

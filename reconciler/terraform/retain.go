@@ -24,7 +24,7 @@ func (e *execution) retain(ctx context.Context) (reconciler.Outcome, error) {
 	if err != nil {
 		return reconciler.PlanFailed, fmt.Errorf("keep a copy of the state: %w", err)
 	}
-	if err := e.end(ctx, *e.before, e.backend, e.job.Unit, e.work(), e.env); err != nil {
+	if err := e.end(ctx, *e.before, e.backend, e.job.Unit, e.here()); err != nil {
 		return reconciler.Unknown, fmt.Errorf("forget the state: %w", err)
 	}
 	e.result.Retained = e.before.retained()

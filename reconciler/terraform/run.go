@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/confine"
 )
 
 // The files of a run directory.
@@ -30,6 +31,7 @@ const (
 	stderrName  = "stderr"
 	workName    = "work"    // the root module; removed with the run's end
 	privateName = "private" // plan, home and temporary files; removed as well
+	plannedName = "planned" // in private: where the engine writes a plan
 	unitLock    = "lock"    // beside the run directories: locked by the unit's one run
 )
 
@@ -63,8 +65,11 @@ type execution struct {
 	secrets secrets
 	said    []string // what engines said when they failed, not yet masked
 	tmp     string
+	reads   []string // what the unit's engines read of the template
 	backend string
 	env     map[string]string
+
+	upstreams map[string]room // where states of other units were read
 
 	before *stateFile // the state as the run found it, where it was read
 	after  *stateFile // the state as the run left it, where it differs
@@ -78,6 +83,9 @@ type execution struct {
 // something; its error denies the plan. The error tells that no result was left.
 func Execute(ctx context.Context, dir string, judge func(context.Context, reconciler.Job, json.RawMessage) ([]reconciler.Violation, error)) error {
 	syscall.Umask(0o077)
+	if err := confine.Protect(); err != nil {
+		return err
+	}
 	lock, err := inheritedLock(dir)
 	if err != nil {
 		return fmt.Errorf("start run: %w", err)
@@ -150,8 +158,20 @@ func (e *execution) watchStop(ctx context.Context) (context.Context, func()) {
 
 func (e *execution) stopAsked() bool { return exists(filepath.Join(e.dir, stopName)) }
 
+// room is an initialised folder in which an engine runs, with what it is given there.
+type room struct {
+	dir           string
+	env           map[string]string
+	reads, writes []string
+}
+
+// here is the run's own room.
+func (e *execution) here() room { return room{e.work(), e.env, e.reads, e.writes()} }
+
 func (e *execution) work() string    { return filepath.Join(e.dir, workName) }
 func (e *execution) private() string { return filepath.Join(e.dir, privateName) }
+func (e *execution) home() string    { return filepath.Join(e.private(), "home") }
+func (e *execution) planned() string { return filepath.Join(e.private(), plannedName) }
 
 // run does the steps and makes the result of how they ended.
 func (e *execution) run(ctx context.Context) {
@@ -180,7 +200,7 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	if outcome, err := e.checkState(ctx); outcome != "" {
 		return outcome, err
 	}
-	if outcome, err := e.planned(ctx, e.work()); outcome != "" {
+	if outcome, err := e.consider(ctx, e.here()); outcome != "" {
 		return outcome, err
 	}
 	if e.job.Retain {
@@ -189,17 +209,17 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	return e.apply(ctx)
 }
 
-// planned makes the plan in an initialised folder and judges it. The outcome is
+// consider makes the plan in an initialised folder and judges it. The outcome is
 // empty where it may be applied.
-func (e *execution) planned(ctx context.Context, dir string) (reconciler.Outcome, error) {
-	changes, err := e.plan(ctx, dir)
+func (e *execution) consider(ctx context.Context, at room) (reconciler.Outcome, error) {
+	changes, err := e.plan(ctx, at)
 	if err != nil {
 		return reconciler.PlanFailed, err
 	}
 	if !changes {
 		return e.nothingToDo(), nil
 	}
-	shown, err := e.show(ctx, dir)
+	shown, err := e.show(ctx, at)
 	if err != nil {
 		return reconciler.PlanFailed, err
 	}
@@ -246,6 +266,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	if c.lock, err = readLock(template); err != nil {
 		return fmt.Errorf("prepare template: %w", err)
 	}
+	e.reads = templateReads(template)
 	e.result.Lock = c.lock
 	values, err := e.variables(ctx)
 	if err != nil {
@@ -257,22 +278,38 @@ func (e *execution) prepare(ctx context.Context) error {
 	if err := writeJSON(filepath.Join(e.work(), variablesName), values); err != nil {
 		return fmt.Errorf("write variables: %w", err)
 	}
-	return e.linkState()
+	if err := e.linkState(); err != nil {
+		return err
+	}
+	return e.own(e.writes()...)
+}
+
+// writes returns what the unit's engines change.
+func (e *execution) writes() []string {
+	return []string{e.work(), e.planned(), filepath.Dir(localState(e.host, e.job.Unit))}
 }
 
 // makePrivate makes the folders of the engines. Temporary files are elsewhere,
 // behind a link: providers listen on sockets there, whose whole path must not
 // exceed about a hundred bytes.
 func (e *execution) makePrivate() error {
-	if err := os.MkdirAll(filepath.Join(e.private(), "home"), 0o700); err != nil {
+	if err := e.host.makeDir(e.private()); err != nil {
 		return err
+	}
+	for _, dir := range []string{e.home(), e.planned()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
 	tmp, err := os.MkdirTemp("", tmpPrefix)
 	if err != nil {
 		return err
 	}
 	e.tmp = tmp
-	return os.Symlink(tmp, filepath.Join(e.private(), tmpLink))
+	if err := os.Symlink(tmp, filepath.Join(e.private(), tmpLink)); err != nil {
+		return err
+	}
+	return e.own(e.home(), e.tmp)
 }
 
 // linkState leads the constant path of the local backend to the unit's state.
@@ -290,7 +327,7 @@ func (e *execution) linkState() error {
 // environ returns an engine's whole environment: Pave's own variables and the
 // credentials of one environment. Nothing of the host's is passed on.
 func (e *execution) environ(environment string) (map[string]string, error) {
-	env := baseEnviron(e.host, filepath.Join(e.private(), "home"), e.tmp)
+	env := baseEnviron(e.host, e.home(), e.tmp)
 	credentials, err := readCredentials(e.host, environment, e.job.Mode)
 	if err != nil {
 		return nil, err
@@ -369,7 +406,7 @@ func (e *execution) readBefore(ctx context.Context) error {
 func (e *execution) readState(ctx context.Context) (stateFile, error) {
 	state, err := readLocalState(e.host, e.job.Unit)
 	if e.backend != "local" {
-		state, err = e.pull(ctx, e.work(), e.env)
+		state, err = e.pull(ctx, e.here())
 	}
 	if err == nil {
 		e.secrets.addState(state)
@@ -378,10 +415,10 @@ func (e *execution) readState(ctx context.Context) (stateFile, error) {
 }
 
 // pull reads the state of an initialised folder from its backend.
-func (e *execution) pull(ctx context.Context, dir string, env map[string]string) (stateFile, error) {
+func (e *execution) pull(ctx context.Context, at room) (stateFile, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
-	tf, stderr, err := e.tfexec(dir, env)
+	tf, stderr, err := e.tfexec(at)
 	if err != nil {
 		return stateFile{}, err
 	}
@@ -394,8 +431,9 @@ func (e *execution) pull(ctx context.Context, dir string, env map[string]string)
 
 // tfexec returns terraform-exec for one command in a folder, and what that
 // command writes to its standard error.
-func (e *execution) tfexec(dir string, env map[string]string) (*tfexec.Terraform, *limited, error) {
-	tf, err := tfexec.NewTerraform(dir, e.job.Engine.Path)
+func (e *execution) tfexec(at room) (*tfexec.Terraform, *limited, error) {
+	path, env := e.confined(at.env, at.reads, at.writes)
+	tf, err := tfexec.NewTerraform(at.dir, path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -435,22 +473,42 @@ func (e *execution) explain(ctx context.Context, step string, err error, stderr 
 	return fmt.Errorf("%s: %w", step, err)
 }
 
+// planFile is the plan that is shown, judged and applied. It is a copy: what a
+// plan started and left behind could still change the file that it wrote.
 func (e *execution) planFile() string { return filepath.Join(e.private(), "plan") }
 
 // plan makes the plan in an initialised folder and tells whether it changes
 // anything.
-func (e *execution) plan(ctx context.Context, dir string) (bool, error) {
+func (e *execution) plan(ctx context.Context, at room) (bool, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
-	tf, stderr, err := e.tfexec(dir, e.env)
+	tf, stderr, err := e.tfexec(at)
 	if err != nil {
 		return false, err
 	}
-	changes, err := tf.Plan(ctx, tfexec.Out(e.planFile()), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
+	written := filepath.Join(e.planned(), "plan")
+	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
 		return false, e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
 	}
-	return changes, nil
+	if changes {
+		err = e.keepPlan(written)
+	}
+	return changes, err
+}
+
+func (e *execution) keepPlan(written string) error {
+	data, err := readOwn(written, maxPlanFile)
+	if err == nil {
+		err = os.WriteFile(e.planFile(), data, 0o600)
+	}
+	if err == nil {
+		err = e.host.offer(e.planFile(), userOf(e.job.Unit))
+	}
+	if err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	return nil
 }
 
 // nothingToDo is the outcome where there is nothing to change.
@@ -462,12 +520,13 @@ func (e *execution) nothingToDo() reconciler.Outcome {
 }
 
 // show returns the plan as JSON, learns its secrets and summarises it.
-func (e *execution) show(ctx context.Context, dir string) (json.RawMessage, error) {
+func (e *execution) show(ctx context.Context, at room) (json.RawMessage, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
 	stdout, stderr := &limited{limit: maxPlanJSON}, &limited{limit: maxStderr}
+	path, env := e.confined(at.env, append(slices.Clone(at.reads), e.planFile()), at.writes)
 	err := command{
-		path: e.job.Engine.Path, dir: dir, env: e.env,
+		path: path, dir: at.dir, env: env,
 		stdout: stdout, stderr: stderr, grace: e.host.Grace,
 	}.run(ctx, "show", "-json", "-no-color", e.planFile())
 	if err != nil {
@@ -546,8 +605,9 @@ func (e *execution) runApply(ctx context.Context) error {
 		return err
 	}
 	defer stderr.Close()
+	path, env := e.confined(e.env, append(slices.Clone(e.reads), e.planFile()), e.writes())
 	err = command{
-		path: e.job.Engine.Path, dir: e.work(), env: e.env,
+		path: path, dir: e.work(), env: env,
 		stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
 	}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+lockTimeout, e.planFile())
 	if err == nil {
@@ -644,6 +704,9 @@ const (
 // the work directory, and tells whether there is one.
 func keepErrored(dir string) bool {
 	from, to := filepath.Join(dir, workName, erroredName), filepath.Join(dir, erroredName)
+	if info, err := os.Lstat(from); err == nil && !info.Mode().IsRegular() {
+		return exists(to) // no state, but a trap for who reads it
+	}
 	if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		fmt.Fprintf(os.Stderr, "keep %s: %v\n", erroredName, err)
 	}

@@ -61,7 +61,7 @@ func localState(host Host, unit string) string {
 // readLocalState reads a unit's state with the local backend; a missing file
 // is a state that does not exist.
 func readLocalState(host Host, unit string) (stateFile, error) {
-	data, err := readFile(localState(host, unit), maxStateFile)
+	data, err := readOwn(localState(host, unit), maxStateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return stateFile{}, nil
 	}

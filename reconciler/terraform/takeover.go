@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,7 +142,10 @@ func (e *execution) rehearse(ctx context.Context, state []byte) (reconciler.Outc
 	if err := copyFile(filepath.Join(e.work(), variablesName), filepath.Join(dir, variablesName)); err != nil {
 		return reconciler.PlanFailed, err
 	}
-	outcome, err := e.planned(ctx, dir)
+	if err := e.own(dir); err != nil {
+		return reconciler.PlanFailed, err
+	}
+	outcome, err := e.consider(ctx, room{dir, e.env, templateReads(template), []string{dir, e.planned()}})
 	if outcome == reconciler.Unchanged && e.job.Mode == reconciler.Converge {
 		outcome = ""
 	}
@@ -192,8 +196,11 @@ func (e *execution) writeState(ctx context.Context, data []byte) (stateFile, err
 	var err error
 	if e.backend == "local" {
 		err = writeFile(localState(e.host, e.job.Unit), data)
+		if err == nil {
+			err = e.own(filepath.Dir(localState(e.host, e.job.Unit)))
+		}
 	} else {
-		err = e.push(ctx, e.work(), e.env, data, false)
+		err = e.push(ctx, e.here(), data, false)
 	}
 	if err != nil {
 		return stateFile{}, err
@@ -219,22 +226,18 @@ func (e *execution) withdraw(ctx context.Context, source stateFile, lineage stri
 	if err != nil {
 		return err
 	}
-	env, err := e.environ(t.Environment)
-	if err != nil {
-		return err
-	}
-	return e.end(ctx, source, backend, t.Unit, e.upstreamDir(t.Unit), env)
+	return e.end(ctx, source, backend, t.Unit, e.upstreams[t.Unit])
 }
 
 // end leaves nothing of a unit's state at its address. No engine removes a
 // state of another backend than the local one: an empty one of another lineage
 // is put there, which is refused by whoever expects the old one.
-func (e *execution) end(ctx context.Context, state stateFile, backend, unit, dir string, env map[string]string) error {
+func (e *execution) end(ctx context.Context, state stateFile, backend, unit string, at room) error {
 	if backend == "local" {
 		path := localState(e.host, unit)
 		return errors.Join(os.Remove(path), syncDir(filepath.Dir(path)))
 	}
-	return e.push(ctx, dir, env, state.ended(), true)
+	return e.push(ctx, at, state.ended(), true)
 }
 
 // ended returns an empty state of a lineage of its own, in place of this one.
@@ -249,7 +252,7 @@ func (s stateFile) ended() []byte {
 
 // push writes a state to the backend of an initialised folder. The engine
 // refuses one that does not follow what is there, unless forced.
-func (e *execution) push(ctx context.Context, dir string, env map[string]string, data []byte, force bool) error {
+func (e *execution) push(ctx context.Context, at room, data []byte, force bool) error {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
 	file := filepath.Join(e.private(), "push.tfstate")
@@ -257,7 +260,11 @@ func (e *execution) push(ctx context.Context, dir string, env map[string]string,
 		return err
 	}
 	defer os.Remove(file)
-	tf, stderr, err := e.tfexec(dir, env)
+	if err := e.host.offer(file, userOf(e.job.Unit)); err != nil {
+		return err
+	}
+	at.reads = append(slices.Clone(at.reads), file)
+	tf, stderr, err := e.tfexec(at)
 	if err != nil {
 		return err
 	}

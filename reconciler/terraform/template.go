@@ -121,7 +121,7 @@ func (e *execution) template(ctx context.Context, c code, env map[string]string)
 		return "", fmt.Errorf("read CLI configuration: %w", err)
 	}
 	root := filepath.Join(e.host.Cache, "templates")
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	if err := e.host.makeDir(root); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(root, e.key(c, cliConfig))
@@ -192,7 +192,13 @@ func (e *execution) makeTemplate(ctx context.Context, c code, env map[string]str
 	if err := os.MkdirAll(filepath.Join(fresh, stateName), 0o700); err != nil {
 		return err
 	}
+	if err := e.own(fresh); err != nil {
+		return err
+	}
 	if err := e.runInit(ctx, fresh, env, args); err != nil {
+		return err
+	}
+	if err := e.disown(fresh); err != nil {
 		return err
 	}
 	_ = os.Remove(dir) // a link to a template that was deleted, which would refuse the rename
@@ -203,8 +209,10 @@ func (e *execution) runInit(ctx context.Context, dir string, env map[string]stri
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
 	stderr := &limited{limit: maxStderr}
+	_, caches := e.host.providerStore()
+	path, env := e.confined(env, templateReads(dir), append(caches, dir))
 	err := command{
-		path: e.job.Engine.Path, dir: dir, env: env,
+		path: path, dir: dir, env: env,
 		stdout: io.Discard, stderr: stderr, grace: e.host.Grace,
 	}.run(ctx, args...)
 	if err != nil {

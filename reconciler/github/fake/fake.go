@@ -114,7 +114,9 @@ type Comment struct {
 	By     User
 	Body   string
 	Edited int
-	At     time.Time // when it was written or last edited
+	// Repeated counts the edits that changed nothing.
+	Repeated int
+	At       time.Time // when it was written or last edited
 }
 
 // Status is a commit status.
@@ -313,6 +315,18 @@ func (s *Server) SetFault(fault func(call int, r *http.Request) Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls, s.fault = nil, fault
+}
+
+// Operation is the id of the operation that a request asks for; empty where GitHub
+// has none.
+func (s *Server) Operation(r *http.Request) string {
+	plain := r.Clone(r.Context())
+	plain.URL.Path, plain.URL.RawPath, plain.RequestURI = strings.TrimPrefix(r.URL.Path, prefix), strings.TrimPrefix(r.URL.RawPath, prefix), ""
+	route, _, err := s.router.FindRoute(plain)
+	if err != nil {
+		return ""
+	}
+	return route.Operation.OperationID
 }
 
 // Calls returns the requests since the last SetFault.

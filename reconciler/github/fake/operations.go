@@ -530,6 +530,9 @@ func (s *Server) updateComment(who caller, q request) answer {
 	if s.comments[i].By != who.user {
 		s.t.Errorf("Pave edits a comment of %s", s.comments[i].By.Login)
 	}
+	if s.comments[i].Body == body {
+		s.comments[i].Repeated++
+	}
 	s.comments[i].Body = body
 	s.comments[i].Edited++
 	s.comments[i].At = time.Now()

@@ -47,7 +47,7 @@ func (d *demo) serve(ctx context.Context) error {
 	args := append([]string{"serve",
 		"--cache-dir", filepath.Join(d.dir, "cache"), "--state-dir", d.state(),
 		"--engine", filepath.Base(d.engine), "--engine-path", filepath.Dir(d.engine),
-		"--terraform-config", d.providers, "--listen", "127.0.0.1:0", "--patience", "5s"}, d.where...)
+		"--allow-write", d.infrastructure(), "--terraform-config", d.providers, "--listen", "127.0.0.1:0", "--patience", "5s"}, d.where...)
 	if d.hub != nil {
 		args = append(args, "--github", d.hub.Repository, "--github-url", d.hub.URL, "--webhook-secret-file", d.secret("webhook"))
 	}
