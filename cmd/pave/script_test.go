@@ -85,15 +85,20 @@ func runScripts(t *testing.T, pattern, engine string) {
 // the engine, where that is not the one that settings name by default. What the
 // script names itself comes later, and counts.
 func withEngine(args []string) []string {
-	starts := os.Getenv("ENGINES")
-	if starts == "" || len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve"}, args[1]) {
+	starts, at := os.Getenv("ENGINES"), 2
+	if len(args) > 2 && args[1] == "state" && args[2] != "list" {
+		at = 3
+	} else if len(args) < 2 || !slices.Contains([]string{"plan", "apply", "serve", "import"}, args[1]) {
+		return args
+	}
+	if starts == "" {
 		return args
 	}
 	flags := engineFlags(filepath.Dir(starts))
 	if engine := os.Getenv("ENGINE"); engine != "terraform" {
 		flags = append(flags, "--engine", engine)
 	}
-	return slices.Insert(slices.Clone(args), 2, flags...)
+	return slices.Insert(slices.Clone(args), at, flags...)
 }
 
 // findEngines returns the engines that scripts may run, by name.

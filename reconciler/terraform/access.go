@@ -57,7 +57,7 @@ func (r *Runner) RestoreState(ctx context.Context, job reconciler.Job, backup []
 		if err != nil {
 			return err
 		}
-		restored, err = e.writeState(ctx, data)
+		restored, err = e.writeState(ctx, data, present)
 		return err
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ func (e *execution) takeOver(ctx context.Context) (reconciler.Outcome, error) {
 	}
 	switch {
 	case target.Lineage != "" && target.Lineage == lineage: // an earlier run wrote it
-	case target.Lineage != "":
+	case !target.empty():
 		return reconciler.StateLost, fmt.Errorf("there is another state at %s already, of lineage %s: nothing is written over it", e.job.Rendering.Address, target.Lineage)
 	default:
 		if outcome, err := e.mayTake(source, lineage); outcome != "" {
@@ -57,7 +57,7 @@ func (e *execution) takeOver(ctx context.Context) (reconciler.Outcome, error) {
 		if outcome, err := e.rehearse(ctx, copied); outcome != "" {
 			return outcome, err
 		}
-		if target, err = e.writeState(ctx, copied); err != nil {
+		if target, err = e.writeState(ctx, copied, target); err != nil {
 			return reconciler.Unknown, fmt.Errorf("take over the state: %w", err)
 		}
 	}
@@ -191,21 +191,25 @@ func (s stateFile) handedTo(unit string) ([]byte, error) {
 	return json.Marshal(file)
 }
 
-// writeState writes a state to the unit's address and reads it back.
-func (e *execution) writeState(ctx context.Context, data []byte) (stateFile, error) {
-	var err error
-	if e.backend == "local" {
-		err = writeFile(localState(e.host, e.job.Unit), data)
-		if err == nil {
-			err = e.own(filepath.Dir(localState(e.host, e.job.Unit)))
-		}
-	} else {
-		err = e.push(ctx, e.here(), data, false)
-	}
+// writeState writes a state to the unit's address, where present is, and reads it
+// back.
+func (e *execution) writeState(ctx context.Context, data []byte, present stateFile) (stateFile, error) {
+	want, err := parseState(data)
 	if err != nil {
 		return stateFile{}, err
 	}
-	want, err := parseState(data)
+	switch path := localState(e.host, e.job.Unit); {
+	case e.backend == "local":
+		err = errors.Join(writeFile(path, data), e.own(filepath.Dir(path)))
+	case present.Lineage == "":
+		// Where there is none yet, engines give whatever is written a lineage of
+		// their own, as if it began there.
+		if err = e.push(ctx, e.here(), want.ended(), false); err == nil {
+			err = e.push(ctx, e.here(), data, true)
+		}
+	default:
+		err = e.push(ctx, e.here(), data, present.empty())
+	}
 	if err != nil {
 		return stateFile{}, err
 	}
