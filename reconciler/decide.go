@@ -51,6 +51,9 @@ type attempt struct {
 	module   string
 	failures int
 	next     time.Time
+	// denied is what the rules were given when they denied the plan, see
+	// [verdictKey]: as long as they would be given the same, time cures nothing.
+	denied string
 }
 
 // decider makes the decisions of one pass. It is a pure function of its fields.
@@ -63,8 +66,11 @@ type decider struct {
 	attempts map[string]attempt
 	// unverified are the units whose record is not believed.
 	unverified map[string]bool
-	observed   map[string]time.Time // when a unit was last compared with what runs
-	now        time.Time
+	// verdict identifies what the rules would be given with a plan of the unit, or
+	// of its end.
+	verdict  func(name string, destroy bool) string
+	observed map[string]time.Time // when a unit was last compared with what runs
+	now      time.Time
 
 	made      map[string]decision
 	successor string // a request that may rename another one
@@ -299,7 +305,7 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 		}
 		return made
 	}
-	if tried && d.now.Before(last.next) {
+	if tried && (d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false)) {
 		made.verb = keep // its conditions say what went wrong
 	}
 	return made
@@ -437,7 +443,8 @@ func (d *decider) destruction(name, reason, message string) decision {
 		return decision{verb: wait, deletes: true, reason: ReasonReferenced,
 			message: fmt.Sprintf("%s; it is destroyed after %s, which uses its outputs", message, user)}
 	}
-	if last := d.attempts[name]; last.failures > 0 && last.basis == "" && d.now.Before(last.next) {
+	if last := d.attempts[name]; last.failures > 0 && last.basis == "" &&
+		(d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, true)) {
 		return decision{verb: keep, deletes: true} // its conditions say what went wrong
 	}
 	return decision{verb: destroy, deletes: true, reason: reason, message: message}

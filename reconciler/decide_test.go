@@ -41,6 +41,7 @@ func newSituation(requests ...Request) *situation {
 		checked: &Checked{Revision: Revision{Commit: "second", Time: noon}, Platform: p, Complete: true, Units: map[string]Unit{}, holds: map[string]hold{}},
 		record:  NewRecord(), engine: Engine{Name: "terraform", Version: "1.11.4"}, render: renderPlainly,
 		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon,
+		verdict: func(string, bool) string { return "these rules" },
 	}
 	return s.sorted()
 }
@@ -125,6 +126,15 @@ func (s *situation) failed(name string, message string) *situation {
 	}
 	status.Fingerprint = ""
 	status.Conditions.Set(Ready, false, ReasonApplyFailed, message, noon)
+	return s
+}
+
+// denied notes that rules denied the last plan, long ago.
+func (s *situation) denied(name, rules string) *situation {
+	s.failed(name, "denied")
+	a := s.attempts[name]
+	a.denied, a.next = rules, noon.Add(-time.Hour)
+	s.attempts[name] = a
 	return s
 }
 
@@ -282,6 +292,12 @@ func TestDecide(t *testing.T) {
 		{"it failed a moment ago", newSituation(ask("a")).failed("a", "no"), map[string]string{"a": "keep"}},
 		{"it failed and is changed", newSituation(ask("a")).failed("a", "no").changed("a", size("2")), map[string]string{"a": "start"}},
 		{"it failed and is due", newSituation(ask("a")).failed("a", "no").then(func(s *situation) { s.now = noon.Add(time.Minute) }), map[string]string{"a": "start"}},
+		{"a rule denied the plan", newSituation(ask("a")).denied("a", "these rules"), map[string]string{"a": "keep"}},
+		{"other rules may let it pass", newSituation(ask("a")).denied("a", "other rules"), map[string]string{"a": "start"}},
+		{"a rule denied the plan of something else", newSituation(ask("a")).denied("a", "these rules").changed("a", size("2")), map[string]string{"a": "start"}},
+		{"a rule denied the end", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) {
+			s.attempts["a"] = attempt{failures: 1, denied: "these rules"}
+		}), map[string]string{"a": "keep"}},
 		{"drift is due", newSituation(ask("a")).applied("a").then(func(s *situation) { s.observed = map[string]time.Time{"a": noon.Add(-24 * time.Hour)} }),
 			map[string]string{"a": "observe"}},
 		{"drift is not due", newSituation(ask("a")).applied("a").then(func(s *situation) { s.observed = map[string]time.Time{"a": noon.Add(-23 * time.Hour)} }),
@@ -417,4 +433,22 @@ func release(s *situation, name string) {
 
 func tooMany(n int, name string) string {
 	return fmt.Sprintf("halt Stalled DeletionGuard: this revision deletes %d requests and may delete 2: restore them, or release this one in platform.cue: guards: release: [{request: %q, reason: \"…\"}]", n, name)
+}
+
+// What failed together is not tried again together, and never sooner than four
+// fifths of the wait.
+func TestBackoff(t *testing.T) {
+	different := map[time.Duration]bool{}
+	for failures, want := range map[int]time.Duration{1: time.Minute, 2: 2 * time.Minute, 5: 16 * time.Minute, 7: time.Hour, 100: time.Hour} {
+		for _, name := range []string{"a", "b", "c"} {
+			wait := backoff(name, time.Minute, failures, time.Hour)
+			if wait > want || wait < want*4/5 {
+				t.Errorf("%s waits %s after %d failures; want about %s", name, wait, failures, want)
+			}
+			different[wait] = true
+		}
+	}
+	if len(different) != 15 {
+		t.Errorf("got %d different waits", len(different))
+	}
 }

@@ -33,8 +33,6 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	if err != nil {
 		return Job{}, err
 	}
-	believed := r.record.without(r.unverified)
-	subject := c.requestSubject(name, believed, c.teamCosts(believed))
 	job := r.newJob(name, mode)
 	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
 	job.Environment, job.Folder, job.Owner = u.Environment.Name, u.Blueprint.Folder, u.Service.Owner
@@ -43,7 +41,7 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	if recorded := r.record.Units[name]; recorded != nil {
 		job.Recorded = recorded.State
 	}
-	if job.Policy, err = r.judgement(subject); err != nil {
+	if job.Policy, err = r.judgement(r.subjectOf(name)); err != nil {
 		return Job{}, err
 	}
 	if job.Upstream, err = r.upstreamOf(ctx, made.rendering); err != nil {
@@ -82,6 +80,26 @@ func (r *Reconciler) newJob(name string, mode Walk) Job {
 
 func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
 	return (&decider{record: r.record, engine: r.engine}).lock(u)
+}
+
+// subjectOf is what the rules see of a request of the revision in force.
+func (r *Reconciler) subjectOf(name string) Subject {
+	believed := r.record.without(r.unverified)
+	return r.checked.requestSubject(name, believed, r.checked.teamCosts(believed))
+}
+
+// verdict identifies what the rules would be given with a plan of a unit, or of
+// its end.
+func (r *Reconciler) verdict(name string, destroy bool) string {
+	subject := r.subjectOf(name)
+	if destroy {
+		subject = r.deletionSubject(r.record.Units[name])
+	}
+	policy, err := r.judgement(subject)
+	if err != nil { // then the run says so
+		return ""
+	}
+	return verdictKey(policy)
 }
 
 func (r *Reconciler) judgement(subject Subject) (json.RawMessage, error) {

@@ -456,7 +456,7 @@ func (r *Reconciler) step(ctx context.Context) error {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				r.attempts[name] = r.retry(r.attempts[name], made.basis, "")
+				r.attempts[name] = r.retry(name, made.basis, "")
 				r.journal.fault(name, err, r.Now())
 				r.Log.Error("start a run", "unit", name, "error", err)
 			}
@@ -478,7 +478,7 @@ func (r *Reconciler) decide() map[string]decision {
 		}
 	}
 	d := decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
-		attempts: r.attempts, unverified: r.unverified, observed: r.observed, now: r.Now()}
+		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now()}
 	return d.decide()
 }
 
@@ -574,7 +574,12 @@ func (r *Reconciler) finish(f finished) {
 		if job.Success != nil {
 			module = job.Success.Module
 		}
-		r.attempts[job.Unit] = r.retry(r.attempts[job.Unit], job.Basis, module)
+		r.attempts[job.Unit] = r.retry(job.Unit, job.Basis, module)
+		if result.Outcome == DeniedByPolicy {
+			a := r.attempts[job.Unit]
+			a.denied = verdictKey(job.Policy)
+			r.attempts[job.Unit] = a
+		}
 	}
 	if r.observed != nil {
 		r.observed[job.Unit] = r.Now()
@@ -586,23 +591,31 @@ func (r *Reconciler) finish(f finished) {
 	r.journal.forgetLater(f.run)
 }
 
-// retry doubles the wait with each failure of the same basis.
-func (r *Reconciler) retry(last attempt, basis, module string) attempt {
+// retry doubles the wait with each failure of the same basis, up to an hour.
+func (r *Reconciler) retry(name, basis, module string) attempt {
+	last := r.attempts[name]
 	if last.basis != basis {
 		last = attempt{basis: basis}
 	}
-	last.module = module
+	last.module, last.denied = module, ""
 	last.failures++
 	if r.observed == nil || r.checked == nil { // one pass tries once
 		last.next = r.Now().Add(24 * 365 * time.Hour)
 		return last
 	}
-	wait := time.Duration(r.checked.Platform.Settings.Intervals.Retry)
-	for i := 1; i < last.failures && wait < time.Hour; i++ {
+	last.next = r.Now().Add(backoff(name, time.Duration(r.checked.Platform.Settings.Intervals.Retry), last.failures, time.Hour))
+	return last
+}
+
+// backoff doubles a wait with each failure, up to a limit. Up to a fifth of it is
+// left out, another part for each name and failure: what failed together is not
+// tried again together.
+func backoff(name string, wait time.Duration, failures int, most time.Duration) time.Duration {
+	for i := 1; i < failures && wait < most; i++ {
 		wait *= 2
 	}
-	last.next = r.Now().Add(min(wait, time.Hour))
-	return last
+	wait = min(wait, most)
+	return wait - spread(fmt.Sprintf("%s %d", name, failures), wait/5)
 }
 
 // drain waits for the runs to end and records them; what is still going on
