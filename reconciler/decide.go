@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,8 +33,6 @@ type decision struct {
 	rendering Rendering
 	// deletes tells that the unit is to be destroyed, at once or later.
 	deletes bool
-	// observe tells that nothing differs and only drift is looked for.
-	observe bool
 	// uncleared tells that nobody let the change happen yet: what the revision
 	// says of the unit is not taken over. A gated run plans all the same, and
 	// applies only an approved plan.
@@ -56,6 +55,12 @@ type attempt struct {
 	denied string
 }
 
+// sight remembers when a unit was compared last with what runs, in memory only.
+type sight struct {
+	at       time.Time
+	failures int // in a row
+}
+
 // decider makes the decisions of one pass. It is a pure function of its fields.
 type decider struct {
 	checked  *Checked
@@ -69,7 +74,7 @@ type decider struct {
 	// verdict identifies what the rules would be given with a plan of the unit, or
 	// of its end.
 	verdict  func(name string, destroy bool) string
-	observed map[string]time.Time // when a unit was last compared with what runs
+	observed map[string]sight // nil where drift is not looked for
 	now      time.Time
 
 	made      map[string]decision
@@ -158,7 +163,7 @@ func (d *decider) unit(u Unit) decision {
 		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
 	}
 	made := d.changed(u, recorded, rendering)
-	if made.verb == start && !made.observe {
+	if made.verb == start {
 		if waiting, waits := d.upstream(u); waits {
 			return waiting
 		}
@@ -238,7 +243,7 @@ func (d *decider) upstream(u Unit) (decision, bool) {
 			// A rollout reaches that one later. Waiting for it could be for ever.
 		case made.basis != "" && d.attempts[name].basis == made.basis && d.attempts[name].failures > 0:
 			return waits(name, "failed: "+readiness(recorded))
-		case made.verb == start && !made.observe, made.verb == busy, made.verb == destroy:
+		case made.verb == start, made.verb == busy, made.verb == destroy:
 			return waits(name, "this revision changes")
 		case made.verb == wait:
 			return waits(name, "waits itself: "+made.message)
@@ -291,17 +296,9 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 	tried = tried && last.basis == b
 	lock, known := d.lock(u)
 	if recorded.Exists() && known && recorded.Fingerprint == fingerprint(b, lock) && !d.unverified[name] {
-		made.observe = true
-		failed := tried && last.failures > 0
-		due := d.observed[name].Add(time.Duration(d.checked.Platform.Settings.Intervals.Drift))
-		if failed {
-			due = last.next
-		}
-		if d.observed == nil || d.now.Before(due) {
-			made.verb, made.observe = keep, false
-			if !failed {
-				made.reason = ReasonApplied
-			}
+		made.verb = keep
+		if d.observed[name].failures == 0 {
+			made.reason = ReasonApplied
 		}
 		return made
 	}
@@ -309,6 +306,40 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 		made.verb = keep // its conditions say what went wrong
 	}
 	return made
+}
+
+// looks returns the units to compare with what runs, the most overdue first:
+// whatever was applied and is not about to be touched, also where what the
+// revision asks for holds, waits or failed.
+func (d *decider) looks() []string {
+	due := map[string]time.Time{}
+	for name, recorded := range d.record.Units {
+		at, known := d.observed[name]
+		// Where the last apply failed, what runs is not what was applied, and the
+		// next try looks first.
+		if !known || d.running[name] || d.unverified[name] || !recorded.Exists() || recorded.Fingerprint == "" {
+			continue
+		}
+		if v := d.made[name].verb; v == start || v == destroy || v == busy {
+			continue
+		}
+		every := d.cadence(recorded.Environment)
+		next := at.at.Add(every - spread(name+at.at.String(), every/10))
+		if at.failures > 0 {
+			next = at.at.Add(backoff(name, time.Duration(d.checked.Platform.Settings.Intervals.Retry), at.failures, every))
+		}
+		if !d.now.Before(next) {
+			due[name] = next
+		}
+	}
+	names := sortedNames(due)
+	slices.SortStableFunc(names, func(a, b string) int { return due[a].Compare(due[b]) })
+	return names
+}
+
+// cadence returns how often the units of an environment are compared with what runs.
+func (d *decider) cadence(environment string) time.Duration {
+	return time.Duration(cmp.Or(d.checked.Platform.Environments[environment].Drift.Every, d.checked.Platform.Settings.Intervals.Drift))
 }
 
 // lock returns the provider lock that the unit's run will use, and whether it

@@ -32,7 +32,7 @@ func newSituation(requests ...Request) *situation {
 	}
 	p.Settings.Guards = Guards{MaxDeletes: 2, MaxDeletesPerHour: 3}
 	p.Settings.Rollout.Stages, p.Settings.Rollout.MaxParallel, p.Settings.Rollout.MaxFailures = []string{"development", "staging", "production"}, 2, 1
-	p.Settings.Intervals.Drift = Interval(24 * time.Hour)
+	p.Settings.Intervals.Drift, p.Settings.Intervals.Retry = Interval(24*time.Hour), Interval(time.Minute)
 	for _, r := range requests {
 		p.Requests[r.Name] = r
 	}
@@ -138,6 +138,15 @@ func (s *situation) denied(name, rules string) *situation {
 	return s
 }
 
+// seen notes a last look at what runs, so long ago.
+func (s *situation) seen(name string, ago time.Duration, failures int) *situation {
+	if s.observed == nil {
+		s.observed = map[string]sight{}
+	}
+	s.observed[name] = sight{at: noon.Add(-ago), failures: failures}
+	return s
+}
+
 // then changes the situation and makes its units anew.
 func (s *situation) then(change func(*situation)) *situation {
 	change(s)
@@ -171,9 +180,6 @@ var verbs = map[verb]string{keep: "keep", busy: "busy", wait: "wait", halt: "hal
 // told renders a decision: verb, condition, reason and message.
 func told(made decision) string {
 	said := verbs[made.verb]
-	if made.observe {
-		said = "observe"
-	}
 	if made.condition != "" {
 		said += " " + made.condition
 	}
@@ -216,11 +222,7 @@ func TestDecide(t *testing.T) {
 		{"the document is refused", newSituation(ask("a"), ask("b")).then(func(s *situation) {
 			s.checked.holds["request/a"] = hold{Allowed, ReasonDenied, "a rule denies it"}
 		}), map[string]string{"a": "halt Allowed DeniedByPolicy: a rule denies it", "b": "start"}},
-		{"suspended", newSituation(ask("a", func(r *Request) {
-			r.Suspend = &struct {
-				Reason string `json:"reason"`
-			}{"the move goes on"}
-		})), map[string]string{"a": "halt Ready Suspended: the move goes on"}},
+		{"suspended", newSituation(ask("a", suspended)), map[string]string{"a": "halt Ready Suspended: the move goes on"}},
 
 		// Upstream units.
 		{"upstream is new", newSituation(ask("a"), ask("b", using("a"))),
@@ -298,13 +300,32 @@ func TestDecide(t *testing.T) {
 		{"a rule denied the end", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) {
 			s.attempts["a"] = attempt{failures: 1, denied: "these rules"}
 		}), map[string]string{"a": "keep"}},
-		{"drift is due", newSituation(ask("a")).applied("a").then(func(s *situation) { s.observed = map[string]time.Time{"a": noon.Add(-24 * time.Hour)} }),
-			map[string]string{"a": "observe"}},
-		{"drift is not due", newSituation(ask("a")).applied("a").then(func(s *situation) { s.observed = map[string]time.Time{"a": noon.Add(-23 * time.Hour)} }),
-			map[string]string{"a": "keep Applied"}},
-		{"upstream is only observed", newSituation(ask("a"), ask("b", using("a"))).applied("a").then(func(s *situation) {
-			s.observed = map[string]time.Time{"a": noon.Add(-24 * time.Hour), "b": noon}
-		}), map[string]string{"a": "observe", "b": "start"}},
+		{"a look failed", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 1), map[string]string{"a": "keep; looks"}},
+		{"drift is due", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0), map[string]string{"a": "keep Applied; looks"}},
+		{"drift is not due", newSituation(ask("a")).applied("a").seen("a", 21*time.Hour, 0), map[string]string{"a": "keep Applied"}},
+		{"drift is due more often in its environment", newSituation(ask("a"), ask("b", in("staging"))).applied("a", "b").seen("a", time.Hour, 0).seen("b", time.Hour, 0).
+			then(func(s *situation) { every(s, "staging", time.Hour) }), map[string]string{"a": "keep Applied", "b": "keep Applied; looks"}},
+		{"a look that failed is soon due", newSituation(ask("a")).applied("a").seen("a", time.Minute, 1), map[string]string{"a": "keep; looks"}},
+		{"and ever later", newSituation(ask("a")).applied("a").seen("a", time.Minute, 3), map[string]string{"a": "keep"}},
+		{"drift of what is suspended", newSituation(ask("a", suspended)).applied("a").seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "halt Ready Suspended: the move goes on; looks"}},
+		{"drift of what is refused", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).then(func(s *situation) {
+			s.checked.holds["request/a"] = hold{Allowed, ReasonDenied, "a rule denies it"}
+		}), map[string]string{"a": "halt Allowed DeniedByPolicy: a rule denies it; looks"}},
+		{"drift of what could not be planned", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).changed("a", size("2")).then(func(s *situation) {
+			s.attempts["a"] = attempt{basis: s.basis("a"), failures: 1, next: noon.Add(time.Minute)}
+		}), map[string]string{"a": "keep; looks"}},
+		{"drift of what was removed and is protected", newSituation(ask("a", protect)).applied("a").seen("a", 24*time.Hour, 0).removed("a"),
+			map[string]string{"a": "halt Stalled Protected: was removed while protected: restore it, set protect: false in one revision and remove it in the next; looks"}},
+		{"what was applied by half is not compared", newSituation(ask("a")).applied("a").failed("a", "no").seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "keep"}},
+		{"what runs is not looked at", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).then(func(s *situation) { s.running["a"] = true }),
+			map[string]string{"a": "busy Waiting: a run is going on"}},
+		{"what changes is not looked at", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).changed("a", size("2")), map[string]string{"a": "start"}},
+		{"what was never applied is not looked at", newSituation(ask("a", suspended)).seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "halt Ready Suspended: the move goes on"}},
+		{"upstream is only looked at", newSituation(ask("a"), ask("b", using("a"))).applied("a").seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "keep Applied; looks", "b": "start"}},
 
 		// Rollout.
 		{"a blueprint changes in stages", rollout(ask("a"), ask("b", in("staging")), ask("c", in("production"))), map[string]string{"a": "start",
@@ -374,6 +395,9 @@ func TestDecide(t *testing.T) {
 			for name, d := range made {
 				got[name] = told(d)
 			}
+			for _, name := range test.s.looks() {
+				got[name] += "; looks"
+			}
 			if !maps.Equal(got, test.want) {
 				t.Errorf("got\n%s\nwant\n%s", listed(got), listed(test.want))
 			}
@@ -395,6 +419,18 @@ func listed(said map[string]string) string {
 func expires(day string) func(*Request) { return func(r *Request) { r.Expires = day } }
 func protect(r *Request)                { r.Protect = true }
 func replace(r *Request)                { r.Replace = true }
+
+func suspended(r *Request) {
+	r.Suspend = &struct {
+		Reason string `json:"reason"`
+	}{"the move goes on"}
+}
+
+func every(s *situation, environment string, interval time.Duration) {
+	e := s.checked.Platform.Environments[environment]
+	e.Drift.Every = Interval(interval)
+	s.checked.Platform.Environments[environment] = e
+}
 
 func lifetime(s *situation, days int) {
 	b := s.checked.Platform.Blueprints["db"]

@@ -323,7 +323,7 @@ func (r *Reconciler) redocumented(name string) bool {
 }
 
 // starts tells whether the decision changes what runs.
-func (d decision) starts() bool { return d.verb == start && !d.observe || d.verb == destroy }
+func (d decision) starts() bool { return d.verb == start || d.verb == destroy }
 
 // gated turns a decision into what its clearance allows.
 func (r *Reconciler) gated(name string, made decision, c clearance) decision {
@@ -344,11 +344,8 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 			message = "the forge does not say who let it happen: " + why
 		}
 		made.uncleared = true
-		switch {
-		case starts:
+		if starts {
 			made.verb, made.reason, made.message = wait, ReasonApproval, message
-		case made.observe:
-			made.verb, made.observe = keep, false
 		}
 		return made
 	case c.hold != "":

@@ -14,11 +14,7 @@ func (r *Reconciler) job(ctx context.Context, name string, made decision) (Job, 
 	if made.verb == destroy {
 		return r.destroyJob(ctx, name, made)
 	}
-	mode := Converge
-	if made.observe {
-		mode = Observe
-	}
-	return r.applyJob(ctx, r.checked.Units[name], made, mode)
+	return r.applyJob(ctx, r.checked.Units[name], made)
 }
 
 // allow states what the job may apply.
@@ -27,13 +23,13 @@ func (j *Job) allow(made decision) {
 }
 
 // applyJob assembles the run of a unit at the revision in force.
-func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode Walk) (Job, error) {
+func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision) (Job, error) {
 	c, name := r.checked, u.Name()
 	files, err := moduleFiles(c.Tree, u.Blueprint.Folder, u.Module.Files)
 	if err != nil {
 		return Job{}, err
 	}
-	job := r.newJob(name, mode)
+	job := r.newJob(name, Converge)
 	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
 	job.Environment, job.Folder, job.Owner = u.Environment.Name, u.Blueprint.Folder, u.Service.Owner
 	job.allow(made)
@@ -151,9 +147,9 @@ func (r *Reconciler) applied(ctx context.Context, name, file string) ([]byte, er
 	return tree.Read(f)
 }
 
-// destroyJob assembles the end of a unit from what it was applied from: its
-// request and its blueprint may be gone.
-func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision) (Job, error) {
+// appliedJob assembles a run of a unit from what it was applied from: its request
+// and its blueprint may ask for something else by now, or be gone.
+func (r *Reconciler) appliedJob(ctx context.Context, name string, mode Walk) (Job, error) {
 	recorded := r.record.Units[name]
 	if r.journal.edits[name] != nil { // its last apply is not recorded yet
 		if err := r.publish(ctx); err != nil {
@@ -166,9 +162,8 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 	}
 	folder := appliedFolder(name)
 	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
-	job := r.newJob(name, Converge)
-	job.Destroy, job.Environment, job.Recorded, job.Owner = true, recorded.Environment, recorded.State, recorded.Owner
-	job.allow(made)
+	job := r.newJob(name, mode)
+	job.Environment, job.Recorded, job.Owner = recorded.Environment, recorded.State, recorded.Owner
 	if job.Module, err = moduleFiles(tree, folder+"/module", module.Files); err != nil {
 		return Job{}, err
 	}
@@ -189,9 +184,19 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 		return Job{}, err
 	}
 	job.Rendering.Address, job.Rendering.References = recorded.State.Address, recorded.References
-	if job.Upstream, err = r.upstreamOf(ctx, job.Rendering); err != nil {
+	job.Upstream, err = r.upstreamOf(ctx, job.Rendering)
+	return job, err
+}
+
+// destroyJob assembles the end of a unit.
+func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision) (Job, error) {
+	recorded := r.record.Units[name]
+	job, err := r.appliedJob(ctx, name, Converge)
+	if err != nil {
 		return Job{}, err
 	}
+	job.Destroy = true
+	job.allow(made)
 	if _, asked := r.checked.Platform.Requests[name]; asked {
 		job.Success = &UnitStatus{Service: recorded.Service, Owner: recorded.Owner}
 		if made.reason == ReasonExpired {

@@ -465,7 +465,7 @@ func (j *journal) result(job Job, result Result, now time.Time) {
 	}
 	switch result.Outcome {
 	case Applied, Unchanged:
-		if old := j.record.Units[job.Unit]; job.Mode == Observe && old.Exists() && old.Fingerprint == fingerprint(job.Basis, result.Lock) {
+		if job.Mode == Observe {
 			j.confirmed(job, result, now)
 			return
 		}
@@ -515,7 +515,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	}
 	status.accepted(now)
 	status.applied(now)
-	status.Conditions.Drop(Drifted)
+	ended := status.undrift(now)
 	j.keepLock(job, result)
 	j.keepApplied(job, result)
 	e := event{unit: job.Unit, run: true, verb: "apply", trailer: fmt.Sprintf("applied %s blueprint=%s", result.Plan, status.Blueprint)}
@@ -525,22 +525,21 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if digest := result.Plan.Digest; digest != "" {
 		e.trailer += " plan=" + digest[:min(12, len(digest))]
 	}
+	if ended {
+		e.trailer += " drift=ended"
+	}
 	j.event(e)
 }
 
-// confirmed records that what runs is what was applied. Unless something is
-// otherwise than it was recorded, there is nothing to say: every look at every
-// unit would make a commit.
+// confirmed records that what runs is what was applied. Unless that was recorded
+// otherwise there is nothing to say: every look at every unit would make a commit.
+// What the revision asks for is another matter.
 func (j *journal) confirmed(job Job, result Result, now time.Time) {
 	status := j.unit(job.Unit)
-	wasReady := status.Is(Ready) && !status.Is(Drifted)
 	status.State.Serial = result.State.Serial
-	status.accepted(now)
-	status.applied(now)
-	status.Conditions.Drop(Drifted)
-	if !wasReady {
+	if status.undrift(now) {
 		status.ObservedRevision = job.Revision
-		j.event(event{unit: job.Unit, run: true, verb: "confirm", trailer: "unchanged blueprint=" + status.Blueprint})
+		j.event(event{unit: job.Unit, run: true, verb: "see the end of drift in", trailer: "undrifted blueprint=" + status.Blueprint})
 	}
 }
 
@@ -571,24 +570,6 @@ func (j *journal) keepApplied(job Job, result Result) {
 		{Path: folder + "/" + variablesFile, Content: variables},
 		{Path: folder + "/" + lockFile, Content: append([]byte{}, result.Lock...)},
 	}
-}
-
-// drifted records that what runs is not what was applied.
-func (j *journal) drifted(job Job, result Result, now time.Time) {
-	status := j.unit(job.Unit)
-	plan := result.Plan
-	status.Plan = &plan
-	status.ObservedRevision = job.Revision
-	message := fmt.Sprintf("what runs differs from what was applied: %s", plan)
-	for i, c := range plan.Changes {
-		if i == 3 {
-			message += ", …"
-			break
-		}
-		message += fmt.Sprintf(", %s %s", c.Action, c.Address)
-	}
-	status.Conditions.Set(Drifted, true, ReasonDrift, message, now)
-	j.event(event{unit: job.Unit, run: true, verb: "find drift in", trailer: "drifted " + plan.String(), text: message})
 }
 
 // destroyed removes a unit from the record, or resets it where the revision
@@ -622,6 +603,9 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 	f, known := failures[result.Outcome]
 	if !known {
 		f = failures[Unknown]
+	}
+	if job.Mode == Observe && !status.Is(Ready) && !f.stalled {
+		return // what holds it says more than why nobody could look
 	}
 	message := result.Message
 	if held := holding(result.Violations); len(held) > 0 {

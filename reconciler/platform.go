@@ -116,9 +116,16 @@ type Environment struct {
 	Stage     string                     `json:"stage"`
 	Providers map[string]json.RawMessage `json:"providers"` // arguments by the provider's local name
 	Backend   Backend                    `json:"backend"`
+	Drift     struct {
+		Every Interval `json:"every"` // 0 means that of the settings
+		Do    string   `json:"do"`    // "report" or Heal
+	} `json:"drift"`
 
 	Document `json:"-"`
 }
+
+// Heal is what an environment does about drift to put it right.
+const Heal = "heal"
 
 // Backend tells where the state of an environment's units is kept.
 type Backend struct {

@@ -70,7 +70,7 @@ type Reconciler struct {
 	running    map[string]Running
 	attempts   map[string]attempt
 	unverified map[string]bool
-	observed   map[string]time.Time // nil where drift is not looked for
+	observed   map[string]sight // nil where drift is not looked for
 	progress   Progress
 
 	gate         *gate
@@ -157,7 +157,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 			return nil
 		}
 	}
-	r.observed = map[string]time.Time{}
+	r.observed = map[string]sight{}
 	for ctx.Err() == nil {
 		if r.checked != nil {
 			if err := r.step(ctx); err != nil {
@@ -438,48 +438,88 @@ func (r *Reconciler) step(ctx context.Context) error {
 		return err
 	}
 	r.journal.note(r.checked, decisions, r.Now())
-	limit := r.checked.Platform.Settings.Limits.Parallel
-	for _, observe := range []bool{false, true} { // changes overtake drift
-		for _, name := range sortedNames(decisions) {
-			made := decisions[name]
-			if len(r.running) >= limit {
-				return nil
+	for _, name := range sortedNames(decisions) {
+		made := decisions[name]
+		if r.full() || made.verb != start && made.verb != destroy {
+			continue
+		}
+		job, err := r.job(ctx, name, made)
+		if err == nil {
+			err = r.begins(ctx, job)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			if (made.verb != start && made.verb != destroy) || made.observe != observe {
-				continue
+			r.attempts[name] = r.retry(name, made.basis, "")
+			r.journal.fault(name, err, r.Now())
+			r.Log.Error("start a run", "unit", name, "error", err)
+		}
+	}
+	return r.observe(ctx, decisions)
+}
+
+// full tells whether as many runs go on as may.
+func (r *Reconciler) full() bool {
+	return len(r.running) >= r.checked.Platform.Settings.Limits.Parallel
+}
+
+// observe starts to compare units with what runs, where a run is left over:
+// changes overtake drift.
+func (r *Reconciler) observe(ctx context.Context, decisions map[string]decision) error {
+	d := r.decider()
+	d.made = decisions
+	for _, name := range d.looks() {
+		if r.full() {
+			return nil
+		}
+		job, err := r.appliedJob(ctx, name, Observe)
+		if err == nil {
+			err = r.begins(ctx, job)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			job, err := r.job(ctx, name, made)
-			if err == nil {
-				err = r.begins(ctx, job)
-			}
-			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				r.attempts[name] = r.retry(name, made.basis, "")
-				r.journal.fault(name, err, r.Now())
-				r.Log.Error("start a run", "unit", name, "error", err)
-			}
+			r.saw(name, false)
+			r.Log.Error("look for drift", "unit", name, "error", err)
 		}
 	}
 	return nil
 }
 
+// saw remembers that a unit was compared with what runs.
+func (r *Reconciler) saw(name string, well bool) {
+	if r.observed == nil {
+		return
+	}
+	s := sight{at: r.Now()}
+	if !well {
+		s.failures = r.observed[name].failures + 1
+	}
+	r.observed[name] = s
+}
+
 func (r *Reconciler) decide() map[string]decision {
+	d := r.decider()
+	return d.decide()
+}
+
+func (r *Reconciler) decider() *decider {
 	running := map[string]bool{}
 	for name := range r.running {
 		running[name] = true
 	}
+	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
+		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now()}
 	if r.observed != nil {
-		for name := range r.checked.Units {
+		for name, recorded := range r.record.Units {
 			if _, known := r.observed[name]; !known {
-				r.observed[name] = r.Now().Add(-spread(name, time.Duration(r.checked.Platform.Settings.Intervals.Drift)))
+				r.observed[name] = sight{at: r.Now().Add(-spread(name, d.cadence(recorded.Environment)))}
 			}
 		}
 	}
-	d := decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
-		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now()}
-	return d.decide()
+	return d
 }
 
 // spread gives each name its own part of an interval, so that not all units
@@ -554,10 +594,24 @@ func (r *Reconciler) finish(f finished) {
 		result = Result{Unit: job.Unit, ID: job.ID, Outcome: Unknown, Message: f.err.Error()}
 	}
 	level := slog.LevelInfo
+	if !r.learn(job, result) {
+		level = slog.LevelWarn
+	}
+	r.Log.Log(context.Background(), level, "a run ended", "unit", job.Unit, "run", job.ID, "outcome", string(result.Outcome),
+		"plan", result.Plan.String(), "message", result.Message)
+	r.journal.result(job, result, r.Now())
+	r.deployed(job, result)
+	r.journal.forgetLater(f.run)
+}
+
+// learn remembers what a run says of when to run the unit again, and tells
+// whether it went well.
+func (r *Reconciler) learn(job Job, result Result) bool {
+	well := true
 	switch result.Outcome {
 	case Unchanged, Applied, Changed:
-		r.attempts[job.Unit] = attempt{basis: job.Basis, next: r.Now().Add(time.Minute)}
-		if result.Outcome != Changed { // what was recorded was compared, not replaced
+		if job.Mode != Observe {
+			r.attempts[job.Unit] = attempt{basis: job.Basis, next: r.Now().Add(time.Minute)}
 			delete(r.unverified, job.Unit)
 		}
 		r.progress.Succeeded++
@@ -568,27 +622,27 @@ func (r *Reconciler) finish(f finished) {
 		r.progress.Succeeded++
 		r.asks(job, result)
 	default:
-		level = slog.LevelWarn
+		well = false
 		r.progress.Failed++
-		module := ""
-		if job.Success != nil {
-			module = job.Success.Module
-		}
-		r.attempts[job.Unit] = r.retry(job.Unit, job.Basis, module)
-		if result.Outcome == DeniedByPolicy {
-			a := r.attempts[job.Unit]
-			a.denied = verdictKey(job.Policy)
-			r.attempts[job.Unit] = a
+		if job.Mode != Observe {
+			r.failedRun(job, result)
 		}
 	}
-	if r.observed != nil {
-		r.observed[job.Unit] = r.Now()
+	r.saw(job.Unit, well || job.Mode != Observe)
+	return well
+}
+
+// failedRun remembers when a run that failed is tried again.
+func (r *Reconciler) failedRun(job Job, result Result) {
+	module := ""
+	if job.Success != nil {
+		module = job.Success.Module
 	}
-	r.Log.Log(context.Background(), level, "a run ended", "unit", job.Unit, "run", job.ID, "outcome", string(result.Outcome),
-		"plan", result.Plan.String(), "message", result.Message)
-	r.journal.result(job, result, r.Now())
-	r.deployed(job, result)
-	r.journal.forgetLater(f.run)
+	a := r.retry(job.Unit, job.Basis, module)
+	if result.Outcome == DeniedByPolicy {
+		a.denied = verdictKey(job.Policy)
+	}
+	r.attempts[job.Unit] = a
 }
 
 // retry doubles the wait with each failure of the same basis, up to an hour.

@@ -281,8 +281,29 @@ func (r *Record) readme(title string) []byte {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, escapeMarkdown(c.Reason), escapeMarkdown(c.Message))
 		}
 	}
+	r.drifted(&b)
 	b.WriteString("\n`git log --grep '^Unit: NAME '` shows the history of one request.\n")
 	return []byte(b.String())
+}
+
+// drifted lists what runs and is not what was applied.
+func (r *Record) drifted(b *strings.Builder) {
+	listed := 0
+	for _, name := range sortedNames(r.Units) {
+		u := r.Units[name]
+		c, _ := u.Conditions.Get(Drifted)
+		if !c.Status {
+			continue
+		}
+		if listed == 0 {
+			b.WriteString("\nWhat runs was changed behind Pave's back:\n\n| request | owner | environment | since | what differs |\n|---|---|---|---|---|\n")
+		}
+		if listed++; listed > 200 {
+			b.WriteString("\nand more\n")
+			return
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, u.Owner, u.Environment, c.Since, escapeMarkdown(c.Message))
+	}
 }
 
 // escapeMarkdown makes text inert on a forge: no markup, link, image, mention or

@@ -130,6 +130,7 @@ type UnitStatus struct {
 	Cost    float64 `json:"cost"`
 
 	Plan      *PlanSummary `json:"plan,omitempty"` // of the last run
+	Drift     *Drift       `json:"drift,omitempty"`
 	Resources []string     `json:"resources,omitempty"`
 
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
@@ -149,6 +150,17 @@ type UnitStatus struct {
 	Sources  []string        `json:"sources,omitempty"`
 	// ServiceDigest identifies what the service's document said then: rules read it.
 	ServiceDigest string `json:"serviceDigest,omitempty"`
+}
+
+// Drift is what is known of how what runs differs from what was applied, also
+// after that is over: it may come back.
+type Drift struct {
+	// Plan is what would put it right.
+	Plan PlanSummary `json:"plan"`
+	// Times counts how often it appeared since First, in a row.
+	Times int    `json:"times"`
+	First string `json:"first"`           // RFC 3339
+	Ended string `json:"ended,omitempty"` // when it was over last
 }
 
 // Exists tells whether anything was ever applied, or may have been.

@@ -190,7 +190,7 @@ type Result struct {
 }
 
 // PlanSummary is what may be shown of a plan: counts, addresses and attribute
-// names, never a value.
+// names, and no value but the name of who changed a resource last.
 type PlanSummary struct {
 	Add     int            `json:"add"`
 	Change  int            `json:"change"`
@@ -204,6 +204,8 @@ type ChangedField struct {
 	Address    string   `json:"address"`
 	Action     string   `json:"action"`               // create, update, replace or delete
 	Attributes []string `json:"attributes,omitempty"` // top-level names that change
+	// By is who changed the resource last, as the provider says; only of drift.
+	By string `json:"by,omitempty"`
 }
 
 // Empty tells whether the plan changes nothing.

@@ -466,6 +466,9 @@ func (e *execution) show(ctx context.Context) (json.RawMessage, error) {
 	}
 	e.secrets.addPlan(plan)
 	e.result.Plan, err = summarise(plan)
+	if e.job.Mode == reconciler.Observe {
+		addAuthors(&e.result.Plan, plan)
+	}
 	e.result.Plan.Digest = e.job.PlanDigest(e.result.Plan.Digest, e.result.Lock)
 	return stdout.Bytes(), err
 }
@@ -573,7 +576,8 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		v.Position.File = e.secrets.line(v.Position.File)
 	}
 	for i := range r.Plan.Changes {
-		r.Plan.Changes[i].Address = e.secrets.mask(r.Plan.Changes[i].Address)
+		c := &r.Plan.Changes[i]
+		c.Address, c.By = e.secrets.mask(c.Address), e.secrets.line(c.By)
 	}
 	e.reportState()
 	r.Finished = time.Now().UTC()
