@@ -40,8 +40,8 @@ func newSituation(requests ...Request) *situation {
 	s.decider = decider{
 		checked: &Checked{Revision: Revision{Commit: "second", Time: noon}, Platform: p, Complete: true, Units: map[string]Unit{}, holds: map[string]hold{}},
 		record:  NewRecord(), engine: Engine{Name: "terraform", Version: "1.11.4"}, render: renderPlainly,
-		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon,
-		verdict: func(string, bool) string { return "these rules" },
+		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon, sure: noon, calendar: timetable{},
+		verdict: func(string, bool, bool) string { return "these rules" },
 	}
 	return s.sorted()
 }
@@ -147,6 +147,66 @@ func (s *situation) seen(name string, ago time.Duration, failures int) *situatio
 	return s
 }
 
+// timetable holds schedules that begin at one time each.
+type timetable struct{}
+
+func (timetable) Last(schedule, _ string, _ time.Time) (time.Time, error) {
+	return time.Parse(time.DateOnly, schedule)
+}
+
+// frozen freezes production for the first week of March.
+func (s *situation) frozen() *situation {
+	e := s.checked.Platform.Environments["production"]
+	e.Freeze = []Freeze{{From: "2027-02-27", For: Interval(time.Hour), Reason: "is over"}, {From: "2027-03-01", For: Interval(7 * 24 * time.Hour), Reason: "we move house"}}
+	s.checked.Platform.Environments["production"] = e
+	return s.sorted()
+}
+
+// heals lets drift be put right in development and in production.
+func (s *situation) heals() *situation {
+	for _, name := range []string{"development", "production"} {
+		e := s.checked.Platform.Environments[name]
+		e.Drift.Do = Heal
+		s.checked.Platform.Environments[name] = e
+	}
+	return s.sorted()
+}
+
+// drifted notes that what runs of a unit differs, so many times in a row.
+func (s *situation) drifted(name string, times int, ended time.Time) *situation {
+	status := s.record.Units[name]
+	status.Conditions.Set(Drifted, true, ReasonDrift, "what runs differs", noon)
+	status.Drift = &Drift{Times: times, Ended: ended.Format(time.RFC3339)}
+	return s
+}
+
+// committed dates the revision.
+func (s *situation) committed(day string) *situation {
+	s.checked.Revision.Time, _ = time.Parse(time.DateOnly, day)
+	return s
+}
+
+// fourOfEight removes four requests of eight and changes one of the others, where
+// the guards allow any number.
+func fourOfEight() *situation {
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	var requests []Request
+	for _, name := range names {
+		requests = append(requests, ask(name))
+	}
+	s := newSituation(requests...).applied(names...).removed("a", "b", "c", "d").changed("e", size("2"))
+	guards := &s.checked.Platform.Settings.Guards
+	guards.MaxDeletes, guards.MaxDeletesPerHour, guards.MaxDeletesShare = 1000, 1000, 25
+	return s
+}
+
+func shrink(s *situation, to int) {
+	s.checked.Platform.Settings.Guards.Shrink = &struct {
+		To     int    `json:"to"`
+		Reason string `json:"reason"`
+	}{to, "the shop is closed"}
+}
+
 // then changes the situation and makes its units anew.
 func (s *situation) then(change func(*situation)) *situation {
 	change(s)
@@ -189,8 +249,20 @@ func told(made decision) string {
 	if made.message != "" {
 		said += ": " + made.message
 	}
+	if made.glass != nil {
+		said += ", breaking the glass"
+	}
 	return said
 }
+
+const (
+	frozenUntil  = "production is frozen until 2027-03-08 00:00 UTC: we move house; what cannot wait says `breakGlass`"
+	puttingRight = "puts right what was changed behind Pave's back"
+	removed      = "destroy Removed: was removed from the platform"
+	over         = "destroy Expired: expired at the end of 2027-02-27"
+	halfGone     = "halt Stalled DeletionGuard: this revision deletes 4 of 8 requests, more than 25%, so nothing of it happens: " +
+		`restore them, or say in platform.cue: guards: shrink: {to: 4, reason: "…"}`
+)
 
 const disbelieved = "nothing is deleted on the word of a status branch that is not believed: run `pave status adopt`"
 
@@ -273,6 +345,63 @@ func TestDecide(t *testing.T) {
 			map[string]string{"a": "wait Referenced: expired at the end of 2027-02-28; it is destroyed after b, which uses its outputs", "b": "keep Applied"}},
 		{"expired and not believed", newSituation(ask("a", expires("2027-02-28"))).applied("a").then(func(s *situation) { s.unverified["a"] = true }),
 			map[string]string{"a": "halt Stalled Waiting: " + disbelieved}},
+
+		{"a time to live is over", newSituation(ask("a", ttl(30))).applied("a"), map[string]string{"a": "destroy Expired: expired at the end of 2027-01-31"}},
+		{"a time to live is not over", newSituation(ask("a", ttl(90))).applied("a"), map[string]string{"a": "keep Applied"}},
+		{"a time to live counts in production", newSituation(ask("a", ttl(30), in("production"))).applied("a"),
+			map[string]string{"a": "destroy Expired: expired at the end of 2027-01-31"}},
+		{"a time to live goes before the blueprint's", newSituation(ask("a", ttl(90))).applied("a").then(func(s *situation) { lifetime(s, 30) }),
+			map[string]string{"a": "keep Applied"}},
+		{"a time to live is extended", newSituation(ask("a", ttl(30))).applied("a").changed("a", ttl(60)), map[string]string{"a": "keep Applied"}},
+
+		// The clock. The last day is over by this host's clock, and nobody else says so.
+		{"over by the clock alone", newSituation(ask("a", expires("2027-02-28"))).applied("a").committed("2027-02-28"),
+			map[string]string{"a": "wait Expired: expired at the end of 2027-02-28 as this host's clock says: it is destroyed a day later, in case that is wrong"}},
+		{"over by the clock for a day", newSituation(ask("a", expires("2027-02-27"))).applied("a").committed("2027-02-01"),
+			map[string]string{"a": "destroy Expired: expired at the end of 2027-02-27"}},
+		{"over by the clock for a month, which was set forward", newSituation(ask("a", expires("2027-01-31"))).applied("a").committed("2027-01-15").
+			then(func(s *situation) { s.sure = noon.AddDate(0, -1, 0) }),
+			map[string]string{"a": "wait Expired: expired at the end of 2027-01-31 as this host's clock says: it is destroyed a day later, in case that is wrong"}},
+		{"over by a commit and not by the clock", newSituation(ask("a", expires("2027-03-01"))).applied("a").committed("2027-03-05"),
+			map[string]string{"a": "keep Applied"}},
+		{"counted from a first apply, and over by a commit", newSituation(ask("a", ttl(58))).applied("a"),
+			map[string]string{"a": "wait Expired: expired at the end of 2027-02-28 as this host's clock says: it is destroyed a day later, in case that is wrong"}},
+
+		// Freezes: production, in the first week of March.
+		{"frozen and new", newSituation(ask("a", in("production"))).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen and changed", newSituation(ask("a", in("production"))).applied("a").changed("a", size("2")).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen and unchanged", newSituation(ask("a", in("production"))).applied("a").frozen(), map[string]string{"a": "keep Applied"}},
+		{"frozen and removed", newSituation(ask("a", in("production"))).applied("a").removed("a").frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen and expired", newSituation(ask("a", in("production"), expires("2027-02-28"))).applied("a").frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen elsewhere", newSituation(ask("a")).frozen(), map[string]string{"a": "start"}},
+		{"the freeze is over", newSituation(ask("a", in("production"))).frozen().then(func(s *situation) { s.now = noon.AddDate(0, 0, 7) }), map[string]string{"a": "start"}},
+		{"upstream is frozen", newSituation(ask("a", in("production")), ask("b", using("a"))).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil,
+			"b": "wait WaitingForUpstream: waits for a, which waits itself: " + frozenUntil}},
+		{"frozen, looked at", newSituation(ask("a", in("production"))).applied("a").changed("a", size("2")).frozen().seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "wait Freeze: " + frozenUntil + "; looks"}},
+		{"frozen, and the glass is broken", newSituation(ask("a", in("production"), breakGlass("2027-03-01"))).frozen(), map[string]string{"a": "start, breaking the glass"}},
+		{"frozen, and the glass was broken", newSituation(ask("a", in("production"), breakGlass("2027-02-28"))).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"the glass is broken and nothing is frozen", newSituation(ask("a", breakGlass("2027-03-01"))).frozen(), map[string]string{"a": "start"}},
+		{"frozen, removed, and the glass was broken before", newSituation(ask("a", in("production"))).applied("a").removed("a").frozen().then(func(s *situation) {
+			s.record.Units["a"].Document = json.RawMessage(`{"breakGlass": {"until": "2027-03-02", "reason": "the shop is down"}}`)
+		}), map[string]string{"a": "destroy Removed: was removed from the platform, breaking the glass"}},
+
+		// Healing.
+		{"drift is reported", newSituation(ask("a")).applied("a").drifted("a", 1, noon), map[string]string{"a": "keep Applied"}},
+		{"drift is healed", newSituation(ask("a")).applied("a").drifted("a", 1, time.Time{}).heals(), map[string]string{"a": "start Drift: " + puttingRight}},
+		{"drift is healed where the environment says so", newSituation(ask("a", in("staging"))).applied("a").drifted("a", 1, time.Time{}).heals(), map[string]string{"a": "keep Applied"}},
+		{"drift comes back", newSituation(ask("a")).applied("a").drifted("a", 3, noon.Add(-time.Minute)).heals(), map[string]string{"a": "keep Applied"}},
+		{"drift came back a while ago", newSituation(ask("a")).applied("a").drifted("a", 3, noon.Add(-2*time.Minute)).heals(), map[string]string{"a": "start Drift: " + puttingRight}},
+		{"drift of what is suspended is not healed", newSituation(ask("a", suspended)).applied("a").drifted("a", 1, time.Time{}).heals(),
+			map[string]string{"a": "halt Ready Suspended: the move goes on"}},
+		{"drift is not healed in a freeze", newSituation(ask("a", in("production"))).applied("a").drifted("a", 1, time.Time{}).heals().frozen(), map[string]string{"a": "keep Applied"}},
+		{"drift and a change", newSituation(ask("a")).applied("a").drifted("a", 1, time.Time{}).heals().changed("a", size("2")), map[string]string{"a": "start"}},
+		{"healing was denied", newSituation(ask("a")).applied("a").drifted("a", 1, time.Time{}).heals().then(func(s *situation) {
+			s.attempts["a"] = attempt{basis: s.basis("a"), failures: 1, denied: "these rules"}
+		}), map[string]string{"a": "keep"}},
+		{"drift that could not be healed is over", newSituation(ask("a")).applied("a").heals().then(func(s *situation) {
+			s.attempts["a"] = attempt{basis: s.basis("a"), failures: 1, denied: "these rules"}
+		}), map[string]string{"a": "keep Applied"}},
 
 		// Identity and state.
 		{"another environment", newSituation(ask("a")).applied("a").changed("a", in("staging")),
@@ -386,6 +515,23 @@ func TestDecide(t *testing.T) {
 			deleted(s, "z", "first", noon.Add(-61*time.Minute))
 		}), map[string]string{"a": "destroy Removed: was removed from the platform",
 			"b": `wait DeletionGuard: 3 requests may be deleted within an hour: it is deleted later, or at once where platform.cue releases it: guards: release: [{request: "b", reason: "…"}]`}},
+		{"half of all is gone", fourOfEight(), map[string]string{"a": halfGone, "b": halfGone, "c": halfGone, "d": halfGone,
+			"e": halfGone, "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all may go", fourOfEight().then(func(s *situation) { shrink(s, 4) }), map[string]string{"a": removed, "b": removed, "c": removed, "d": removed,
+			"e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"less than may go", fourOfEight().then(func(s *situation) { shrink(s, 5) }), map[string]string{"a": halfGone, "b": halfGone, "c": halfGone, "d": halfGone,
+			"e": halfGone, "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all is gone, and one is released", fourOfEight().then(func(s *situation) { release(s, "a") }), map[string]string{"a": removed, "b": removed, "c": removed, "d": removed,
+			"e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all is gone, one after another", fourOfEight().then(func(s *situation) {
+			delete(s.record.Units, "a")
+			deleted(s, "a", "second", noon)
+		}), map[string]string{"b": halfGone, "c": halfGone, "d": halfGone, "e": halfGone, "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all is over", fourOfEight().then(func(s *situation) {
+			for _, name := range []string{"a", "b", "c", "d"} {
+				s.checked.Platform.Requests[name] = ask(name, expires("2027-02-27"))
+			}
+		}), map[string]string{"a": over, "b": over, "c": over, "d": over, "e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
 		{"nothing may be deleted", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) { s.checked.Platform.Settings.Guards.MaxDeletes = 0 }),
 			map[string]string{"a": `halt Stalled DeletionGuard: this revision deletes 1 requests and may delete 0: restore them, or release this one in platform.cue: guards: release: [{request: "a", reason: "…"}]`}},
 	} {
@@ -417,8 +563,16 @@ func listed(said map[string]string) string {
 }
 
 func expires(day string) func(*Request) { return func(r *Request) { r.Expires = day } }
-func protect(r *Request)                { r.Protect = true }
-func replace(r *Request)                { r.Replace = true }
+func ttl(days int) func(*Request) {
+	return func(r *Request) { r.TTL = Interval(time.Duration(days) * 24 * time.Hour) }
+}
+
+func breakGlass(until string) func(*Request) {
+	return func(r *Request) { r.BreakGlass = &BreakGlass{Until: until, Reason: "the shop is down"} }
+}
+
+func protect(r *Request) { r.Protect = true }
+func replace(r *Request) { r.Replace = true }
 
 func suspended(r *Request) {
 	r.Suspend = &struct {

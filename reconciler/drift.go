@@ -47,7 +47,7 @@ func (d *Drift) appears(now time.Time) *Drift {
 	at := now.UTC().Format(time.RFC3339)
 	if d != nil {
 		if ended, err := time.Parse(time.RFC3339, d.Ended); err == nil && now.Sub(ended) < driftMemory {
-			return &Drift{Times: d.Times + 1, First: d.First}
+			return &Drift{Times: d.Times + 1, First: d.First, Ended: d.Ended}
 		}
 	}
 	return &Drift{Times: 1, First: at}
@@ -91,4 +91,20 @@ func (c ChangedField) drift() string {
 		return differs + ", and only another one would be right"
 	}
 	return differs
+}
+
+// mostHealWait bounds how long drift that comes back stays.
+const mostHealWait = 24 * time.Hour
+
+// healable returns when drift may be put right: at once where it appears first,
+// and ever later where it comes back, for somebody seems to want it.
+func (d *Drift) healable(name string, wait time.Duration) time.Time {
+	if d == nil || d.Times <= 1 {
+		return time.Time{}
+	}
+	ended, err := time.Parse(time.RFC3339, d.Ended)
+	if err != nil {
+		return time.Time{}
+	}
+	return ended.Add(backoff(name, wait, d.Times-1, mostHealWait))
 }

@@ -11,10 +11,15 @@ import (
 
 // job assembles the run that a decision asks for.
 func (r *Reconciler) job(ctx context.Context, name string, made decision) (Job, error) {
+	var job Job
+	var err error
 	if made.verb == destroy {
-		return r.destroyJob(ctx, name, made)
+		job, err = r.destroyJob(ctx, name, made)
+	} else {
+		job, err = r.applyJob(ctx, r.checked.Units[name], made)
 	}
-	return r.applyJob(ctx, r.checked.Units[name], made)
+	job.used(made.glass, r.Now())
+	return job, err
 }
 
 // allow states what the job may apply.
@@ -37,7 +42,8 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision) (Job, 
 	if recorded := r.record.Units[name]; recorded != nil {
 		job.Recorded = recorded.State
 	}
-	if job.Policy, err = r.judgement(r.subjectOf(name)); err != nil {
+	job.Heals = made.heals
+	if job.Policy, err = r.judgement(r.subjectOf(name, made.heals)); err != nil {
 		return Job{}, err
 	}
 	if job.Upstream, err = r.upstreamOf(ctx, made.rendering); err != nil {
@@ -79,15 +85,17 @@ func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
 }
 
 // subjectOf is what the rules see of a request of the revision in force.
-func (r *Reconciler) subjectOf(name string) Subject {
+func (r *Reconciler) subjectOf(name string, heals bool) Subject {
 	believed := r.record.without(r.unverified)
-	return r.checked.requestSubject(name, believed, r.checked.teamCosts(believed))
+	subject := r.checked.requestSubject(name, believed, r.checked.teamCosts(believed))
+	subject.Heal = heals
+	return subject
 }
 
 // verdict identifies what the rules would be given with a plan of a unit, or of
 // its end.
-func (r *Reconciler) verdict(name string, destroy bool) string {
-	subject := r.subjectOf(name)
+func (r *Reconciler) verdict(name string, destroy, heals bool) string {
+	subject := r.subjectOf(name, heals)
 	if destroy {
 		subject = r.deletionSubject(r.record.Units[name])
 	}
@@ -99,7 +107,7 @@ func (r *Reconciler) verdict(name string, destroy bool) string {
 }
 
 func (r *Reconciler) judgement(subject Subject) (json.RawMessage, error) {
-	subject.Settings, subject.Now = r.checked.Platform.Settings.JSON, r.checked.Revision.Time
+	subject.Settings, subject.Now, subject.Reviewed = r.checked.Platform.Settings.JSON, r.checked.Revision.Time, r.Reviewed
 	if g, is := r.checked.Judge.(governed); is {
 		subject = g.govern(subject)
 	}
@@ -337,7 +345,7 @@ func (r *Reconciler) report() {
 		switch {
 		case c.Status:
 			p.Ready++
-		case c.Reason == ReasonUpstream || c.Reason == ReasonRollout || c.Reason == ReasonWaiting:
+		case c.Reason == ReasonUpstream || c.Reason == ReasonRollout || c.Reason == ReasonFreeze || c.Reason == ReasonWaiting:
 			p.Waiting++
 		default:
 			p.Held++

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -303,6 +304,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			status.introduce(r, c.Platform)
 		}
 		status.state(made, now)
+		warns := status.expiring(time.Duration(c.Platform.Settings.Expiry.Warn), now)
 		after, _ := encode(status)
 		if bytes.Equal(before, after) && known {
 			continue
@@ -320,6 +322,9 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 				continue // what a run did says more
 			}
 			e := event{unit: name, verb: "record", trailer: "recorded"}
+			if warns {
+				e.verb, e.trailer = "warn of the end of", "expiring on="+status.Expires
+			}
 			if !wasReady && status.Is(Ready) {
 				e.verb, e.trailer = "release", "released"
 			}
@@ -343,6 +348,17 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, sources(u)
 		s.ServiceDigest = documentDigest(u.Service.Document)
 	}
+}
+
+// expiring warns ahead of the end, and tells whether that is news.
+func (s *UnitStatus) expiring(warn time.Duration, now time.Time) bool {
+	was := s.Is(Expiring)
+	if !s.Exists() || s.Expires == "" || hasEnded(s.Expires, now) || !hasEnded(s.Expires, now.Add(warn)) {
+		s.Conditions.Drop(Expiring)
+		return false
+	}
+	s.Conditions.Set(Expiring, true, ReasonExpires, "is needed until the end of "+s.Expires+": extend `expires` or `ttl` to keep it", now)
+	return !was
 }
 
 // protect states what a revision says of the protection.
@@ -486,6 +502,9 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		copied := *job.Success
 		status = &copied
 		status.Conditions = slices.Clone(old.Conditions)
+		if job.Heals {
+			status.Drift = old.Drift
+		}
 		status.FirstApplied, status.LastApplied, status.OutputsVersion = old.FirstApplied, old.LastApplied, old.OutputsVersion
 		// A revision that came while the run went on may have changed the protection.
 		status.Protect, status.Unprotected = old.Protect || status.Protect && old.Unprotected == "", old.Unprotected
@@ -519,6 +538,9 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	j.keepLock(job, result)
 	j.keepApplied(job, result)
 	e := event{unit: job.Unit, run: true, verb: "apply", trailer: fmt.Sprintf("applied %s blueprint=%s", result.Plan, status.Blueprint)}
+	if job.Heals {
+		e.verb, e.trailer = "heal", strings.Replace(e.trailer, "applied", "healed", 1)
+	}
 	if result.Outcome == Unchanged {
 		e.verb, e.trailer = "confirm", "unchanged blueprint="+status.Blueprint
 	}

@@ -31,8 +31,10 @@ type Options struct {
 	// whenever something happened that a forge may be told.
 	Progress   func(Progress)
 	Progressed func()
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
+	// Now is the clock; nil is time.Now. Steady is the time since the start by a
+	// clock that nobody sets; nil is the machine's.
+	Now    func() time.Time
+	Steady func() time.Duration
 }
 
 // Progress counts the units of the revision in force.
@@ -55,8 +57,10 @@ type Reconciler struct {
 	results chan finished
 	views   chan chan View
 
-	looked time.Time // when the repository was asked last, whatever it said
-	head   string    // the tracked tip that was read last
+	started time.Time // by the clock as it was then
+	jumped  bool      // the clock, since
+	looked  time.Time // when the repository was asked last, whatever it said
+	head    string    // the tracked tip that was read last
 	// nothingGood tells that it is refused and that nothing before it is known
 	// to be good.
 	nothingGood bool
@@ -100,7 +104,12 @@ func New(o Options) *Reconciler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Reconciler{Options: o, pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
+	if o.Steady == nil {
+		begun := time.Now()
+		o.Steady = func() time.Duration { return time.Since(begun) }
+	}
+	o.Reviewed = o.Reviewed || o.Forge != nil
+	r := &Reconciler{Options: o, started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
 		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
 	r.gate = newGate(o.Forge, o.Shown, o.Log, func() { nudge(r.wakes) })
@@ -511,7 +520,7 @@ func (r *Reconciler) decider() *decider {
 		running[name] = true
 	}
 	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
-		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now()}
+		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar}
 	if r.observed != nil {
 		for name, recorded := range r.record.Units {
 			if _, known := r.observed[name]; !known {
@@ -520,6 +529,23 @@ func (r *Reconciler) decider() *decider {
 		}
 	}
 	return d
+}
+
+// sure returns a time that has come even where the clock was set forward since the
+// start: what has passed by a clock that nobody sets, or the time of the revision.
+func (r *Reconciler) sure() time.Time {
+	now, steady := r.Now().Round(0), r.started.Add(r.Steady())
+	if at := r.checked.Revision.Time; at.After(steady) {
+		steady = at
+	}
+	if ahead := now.Sub(steady); ahead > time.Hour && !r.jumped {
+		r.jumped = true
+		r.Log.Warn("the clock was set forward: requests end by what it said before, until a commit is as late or Pave is started again", "by", ahead.Round(time.Minute).String())
+	}
+	if now.Before(steady) {
+		return now
+	}
+	return steady
 }
 
 // spread gives each name its own part of an interval, so that not all units

@@ -18,6 +18,7 @@ const (
 	Done     = "Applied"  // what the revision asks for is what was applied last
 	Ready    = "Ready"    // all of the above: what is in Git is what runs
 	Drifted  = "Drifted"  // what runs differs from what was applied
+	Expiring = "Expiring" // it is destroyed soon
 	Stalled  = "Stalled"  // a person must act
 )
 
@@ -42,8 +43,10 @@ const (
 	ReasonDeletionGuard    = "DeletionGuard"
 	ReasonReferenced       = "Referenced"
 	ReasonExpired          = "Expired"
+	ReasonExpires          = "Expires"
 	ReasonRename           = "RenamePending"
 	ReasonDrift            = "Drift"
+	ReasonFreeze           = "Freeze"
 	ReasonBlueprintInvalid = "BlueprintInvalid"
 )
 
@@ -59,7 +62,7 @@ type Condition struct {
 // Conditions are in the order in which they are met.
 type Conditions []Condition
 
-var conditionOrder = []string{Valid, Allowed, Planned, Approved, Done, Ready, Drifted, Stalled}
+var conditionOrder = []string{Valid, Allowed, Planned, Approved, Done, Ready, Drifted, Expiring, Stalled}
 
 // Get returns the condition of the type.
 func (cs Conditions) Get(kind string) (Condition, bool) {
@@ -129,9 +132,11 @@ type UnitStatus struct {
 	Expires string  `json:"expires,omitempty"`
 	Cost    float64 `json:"cost"`
 
-	Plan      *PlanSummary `json:"plan,omitempty"` // of the last run
-	Drift     *Drift       `json:"drift,omitempty"`
-	Resources []string     `json:"resources,omitempty"`
+	Plan  *PlanSummary `json:"plan,omitempty"` // of the last run
+	Drift *Drift       `json:"drift,omitempty"`
+	// BreakGlass is what let the last apply happen while the environment was frozen.
+	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
+	Resources  []string    `json:"resources,omitempty"`
 
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
 	Sensitive []string                   `json:"sensitiveOutputs,omitempty"`

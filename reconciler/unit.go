@@ -98,6 +98,8 @@ type Job struct {
 	// digests, each with the teams that gave one.
 	Gated    bool                `json:"gated,omitempty"`
 	Approved map[string][]string `json:"approved,omitempty"`
+	// Heals tells that the run only puts drift right: nobody asked for a change.
+	Heals bool `json:"heals,omitempty"`
 	// Owner is the team that speaks where a rule that asks for an approval names none.
 	Owner string `json:"owner,omitempty"`
 	// Pulls are the pull requests that brought what this run does, and Credits

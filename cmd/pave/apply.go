@@ -67,7 +67,7 @@ func outcome(s *reconciler.Summary) error {
 		case reconciler.ReasonDenied:
 			worst.note(exitDenied)
 		case reconciler.ReasonUpstream, reconciler.ReasonRollout, reconciler.ReasonWaiting, reconciler.ReasonApproval,
-			reconciler.ReasonSuspended, reconciler.ReasonDeletionGuard, reconciler.ReasonReferenced, reconciler.ReasonProtected, reconciler.ReasonExpired:
+			reconciler.ReasonFreeze, reconciler.ReasonSuspended, reconciler.ReasonDeletionGuard, reconciler.ReasonReferenced, reconciler.ReasonProtected, reconciler.ReasonExpired:
 			worst.note(exitPending)
 		default:
 			worst.note(exitFailure)
