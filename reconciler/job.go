@@ -288,6 +288,8 @@ type UnitSummary struct {
 	Blueprint   string  `json:"blueprint,omitempty"`
 	Ready       bool    `json:"ready"`
 	Drifted     bool    `json:"drifted,omitempty"`
+	Expires     string  `json:"expires,omitempty"`  // its last day
+	Expiring    bool    `json:"expiring,omitempty"` // whether that is soon
 	Reason      string  `json:"reason,omitempty"`
 	Message     string  `json:"message,omitempty"`
 	Applied     string  `json:"appliedRevision,omitempty"`
@@ -303,7 +305,7 @@ func (r *Record) Summary() *Summary {
 		c, _ := u.Conditions.Get(Ready)
 		s.Units = append(s.Units, UnitSummary{
 			Request: name, Owner: u.Owner, Environment: u.Environment, Blueprint: u.Blueprint, Ready: c.Status,
-			Drifted: u.Is(Drifted), Reason: c.Reason, Message: c.Message, Applied: u.AppliedRevision, LastApplied: u.LastApplied, Cost: u.Cost,
+			Drifted: u.Is(Drifted), Expires: u.Expires, Expiring: u.Is(Expiring), Reason: c.Reason, Message: c.Message, Applied: u.AppliedRevision, LastApplied: u.LastApplied, Cost: u.Cost,
 		})
 	}
 	return s

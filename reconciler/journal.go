@@ -312,6 +312,9 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
 		j.touch(shard("requests", name) + ".json")
+		if warns {
+			j.event(event{unit: name, run: true, verb: "warn of the end of", trailer: "expiring on=" + status.Expires})
+		}
 		switch made.verb {
 		case halt:
 			j.event(event{unit: name, verb: "hold", trailer: "held reason=" + made.reason, text: made.message})
@@ -322,9 +325,6 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 				continue // what a run did says more
 			}
 			e := event{unit: name, verb: "record", trailer: "recorded"}
-			if warns {
-				e.verb, e.trailer = "warn of the end of", "expiring on="+status.Expires
-			}
 			if !wasReady && status.Is(Ready) {
 				e.verb, e.trailer = "release", "released"
 			}

@@ -281,22 +281,23 @@ func (r *Record) readme(title string) []byte {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, escapeMarkdown(c.Reason), escapeMarkdown(c.Message))
 		}
 	}
-	r.drifted(&b)
+	r.list(&b, Drifted, "What runs was changed behind Pave's back:", "what differs")
+	r.list(&b, Expiring, "What is destroyed soon:", "what it says")
 	b.WriteString("\n`git log --grep '^Unit: NAME '` shows the history of one request.\n")
 	return []byte(b.String())
 }
 
-// drifted lists what runs and is not what was applied.
-func (r *Record) drifted(b *strings.Builder) {
+// list names the requests of which a condition is true, and what it says of each.
+func (r *Record) list(b *strings.Builder, condition, title, what string) {
 	listed := 0
 	for _, name := range sortedNames(r.Units) {
 		u := r.Units[name]
-		c, _ := u.Conditions.Get(Drifted)
+		c, _ := u.Conditions.Get(condition)
 		if !c.Status {
 			continue
 		}
 		if listed == 0 {
-			b.WriteString("\nWhat runs was changed behind Pave's back:\n\n| request | owner | environment | since | what differs |\n|---|---|---|---|---|\n")
+			fmt.Fprintf(b, "\n%s\n\n| request | owner | environment | since | %s |\n|---|---|---|---|---|\n", title, what)
 		}
 		if listed++; listed > 200 {
 			b.WriteString("\nand more\n")

@@ -100,6 +100,9 @@ func printSummary(a *app, s *reconciler.Summary) {
 		if u.Drifted {
 			fmt.Fprintf(a.stdout, "%s: %s: what runs differs from what was applied, see `pave status %s`\n", u.Request, reconciler.ReasonDrift, u.Request)
 		}
+		if u.Expiring {
+			fmt.Fprintf(a.stdout, "%s: %s: is needed until the end of %s\n", u.Request, reconciler.ReasonExpires, u.Expires)
+		}
 	}
 	fmt.Fprintf(a.stdout, "%d of %d requests are ready\n", ready, len(s.Units))
 }
