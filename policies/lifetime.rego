@@ -4,7 +4,7 @@ package pave.rules.lifetime
 
 # METADATA
 # title: Outside production everything ends
-# description: A request outside production says when it ends, unless its blueprint has a default lifetime.
+# description: A request outside production says when it ends or how long it lives, unless its blueprint has a default lifetime.
 # custom:
 #   id: lifetime-required
 #   severity: deny
@@ -16,6 +16,7 @@ deny contains {
 } if {
 	temporary
 	not input.document.expires
+	not input.document.ttl
 	not input.blueprint.lifetime["default"]
 }
 
@@ -33,6 +34,39 @@ deny contains {
 } if {
 	temporary
 	input.document.expires > latest
+}
+
+# METADATA
+# title: Nothing lives longer than its blueprint allows
+# description: Outside production a request's ttl is no longer than the longest lifetime that its blueprint allows.
+# custom:
+#   id: lifetime-ttl
+#   severity: deny
+deny contains {
+	"id": "lifetime-ttl",
+	"msg": sprintf("%s is longer than blueprint %s allows: at most %s", [input.document.ttl, input.document.blueprint, input.blueprint.lifetime.max]),
+	"path": ["ttl"],
+	"hint": sprintf(`set ttl to "%s" or less`, [input.blueprint.lifetime.max]),
+} if {
+	temporary
+	days(input.document.ttl) > days(input.blueprint.lifetime.max)
+}
+
+# METADATA
+# title: There is one end
+# description: A request has a last day or a time to live, not both.
+# custom:
+#   id: lifetime-once
+#   severity: deny
+deny contains {
+	"id": "lifetime-once",
+	"msg": "the request has a last day and a time to live, and they may differ",
+	"path": ["ttl"],
+	"hint": "keep expires or ttl, and remove the other one",
+} if {
+	input.kind == "request"
+	input.document.expires
+	input.document.ttl
 }
 
 # METADATA
@@ -62,7 +96,9 @@ suggested := min({day_after(30), latest}) if latest
 
 suggested := day_after(30) if not latest
 
-latest := day_after(to_number(trim_suffix(input.blueprint.lifetime.max, "d")))
+latest := day_after(days(input.blueprint.lifetime.max))
+
+days(text) := to_number(trim_suffix(text, "d"))
 
 # day_after returns the date so many days after the commit. Dates compare as text.
 day_after(days) := time.format([

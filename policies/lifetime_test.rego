@@ -35,6 +35,31 @@ test_no_end_with_a_default if {
 	ids(object.union(request, {"blueprint": {"lifetime": {"default": "7d"}}})) == set()
 }
 
+living(ttl) := object.union(request, {"document": {"ttl": ttl}, "blueprint": {"lifetime": {"max": "30d"}}})
+
+test_ttl if {
+	ids(living("30d")) == set()
+}
+
+test_ttl_beyond_the_limit if {
+	some finding in findings(living("31d"))
+	finding.id == "lifetime-ttl"
+	finding.msg == "31d is longer than blueprint postgres allows: at most 30d"
+	finding.hint == `set ttl to "30d" or less`
+}
+
+test_ttl_beyond_the_limit_in_production if {
+	ids(object.union(living("31d"), {"environment": {"stage": "production"}})) == set()
+}
+
+test_ttl_without_a_limit if {
+	ids(object.union(request, {"document": {"ttl": "900d"}})) == set()
+}
+
+test_two_ends if {
+	ids(object.union(living("3d"), {"document": {"expires": "2027-02-01"}})) == {"lifetime-once"}
+}
+
 test_no_end_in_production if {
 	ids(object.union(request, {"environment": {"stage": "production"}})) == set()
 }

@@ -60,6 +60,24 @@ deny contains {
 	not named(resource)
 }
 
+# METADATA
+# title: Drift is put right without destroying anything
+# description: A plan that only puts drift right replaces or destroys nothing that the request does not name in allowDestroy.
+# custom:
+#   id: heal-destroy
+#   severity: deny
+deny contains {
+	"id": "heal-destroy",
+	"msg": sprintf("putting drift right would %s %s, and nobody asked for that", [verb(resource), resource.address]),
+	"path": ["allowDestroy"],
+	"hint": permission(resource.address),
+} if {
+	input.heal
+	some resource in destroys
+	not named(resource)
+	not stateful(resource)
+}
+
 # destroys are the resources that the plan deletes, replaced ones included.
 destroys := [resource |
 	some resource in input.plan.resource_changes

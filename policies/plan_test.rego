@@ -31,6 +31,22 @@ exposed := {"protect": false}
 
 allowing(name) := {"protect": true, "allowDestroy": {"resources": [name], "reason": "moved elsewhere"}}
 
+test_healing_destroys_nothing if {
+	some finding in findings(healing(exposed))
+	finding.id == "heal-destroy"
+	finding.msg == "putting drift right would replace random_pet.main, and nobody asked for that"
+}
+
+test_healing_destroys_what_is_allowed if {
+	ids(healing({"protect": false, "allowDestroy": {"resources": ["random_pet"]}})) == set()
+}
+
+test_changing_may_destroy if {
+	ids(object.union(healing(exposed), {"heal": false})) == set()
+}
+
+healing(document) := object.union(request(document, [resource("random_pet", ["delete", "create"])]), {"heal": true})
+
 test_removal_of_a_protected_request if {
 	ids(removal(protected)) == {"protect"}
 }

@@ -16,6 +16,9 @@ type Parts struct {
 	Evaluator Evaluator
 	Inspector Inspector
 	Rules     Rules
+	Calendar  Calendar
+	// Reviewed tells that changes are reviewed on a forge.
+	Reviewed bool
 }
 
 // Checked is one revision, read, evaluated and judged: what should be.
@@ -34,8 +37,9 @@ type Checked struct {
 	// missing must not be taken for deleted.
 	Complete bool
 
-	holds map[string]hold        // by "request/name"
-	asks  map[string][]Violation // approvals that rules ask for, by request
+	reviewed bool
+	holds    map[string]hold        // by "request/name"
+	asks     map[string][]Violation // approvals that rules ask for, by request
 }
 
 // hold says why a document keeps its last applied state.
@@ -52,7 +56,7 @@ func (c *Checked) Refused() bool { return c.Platform == nil }
 // applied before; an empty one means that every document is new. The error
 // tells that no verdict was reached.
 func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record) (*Checked, error) {
-	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}}
+	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}, reviewed: parts.Reviewed}
 	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return nil, err
@@ -68,6 +72,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 		c.Violations = append(c.Violations, vs...)
 	}
 	c.Violations = append(c.Violations, checkReferences(platform, c.Modules, c.broken())...)
+	c.Violations = append(c.Violations, checkFreezes(platform, parts.Calendar, revision.Time)...)
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -111,7 +116,7 @@ func (c *Checked) judge(ctx context.Context, record *Record) error {
 		if broken[subject.Kind+"/"+subject.Name] {
 			return nil
 		}
-		subject.Settings, subject.Now = c.Platform.Settings.JSON, c.Revision.Time
+		subject.Settings, subject.Now, subject.Reviewed = c.Platform.Settings.JSON, c.Revision.Time, c.reviewed
 		vs, err := c.Judge.Judge(ctx, subject)
 		if ctx.Err() != nil {
 			return ctx.Err()

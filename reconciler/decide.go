@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,8 +33,9 @@ type decision struct {
 	rendering Rendering
 	// deletes tells that the unit is to be destroyed, at once or later.
 	deletes bool
-	// observe tells that nothing differs and only drift is looked for.
-	observe bool
+	// heals tells that nothing is asked for but to put drift right.
+	heals bool
+	glass *BreakGlass // where the environment is frozen
 	// uncleared tells that nobody let the change happen yet: what the revision
 	// says of the unit is not taken over. A gated run plans all the same, and
 	// applies only an approved plan.
@@ -53,6 +55,15 @@ type attempt struct {
 	module   string
 	failures int
 	next     time.Time
+	// denied is what the rules were given when they denied the plan, see
+	// [verdictKey]: as long as they would be given the same, time cures nothing.
+	denied string
+}
+
+// sight remembers when a unit was compared last with what runs, in memory only.
+type sight struct {
+	at       time.Time
+	failures int // in a row
 }
 
 // decider makes the decisions of one pass. It is a pure function of its fields.
@@ -65,20 +76,27 @@ type decider struct {
 	attempts map[string]attempt
 	// unverified are the units whose record is not believed.
 	unverified map[string]bool
-	observed   map[string]time.Time // when a unit was last compared with what runs
-	now        time.Time
+	// verdict identifies what the rules would be given with a plan of the unit, or
+	// of its end.
+	verdict  func(name string, destroy, heals bool) string
+	observed map[string]sight // nil where drift is not looked for
+	now      time.Time
+	// sure is a time that has come even where the host's clock was set forward.
+	sure     time.Time
+	calendar Calendar
 	// moves are the units whose state the operator lets move to where it is looked
 	// for, and imports the files whose states they let units take over.
 	moves   map[string]bool
 	imports map[string]string
 
+	freezes   map[string]string // by environment, see frozen
 	made      map[string]decision
 	successor string // a request that may rename another one
 }
 
 // decide returns a decision for every unit that the revision or the record knows.
 func (d *decider) decide() map[string]decision {
-	d.made = map[string]decision{}
+	d.made, d.freezes = map[string]decision{}, map[string]string{}
 	for key, h := range d.checked.holds {
 		if name, ok := strings.CutPrefix(key, "request/"); ok {
 			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
@@ -146,6 +164,8 @@ func (d *decider) unit(u Unit) decision {
 	if day, over := d.expired(u, recorded); over {
 		message := "expired at the end of " + day
 		switch {
+		case recorded.Exists() && !d.surelyEnded(u, day):
+			return decision{verb: wait, reason: ReasonExpired, message: message + " as this host's clock says: it is destroyed a day later, in case that is wrong"}
 		case recorded.Exists() && (recorded.Protect || u.Request.Protect):
 			return decision{verb: halt, condition: Stalled, reason: ReasonExpired,
 				message: message + ", but is protected: extend `expires`, or set protect: false in a revision of its own"}
@@ -158,15 +178,18 @@ func (d *decider) unit(u Unit) decision {
 		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
 	}
 	made := d.changed(u, recorded, rendering)
-	if made.takes = takes; takes != nil && (made.observe || made.reason == ReasonApplied) { // the state is elsewhere, whatever it says
-		made.verb, made.observe, made.reason = start, false, ""
+	if made.takes = takes; takes != nil && (made.heals || made.reason == ReasonApplied) { // the state is elsewhere, whatever it says
+		made.verb, made.heals, made.reason = start, false, ""
 	}
-	if made.verb == start && !made.observe {
-		if waiting, waits := d.upstream(u); waits {
-			return waiting
-		}
+	if made.verb != start {
+		return made
 	}
-	return made
+	if waiting, waits := d.upstream(u); waits && made.heals {
+		return decision{verb: keep, reason: ReasonApplied, basis: made.basis}
+	} else if waits {
+		return waiting
+	}
+	return d.thawed(u.Environment.Name, u.Request.BreakGlass, made)
 }
 
 // takes returns the state that a unit takes over before anything else, or why it
@@ -254,28 +277,42 @@ func (d *decider) expired(u Unit, recorded *UnitStatus) (string, bool) {
 	return day, hasEnded(day, d.now)
 }
 
+// surelyEnded tells whether the day is over whatever happened to this host's
+// clock: a revision was made after a day that a request names, or another day has
+// passed. A day that is counted from the first apply is known by the clock alone.
+func (d *decider) surelyEnded(u Unit, day string) bool {
+	if u.Request.Expires != "" && hasEnded(day, d.checked.Revision.Time) {
+		return true
+	}
+	return hasEnded(day, d.sure.AddDate(0, 0, -1))
+}
+
 // hasEnded tells whether the day is over, in UTC.
 func hasEnded(day string, now time.Time) bool {
 	last, err := time.Parse(time.DateOnly, day)
 	return err == nil && !now.Before(last.AddDate(0, 0, 1))
 }
 
-// lastDay returns the last day a unit is needed: what the request says or,
-// outside production, the blueprint's default lifetime from the first apply on.
+// lastDay returns the last day a unit is needed: what the request says, as a day or
+// as a time from the first apply on, or, outside production, the blueprint's default lifetime from the first apply on.
 // A unit that was destroyed at its end keeps its first apply, or it would begin
 // another life.
 func lastDay(u Unit, recorded *UnitStatus) string {
 	if u.Request.Expires != "" {
 		return u.Request.Expires
 	}
-	if u.Blueprint.Lifetime == nil || u.Blueprint.Lifetime.Default == 0 || u.Environment.Stage == Production || recorded == nil {
+	life := u.Request.TTL
+	if life == 0 && u.Blueprint.Lifetime != nil && u.Environment.Stage != Production {
+		life = u.Blueprint.Lifetime.Default
+	}
+	if life == 0 || recorded == nil {
 		return ""
 	}
 	first, err := time.Parse(time.RFC3339, recorded.FirstApplied)
 	if err != nil {
 		return ""
 	}
-	return first.Add(time.Duration(u.Blueprint.Lifetime.Default)).UTC().Format(time.DateOnly)
+	return first.Add(time.Duration(life)).UTC().Format(time.DateOnly)
 }
 
 // upstream decides whether a unit that would run must wait for one whose
@@ -295,7 +332,7 @@ func (d *decider) upstream(u Unit) (decision, bool) {
 			// A rollout reaches that one later. Waiting for it could be for ever.
 		case made.basis != "" && d.attempts[name].basis == made.basis && d.attempts[name].failures > 0:
 			return waits(name, "failed: "+readiness(recorded))
-		case made.verb == start && !made.observe, made.verb == busy, made.verb == destroy:
+		case made.verb == start, made.verb == busy, made.verb == destroy:
 			return waits(name, "this revision changes")
 		case made.verb == wait:
 			return waits(name, "waits itself: "+made.message)
@@ -348,24 +385,68 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 	tried = tried && last.basis == b
 	lock, known := d.lock(u)
 	if recorded.Exists() && known && recorded.Fingerprint == fingerprint(b, lock) && !d.unverified[name] {
-		made.observe = true
-		failed := tried && last.failures > 0
-		due := d.observed[name].Add(time.Duration(d.checked.Platform.Settings.Intervals.Drift))
-		if failed {
-			due = last.next
-		}
-		if d.observed == nil || d.now.Before(due) {
-			made.verb, made.observe = keep, false
-			if !failed {
-				made.reason = ReasonApplied
-			}
-		}
-		return made
+		return d.settled(u, recorded, made)
 	}
-	if tried && d.now.Before(last.next) {
+	if tried && (d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, false)) {
 		made.verb = keep // its conditions say what went wrong
 	}
 	return made
+}
+
+// settled decides about a unit that was applied as it is asked for: there is
+// nothing to do, unless it drifted where drift is put right.
+func (d *decider) settled(u Unit, recorded *UnitStatus, made decision) decision {
+	name := u.Name()
+	last := d.attempts[name]
+	failed := last.basis == made.basis && last.failures > 0
+	switch {
+	case !recorded.Is(Drifted) || u.Environment.Drift.Do != Heal:
+		made.verb = keep
+		if d.observed[name].failures == 0 {
+			made.reason = ReasonApplied
+		}
+	case failed && (d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, true)):
+		made.verb = keep // its conditions say what went wrong
+	case d.now.Before(recorded.Drift.healable(name, time.Duration(d.checked.Platform.Settings.Intervals.Retry))):
+		made.verb, made.reason = keep, ReasonApplied
+	default:
+		made.heals, made.reason, made.message = true, ReasonDrift, "puts right what was changed behind Pave's back"
+	}
+	return made
+}
+
+// looks returns the units to compare with what runs, the most overdue first:
+// whatever was applied and is not about to be touched, also where what the
+// revision asks for holds, waits or failed.
+func (d *decider) looks() []string {
+	due := map[string]time.Time{}
+	for name, recorded := range d.record.Units {
+		at, known := d.observed[name]
+		// Where the last apply failed, what runs is not what was applied, and the
+		// next try looks first.
+		if !known || d.running[name] || d.unverified[name] || !recorded.Exists() || recorded.Fingerprint == "" {
+			continue
+		}
+		if v := d.made[name].verb; v == start || v == destroy || v == busy {
+			continue
+		}
+		every := d.cadence(recorded.Environment)
+		next := at.at.Add(every - spread(name+at.at.String(), every/10))
+		if at.failures > 0 {
+			next = at.at.Add(backoff(name, time.Duration(d.checked.Platform.Settings.Intervals.Retry), at.failures, every))
+		}
+		if !d.now.Before(next) {
+			due[name] = next
+		}
+	}
+	names := sortedNames(due)
+	slices.SortStableFunc(names, func(a, b string) int { return due[a].Compare(due[b]) })
+	return names
+}
+
+// cadence returns how often the units of an environment are compared with what runs.
+func (d *decider) cadence(environment string) time.Duration {
+	return time.Duration(cmp.Or(d.checked.Platform.Environments[environment].Drift.Every, d.checked.Platform.Settings.Intervals.Drift))
 }
 
 // lock returns the provider lock that the unit's run will use, and whether it
@@ -503,10 +584,16 @@ func (d *decider) destruction(name, reason, message string) decision {
 		return decision{verb: wait, deletes: true, reason: ReasonReferenced,
 			message: fmt.Sprintf("%s; it is destroyed after %s, which uses its outputs", message, user)}
 	}
-	if last := d.attempts[name]; last.failures > 0 && last.basis == "" && d.now.Before(last.next) {
+	if last := d.attempts[name]; last.failures > 0 && last.basis == "" &&
+		(d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, true, false)) {
 		return decision{verb: keep, deletes: true} // its conditions say what went wrong
 	}
-	return decision{verb: destroy, deletes: true, reason: reason, message: message, retain: d.record.Units[name].Retain}
+	recorded := d.record.Units[name]
+	glass := recorded.glass()
+	if u, asked := d.checked.Units[name]; asked {
+		glass = u.Request.BreakGlass
+	}
+	return d.thawed(recorded.Environment, glass, decision{verb: destroy, deletes: true, reason: reason, message: message, retain: recorded.Retain})
 }
 
 func (d *decider) disbelieved() decision {
@@ -537,6 +624,9 @@ func (d *decider) guard() {
 			}
 		}
 		return false
+	}
+	if d.shrinks(released) {
+		return
 	}
 	var pending []string
 	revision, hour := 0, 0
@@ -578,4 +668,45 @@ func (d *decider) guard() {
 		}
 		d.made[name] = made
 	}
+}
+
+// fewDeletes is the number of deletions that are never too large a share.
+const fewDeletes = 3
+
+// shrinks holds everything that a revision starts which asks for far less than
+// runs: part of it may be missing, and nobody knows what the rest is worth then.
+func (d *decider) shrinks(released func(string) bool) bool {
+	guards := d.checked.Platform.Settings.Guards
+	gone, ran := 0, 0
+	count := func(name string) {
+		if _, asked := d.checked.Platform.Requests[name]; !asked && !released(name) {
+			gone++
+		}
+	}
+	for name, made := range d.made {
+		if !d.record.Units[name].Exists() {
+			continue
+		}
+		if ran++; made.deletes {
+			count(name)
+		}
+	}
+	for _, done := range d.record.Platform.Deletions {
+		if done.Revision == d.checked.Revision.Commit && !d.record.Units[done.Request].Exists() {
+			ran++
+			count(done.Request)
+		}
+	}
+	if gone <= fewDeletes || guards.MaxDeletesShare == 0 || gone*100 <= ran*guards.MaxDeletesShare ||
+		guards.Shrink != nil && ran-gone >= guards.Shrink.To {
+		return false
+	}
+	message := fmt.Sprintf("this revision deletes %d of %d requests, more than %d%%, so nothing of it happens: restore them, or say in platform.cue: guards: shrink: {to: %d, reason: \"…\"}",
+		gone, ran, guards.MaxDeletesShare, ran-gone)
+	for name, made := range d.made {
+		if made.starts() || made.deletes && made.verb == wait {
+			d.made[name] = decision{verb: halt, condition: Stalled, reason: ReasonDeletionGuard, message: message, basis: made.basis, deletes: made.deletes}
+		}
+	}
+	return true
 }

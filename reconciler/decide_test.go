@@ -33,7 +33,7 @@ func newSituation(requests ...Request) *situation {
 	}
 	p.Settings.Guards = Guards{MaxDeletes: 2, MaxDeletesPerHour: 3}
 	p.Settings.Rollout.Stages, p.Settings.Rollout.MaxParallel, p.Settings.Rollout.MaxFailures = []string{"development", "staging", "production"}, 2, 1
-	p.Settings.Intervals.Drift = Interval(24 * time.Hour)
+	p.Settings.Intervals.Drift, p.Settings.Intervals.Retry = Interval(24*time.Hour), Interval(time.Minute)
 	for _, r := range requests {
 		p.Requests[r.Name] = r
 	}
@@ -41,7 +41,8 @@ func newSituation(requests ...Request) *situation {
 	s.decider = decider{
 		checked: &Checked{Revision: Revision{Commit: "second", Time: noon}, Platform: p, Complete: true, Units: map[string]Unit{}, holds: map[string]hold{}},
 		record:  NewRecord(), engine: Engine{Name: "terraform", Version: "1.11.4"}, render: renderPlainly,
-		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon,
+		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon, sure: noon, calendar: timetable{},
+		verdict: func(string, bool, bool) string { return "these rules" },
 	}
 	return s.sorted()
 }
@@ -129,6 +130,84 @@ func (s *situation) failed(name string, message string) *situation {
 	return s
 }
 
+// denied notes that rules denied the last plan, long ago.
+func (s *situation) denied(name, rules string) *situation {
+	s.failed(name, "denied")
+	a := s.attempts[name]
+	a.denied, a.next = rules, noon.Add(-time.Hour)
+	s.attempts[name] = a
+	return s
+}
+
+// seen notes a last look at what runs, so long ago.
+func (s *situation) seen(name string, ago time.Duration, failures int) *situation {
+	if s.observed == nil {
+		s.observed = map[string]sight{}
+	}
+	s.observed[name] = sight{at: noon.Add(-ago), failures: failures}
+	return s
+}
+
+// timetable holds schedules that begin at one time each.
+type timetable struct{}
+
+func (timetable) Last(schedule, _ string, _ time.Time) (time.Time, error) {
+	return time.Parse(time.DateOnly, schedule)
+}
+
+// frozen freezes production for the first week of March.
+func (s *situation) frozen() *situation {
+	e := s.checked.Platform.Environments["production"]
+	e.Freeze = []Freeze{{From: "2027-02-27", For: Interval(time.Hour), Reason: "is over"}, {From: "2027-03-01", For: Interval(7 * 24 * time.Hour), Reason: "we move house"}}
+	s.checked.Platform.Environments["production"] = e
+	return s.sorted()
+}
+
+// heals lets drift be put right in development and in production.
+func (s *situation) heals() *situation {
+	for _, name := range []string{"development", "production"} {
+		e := s.checked.Platform.Environments[name]
+		e.Drift.Do = Heal
+		s.checked.Platform.Environments[name] = e
+	}
+	return s.sorted()
+}
+
+// drifted notes that what runs of a unit differs, so many times in a row.
+func (s *situation) drifted(name string, times int, ended time.Time) *situation {
+	status := s.record.Units[name]
+	status.Conditions.Set(Drifted, true, ReasonDrift, "what runs differs", noon)
+	status.Drift = &Drift{Times: times, Ended: ended.Format(time.RFC3339)}
+	return s
+}
+
+// committed dates the revision.
+func (s *situation) committed(day string) *situation {
+	s.checked.Revision.Time, _ = time.Parse(time.DateOnly, day)
+	return s
+}
+
+// fourOfEight removes four requests of eight and changes one of the others, where
+// the guards allow any number.
+func fourOfEight() *situation {
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	var requests []Request
+	for _, name := range names {
+		requests = append(requests, ask(name))
+	}
+	s := newSituation(requests...).applied(names...).removed("a", "b", "c", "d").changed("e", size("2"))
+	guards := &s.checked.Platform.Settings.Guards
+	guards.MaxDeletes, guards.MaxDeletesPerHour, guards.MaxDeletesShare = 1000, 1000, 25
+	return s
+}
+
+func shrink(s *situation, to int) {
+	s.checked.Platform.Settings.Guards.Shrink = &struct {
+		To     int    `json:"to"`
+		Reason string `json:"reason"`
+	}{to, "the shop is closed"}
+}
+
 // then changes the situation and makes its units anew.
 func (s *situation) then(change func(*situation)) *situation {
 	change(s)
@@ -162,9 +241,6 @@ var verbs = map[verb]string{keep: "keep", busy: "busy", wait: "wait", halt: "hal
 // told renders a decision: verb, condition, reason and message.
 func told(made decision) string {
 	said := verbs[made.verb]
-	if made.observe {
-		said = "observe"
-	}
 	if made.takes != nil {
 		said += " takes " + cmp.Or(made.takes.Unit, "file "+made.takes.File)
 		if made.takes.Unit != "" {
@@ -180,8 +256,20 @@ func told(made decision) string {
 	if made.message != "" {
 		said += ": " + made.message
 	}
+	if made.glass != nil {
+		said += ", breaking the glass"
+	}
 	return said
 }
+
+const (
+	frozenUntil  = "production is frozen until 2027-03-08 00:00 UTC: we move house; what cannot wait says `breakGlass`"
+	puttingRight = "puts right what was changed behind Pave's back"
+	removed      = "destroy Removed: was removed from the platform"
+	over         = "destroy Expired: expired at the end of 2027-02-27"
+	halfGone     = "halt Stalled DeletionGuard: this revision deletes 4 of 8 requests, more than 25%, so nothing of it happens: " +
+		`restore them, or say in platform.cue: guards: shrink: {to: 4, reason: "…"}`
+)
 
 const disbelieved = "nothing is deleted on the word of a status branch that is not believed: run `pave status adopt`"
 
@@ -213,11 +301,7 @@ func TestDecide(t *testing.T) {
 		{"the document is refused", newSituation(ask("a"), ask("b")).then(func(s *situation) {
 			s.checked.holds["request/a"] = hold{Allowed, ReasonDenied, "a rule denies it"}
 		}), map[string]string{"a": "halt Allowed DeniedByPolicy: a rule denies it", "b": "start"}},
-		{"suspended", newSituation(ask("a", func(r *Request) {
-			r.Suspend = &struct {
-				Reason string `json:"reason"`
-			}{"the move goes on"}
-		})), map[string]string{"a": "halt Ready Suspended: the move goes on"}},
+		{"suspended", newSituation(ask("a", suspended)), map[string]string{"a": "halt Ready Suspended: the move goes on"}},
 
 		// Upstream units.
 		{"upstream is new", newSituation(ask("a"), ask("b", using("a"))),
@@ -269,6 +353,63 @@ func TestDecide(t *testing.T) {
 		{"expired and not believed", newSituation(ask("a", expires("2027-02-28"))).applied("a").then(func(s *situation) { s.unverified["a"] = true }),
 			map[string]string{"a": "halt Stalled Waiting: " + disbelieved}},
 
+		{"a time to live is over", newSituation(ask("a", ttl(30))).applied("a"), map[string]string{"a": "destroy Expired: expired at the end of 2027-01-31"}},
+		{"a time to live is not over", newSituation(ask("a", ttl(90))).applied("a"), map[string]string{"a": "keep Applied"}},
+		{"a time to live counts in production", newSituation(ask("a", ttl(30), in("production"))).applied("a"),
+			map[string]string{"a": "destroy Expired: expired at the end of 2027-01-31"}},
+		{"a time to live goes before the blueprint's", newSituation(ask("a", ttl(90))).applied("a").then(func(s *situation) { lifetime(s, 30) }),
+			map[string]string{"a": "keep Applied"}},
+		{"a time to live is extended", newSituation(ask("a", ttl(30))).applied("a").changed("a", ttl(60)), map[string]string{"a": "keep Applied"}},
+
+		// The clock. The last day is over by this host's clock, and nobody else says so.
+		{"over by the clock alone", newSituation(ask("a", expires("2027-02-28"))).applied("a").committed("2027-02-28"),
+			map[string]string{"a": "wait Expired: expired at the end of 2027-02-28 as this host's clock says: it is destroyed a day later, in case that is wrong"}},
+		{"over by the clock for a day", newSituation(ask("a", expires("2027-02-27"))).applied("a").committed("2027-02-01"),
+			map[string]string{"a": "destroy Expired: expired at the end of 2027-02-27"}},
+		{"over by the clock for a month, which was set forward", newSituation(ask("a", expires("2027-01-31"))).applied("a").committed("2027-01-15").
+			then(func(s *situation) { s.sure = noon.AddDate(0, -1, 0) }),
+			map[string]string{"a": "wait Expired: expired at the end of 2027-01-31 as this host's clock says: it is destroyed a day later, in case that is wrong"}},
+		{"over by a commit and not by the clock", newSituation(ask("a", expires("2027-03-01"))).applied("a").committed("2027-03-05"),
+			map[string]string{"a": "keep Applied"}},
+		{"counted from a first apply, and over by a commit", newSituation(ask("a", ttl(58))).applied("a"),
+			map[string]string{"a": "wait Expired: expired at the end of 2027-02-28 as this host's clock says: it is destroyed a day later, in case that is wrong"}},
+
+		// Freezes: production, in the first week of March.
+		{"frozen and new", newSituation(ask("a", in("production"))).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen and changed", newSituation(ask("a", in("production"))).applied("a").changed("a", size("2")).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen and unchanged", newSituation(ask("a", in("production"))).applied("a").frozen(), map[string]string{"a": "keep Applied"}},
+		{"frozen and removed", newSituation(ask("a", in("production"))).applied("a").removed("a").frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen and expired", newSituation(ask("a", in("production"), expires("2027-02-28"))).applied("a").frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"frozen elsewhere", newSituation(ask("a")).frozen(), map[string]string{"a": "start"}},
+		{"the freeze is over", newSituation(ask("a", in("production"))).frozen().then(func(s *situation) { s.now = noon.AddDate(0, 0, 7) }), map[string]string{"a": "start"}},
+		{"upstream is frozen", newSituation(ask("a", in("production")), ask("b", using("a"))).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil,
+			"b": "wait WaitingForUpstream: waits for a, which waits itself: " + frozenUntil}},
+		{"frozen, looked at", newSituation(ask("a", in("production"))).applied("a").changed("a", size("2")).frozen().seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "wait Freeze: " + frozenUntil + "; looks"}},
+		{"frozen, and the glass is broken", newSituation(ask("a", in("production"), breakGlass("2027-03-01"))).frozen(), map[string]string{"a": "start, breaking the glass"}},
+		{"frozen, and the glass was broken", newSituation(ask("a", in("production"), breakGlass("2027-02-28"))).frozen(), map[string]string{"a": "wait Freeze: " + frozenUntil}},
+		{"the glass is broken and nothing is frozen", newSituation(ask("a", breakGlass("2027-03-01"))).frozen(), map[string]string{"a": "start"}},
+		{"frozen, removed, and the glass was broken before", newSituation(ask("a", in("production"))).applied("a").removed("a").frozen().then(func(s *situation) {
+			s.record.Units["a"].Document = json.RawMessage(`{"breakGlass": {"until": "2027-03-02", "reason": "the shop is down"}}`)
+		}), map[string]string{"a": "destroy Removed: was removed from the platform, breaking the glass"}},
+
+		// Healing.
+		{"drift is reported", newSituation(ask("a")).applied("a").drifted("a", 1, noon), map[string]string{"a": "keep Applied"}},
+		{"drift is healed", newSituation(ask("a")).applied("a").drifted("a", 1, time.Time{}).heals(), map[string]string{"a": "start Drift: " + puttingRight}},
+		{"drift is healed where the environment says so", newSituation(ask("a", in("staging"))).applied("a").drifted("a", 1, time.Time{}).heals(), map[string]string{"a": "keep Applied"}},
+		{"drift comes back", newSituation(ask("a")).applied("a").drifted("a", 3, noon.Add(-time.Minute)).heals(), map[string]string{"a": "keep Applied"}},
+		{"drift came back a while ago", newSituation(ask("a")).applied("a").drifted("a", 3, noon.Add(-2*time.Minute)).heals(), map[string]string{"a": "start Drift: " + puttingRight}},
+		{"drift of what is suspended is not healed", newSituation(ask("a", suspended)).applied("a").drifted("a", 1, time.Time{}).heals(),
+			map[string]string{"a": "halt Ready Suspended: the move goes on"}},
+		{"drift is not healed in a freeze", newSituation(ask("a", in("production"))).applied("a").drifted("a", 1, time.Time{}).heals().frozen(), map[string]string{"a": "keep Applied"}},
+		{"drift and a change", newSituation(ask("a")).applied("a").drifted("a", 1, time.Time{}).heals().changed("a", size("2")), map[string]string{"a": "start"}},
+		{"healing was denied", newSituation(ask("a")).applied("a").drifted("a", 1, time.Time{}).heals().then(func(s *situation) {
+			s.attempts["a"] = attempt{basis: s.basis("a"), failures: 1, denied: "these rules"}
+		}), map[string]string{"a": "keep"}},
+		{"drift that could not be healed is over", newSituation(ask("a")).applied("a").heals().then(func(s *situation) {
+			s.attempts["a"] = attempt{basis: s.basis("a"), failures: 1, denied: "these rules"}
+		}), map[string]string{"a": "keep Applied"}},
+
 		// Identity and state.
 		{"another environment", newSituation(ask("a")).applied("a").changed("a", in("staging")),
 			map[string]string{"a": "halt Stalled IdentityChanged: it runs as db in development and is asked for as db in staging: use another name, or set replace: true, which destroys and creates"}},
@@ -307,13 +448,38 @@ func TestDecide(t *testing.T) {
 		{"it failed a moment ago", newSituation(ask("a")).failed("a", "no"), map[string]string{"a": "keep"}},
 		{"it failed and is changed", newSituation(ask("a")).failed("a", "no").changed("a", size("2")), map[string]string{"a": "start"}},
 		{"it failed and is due", newSituation(ask("a")).failed("a", "no").then(func(s *situation) { s.now = noon.Add(time.Minute) }), map[string]string{"a": "start"}},
-		{"drift is due", newSituation(ask("a")).applied("a").then(func(s *situation) { s.observed = map[string]time.Time{"a": noon.Add(-24 * time.Hour)} }),
-			map[string]string{"a": "observe"}},
-		{"drift is not due", newSituation(ask("a")).applied("a").then(func(s *situation) { s.observed = map[string]time.Time{"a": noon.Add(-23 * time.Hour)} }),
-			map[string]string{"a": "keep Applied"}},
-		{"upstream is only observed", newSituation(ask("a"), ask("b", using("a"))).applied("a").then(func(s *situation) {
-			s.observed = map[string]time.Time{"a": noon.Add(-24 * time.Hour), "b": noon}
-		}), map[string]string{"a": "observe", "b": "start"}},
+		{"a rule denied the plan", newSituation(ask("a")).denied("a", "these rules"), map[string]string{"a": "keep"}},
+		{"other rules may let it pass", newSituation(ask("a")).denied("a", "other rules"), map[string]string{"a": "start"}},
+		{"a rule denied the plan of something else", newSituation(ask("a")).denied("a", "these rules").changed("a", size("2")), map[string]string{"a": "start"}},
+		{"a rule denied the end", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) {
+			s.attempts["a"] = attempt{failures: 1, denied: "these rules"}
+		}), map[string]string{"a": "keep"}},
+		{"a look failed", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 1), map[string]string{"a": "keep; looks"}},
+		{"drift is due", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0), map[string]string{"a": "keep Applied; looks"}},
+		{"drift is not due", newSituation(ask("a")).applied("a").seen("a", 21*time.Hour, 0), map[string]string{"a": "keep Applied"}},
+		{"drift is due more often in its environment", newSituation(ask("a"), ask("b", in("staging"))).applied("a", "b").seen("a", time.Hour, 0).seen("b", time.Hour, 0).
+			then(func(s *situation) { every(s, "staging", time.Hour) }), map[string]string{"a": "keep Applied", "b": "keep Applied; looks"}},
+		{"a look that failed is soon due", newSituation(ask("a")).applied("a").seen("a", time.Minute, 1), map[string]string{"a": "keep; looks"}},
+		{"and ever later", newSituation(ask("a")).applied("a").seen("a", time.Minute, 3), map[string]string{"a": "keep"}},
+		{"drift of what is suspended", newSituation(ask("a", suspended)).applied("a").seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "halt Ready Suspended: the move goes on; looks"}},
+		{"drift of what is refused", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).then(func(s *situation) {
+			s.checked.holds["request/a"] = hold{Allowed, ReasonDenied, "a rule denies it"}
+		}), map[string]string{"a": "halt Allowed DeniedByPolicy: a rule denies it; looks"}},
+		{"drift of what could not be planned", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).changed("a", size("2")).then(func(s *situation) {
+			s.attempts["a"] = attempt{basis: s.basis("a"), failures: 1, next: noon.Add(time.Minute)}
+		}), map[string]string{"a": "keep; looks"}},
+		{"drift of what was removed and is protected", newSituation(ask("a", protect)).applied("a").seen("a", 24*time.Hour, 0).removed("a"),
+			map[string]string{"a": "halt Stalled Protected: was removed while protected: restore it, set protect: false in one revision and remove it in the next; looks"}},
+		{"what was applied by half is not compared", newSituation(ask("a")).applied("a").failed("a", "no").seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "keep"}},
+		{"what runs is not looked at", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).then(func(s *situation) { s.running["a"] = true }),
+			map[string]string{"a": "busy Waiting: a run is going on"}},
+		{"what changes is not looked at", newSituation(ask("a")).applied("a").seen("a", 24*time.Hour, 0).changed("a", size("2")), map[string]string{"a": "start"}},
+		{"what was never applied is not looked at", newSituation(ask("a", suspended)).seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "halt Ready Suspended: the move goes on"}},
+		{"upstream is only looked at", newSituation(ask("a"), ask("b", using("a"))).applied("a").seen("a", 24*time.Hour, 0),
+			map[string]string{"a": "keep Applied; looks", "b": "start"}},
 
 		// Rollout.
 		{"a blueprint changes in stages", rollout(ask("a"), ask("b", in("staging")), ask("c", in("production"))), map[string]string{"a": "start",
@@ -374,6 +540,23 @@ func TestDecide(t *testing.T) {
 			deleted(s, "z", "first", noon.Add(-61*time.Minute))
 		}), map[string]string{"a": "destroy Removed: was removed from the platform",
 			"b": `wait DeletionGuard: 3 requests may be deleted within an hour: it is deleted later, or at once where platform.cue releases it: guards: release: [{request: "b", reason: "…"}]`}},
+		{"half of all is gone", fourOfEight(), map[string]string{"a": halfGone, "b": halfGone, "c": halfGone, "d": halfGone,
+			"e": halfGone, "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all may go", fourOfEight().then(func(s *situation) { shrink(s, 4) }), map[string]string{"a": removed, "b": removed, "c": removed, "d": removed,
+			"e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"less than may go", fourOfEight().then(func(s *situation) { shrink(s, 5) }), map[string]string{"a": halfGone, "b": halfGone, "c": halfGone, "d": halfGone,
+			"e": halfGone, "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all is gone, and one is released", fourOfEight().then(func(s *situation) { release(s, "a") }), map[string]string{"a": removed, "b": removed, "c": removed, "d": removed,
+			"e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all is gone, one after another", fourOfEight().then(func(s *situation) {
+			delete(s.record.Units, "a")
+			deleted(s, "a", "second", noon)
+		}), map[string]string{"b": halfGone, "c": halfGone, "d": halfGone, "e": halfGone, "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
+		{"half of all is over", fourOfEight().then(func(s *situation) {
+			for _, name := range []string{"a", "b", "c", "d"} {
+				s.checked.Platform.Requests[name] = ask(name, expires("2027-02-27"))
+			}
+		}), map[string]string{"a": over, "b": over, "c": over, "d": over, "e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
 		{"nothing may be deleted", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) { s.checked.Platform.Settings.Guards.MaxDeletes = 0 }),
 			map[string]string{"a": `halt Stalled DeletionGuard: this revision deletes 1 requests and may delete 0: restore them, or release this one in platform.cue: guards: release: [{request: "a", reason: "…"}]`}},
 	} {
@@ -382,6 +565,9 @@ func TestDecide(t *testing.T) {
 			got := map[string]string{}
 			for name, d := range made {
 				got[name] = told(d)
+			}
+			for _, name := range test.s.looks() {
+				got[name] += "; looks"
 			}
 			if !maps.Equal(got, test.want) {
 				t.Errorf("got\n%s\nwant\n%s", listed(got), listed(test.want))
@@ -402,8 +588,28 @@ func listed(said map[string]string) string {
 }
 
 func expires(day string) func(*Request) { return func(r *Request) { r.Expires = day } }
-func protect(r *Request)                { r.Protect = true }
-func replace(r *Request)                { r.Replace = true }
+func ttl(days int) func(*Request) {
+	return func(r *Request) { r.TTL = Interval(time.Duration(days) * 24 * time.Hour) }
+}
+
+func breakGlass(until string) func(*Request) {
+	return func(r *Request) { r.BreakGlass = &BreakGlass{Until: until, Reason: "the shop is down"} }
+}
+
+func protect(r *Request) { r.Protect = true }
+func replace(r *Request) { r.Replace = true }
+
+func suspended(r *Request) {
+	r.Suspend = &struct {
+		Reason string `json:"reason"`
+	}{"the move goes on"}
+}
+
+func every(s *situation, environment string, interval time.Duration) {
+	e := s.checked.Platform.Environments[environment]
+	e.Drift.Every = Interval(interval)
+	s.checked.Platform.Environments[environment] = e
+}
 
 func lifetime(s *situation, days int) {
 	b := s.checked.Platform.Blueprints["db"]
@@ -449,4 +655,22 @@ func release(s *situation, name string) {
 
 func tooMany(n int, name string) string {
 	return fmt.Sprintf("halt Stalled DeletionGuard: this revision deletes %d requests and may delete 2: restore them, or release this one in platform.cue: guards: release: [{request: %q, reason: \"…\"}]", n, name)
+}
+
+// What failed together is not tried again together, and never sooner than four
+// fifths of the wait.
+func TestBackoff(t *testing.T) {
+	different := map[time.Duration]bool{}
+	for failures, want := range map[int]time.Duration{1: time.Minute, 2: 2 * time.Minute, 5: 16 * time.Minute, 7: time.Hour, 100: time.Hour} {
+		for _, name := range []string{"a", "b", "c"} {
+			wait := backoff(name, time.Minute, failures, time.Hour)
+			if wait > want || wait < want*4/5 {
+				t.Errorf("%s waits %s after %d failures; want about %s", name, wait, failures, want)
+			}
+			different[wait] = true
+		}
+	}
+	if len(different) != 15 {
+		t.Errorf("got %d different waits", len(different))
+	}
 }

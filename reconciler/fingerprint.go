@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"strings"
+	"time"
 )
 
 // basis hashes what the engine will be given, the provider lock apart. A value
@@ -78,4 +79,22 @@ func PlanSubject(job Job, plan json.RawMessage) (bundle json.RawMessage, subject
 	}
 	j.Subject.Plan = plan
 	return j.Bundle, j.Subject, nil
+}
+
+// verdictKey identifies the rules of a run and all that they see but the plan. Of
+// the revision's time only the day counts: else every commit would have everything
+// judged again.
+func verdictKey(policy json.RawMessage) string {
+	var j judgement
+	if json.Unmarshal(policy, &j) != nil {
+		return ""
+	}
+	j.Subject.Now = j.Subject.Now.UTC().Truncate(24 * time.Hour)
+	data, err := json.Marshal(j)
+	if err != nil {
+		return ""
+	}
+	h := sha256.New()
+	h.Write(data)
+	return sum(h)
 }

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // The values are pinned: another one runs every unit of every platform again
@@ -100,5 +101,26 @@ func TestFingerprintLeavesWordsOut(t *testing.T) {
 	p.Blueprints["db"] = b
 	if made := s.sorted().decide()["a"]; made.verb != keep {
 		t.Errorf("it runs again: %s", told(made))
+	}
+}
+
+// A verdict is another one with another document, other rules or another day,
+// and the same an hour later.
+func TestVerdictKey(t *testing.T) {
+	key := func(bundle, document string, now time.Time) string {
+		policy, err := json.Marshal(judgement{Bundle: json.RawMessage(bundle), Subject: Subject{Document: json.RawMessage(document), Now: now}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return verdictKey(policy)
+	}
+	first := key(`"rules"`, `{"size": 1}`, noon)
+	if later := key(`"rules"`, `{"size": 1}`, noon.Add(time.Hour)); first == "" || later != first {
+		t.Errorf("an hour later %q is %q", first, later)
+	}
+	for _, other := range []string{key(`"others"`, `{"size": 1}`, noon), key(`"rules"`, `{"size": 2}`, noon), key(`"rules"`, `{"size": 1}`, noon.AddDate(0, 0, 1))} {
+		if other == first {
+			t.Errorf("%q stands for two verdicts", first)
+		}
 	}
 }

@@ -328,7 +328,7 @@ func (r *Reconciler) redocumented(name string) bool {
 }
 
 // starts tells whether the decision changes what runs.
-func (d decision) starts() bool { return d.verb == start && !d.observe || d.verb == destroy }
+func (d decision) starts() bool { return d.verb == start || d.verb == destroy }
 
 // gated turns a decision into what its clearance allows.
 func (r *Reconciler) gated(name string, made decision, c clearance) decision {
@@ -347,12 +347,10 @@ func (r *Reconciler) gated(name string, made decision, c clearance) decision {
 		made.uncleared = true
 		why := r.gate.failing()
 		switch {
-		case why != "" && (starts || made.observe || made.verb == keep):
-			made.verb, made.observe, made.reason, made.message = wait, false, ReasonForge, "the forge does not say who let it happen: "+why
+		case why != "" && (starts || made.verb == keep):
+			made.verb, made.reason, made.message = wait, ReasonForge, "the forge does not say who let it happen: "+why
 		case starts:
 			made.verb, made.reason, made.message = wait, ReasonApproval, "the forge is asked who let it happen"
-		case made.observe:
-			made.verb, made.observe = keep, false
 		}
 		return made
 	case c.hold != "":

@@ -199,8 +199,8 @@ func (g *gatehouse) expectHeld(made decision, words ...string) {
 // nobody let happen.
 func TestTakeNothingOverMeanwhile(t *testing.T) {
 	for name, made := range map[string]decision{
-		"a look for drift": {verb: start, observe: true, basis: "b"},
-		"a run":            {verb: busy, basis: "b"},
+		"nothing differs": {verb: keep, reason: ReasonApplied, basis: "b"},
+		"a run":           {verb: busy, basis: "b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGatehouse(t)

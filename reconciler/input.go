@@ -25,6 +25,10 @@ type Subject struct {
 	Cost         *Cost             `json:"cost,omitempty"`
 	// Plan is the engine's plan in its own JSON (`show -json`), only while a run judges it.
 	Plan json.RawMessage `json:"plan,omitempty"`
+	// Heal tells that the plan only puts drift right: nobody asked for a change.
+	Heal bool `json:"heal,omitempty"`
+	// Reviewed tells that changes are reviewed on a forge.
+	Reviewed bool `json:"reviewed,omitempty"`
 	// Settings is the document `platform`.
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// Now is the commit time of the revision: the same revision gets the same verdict.

@@ -11,14 +11,15 @@ import (
 
 // job assembles the run that a decision asks for.
 func (r *Reconciler) job(ctx context.Context, name string, made decision) (Job, error) {
+	var job Job
+	var err error
 	if made.verb == destroy {
-		return r.destroyJob(ctx, name, made)
+		job, err = r.destroyJob(ctx, name, made)
+	} else {
+		job, err = r.applyJob(ctx, r.checked.Units[name], made)
 	}
-	mode := Converge
-	if made.observe {
-		mode = Observe
-	}
-	return r.applyJob(ctx, r.checked.Units[name], made, mode)
+	job.used(made.glass, r.Now())
+	return job, err
 }
 
 // allow states what the job may apply.
@@ -27,15 +28,13 @@ func (j *Job) allow(made decision) {
 }
 
 // applyJob assembles the run of a unit at the revision in force.
-func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode Walk) (Job, error) {
+func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision) (Job, error) {
 	c, name := r.checked, u.Name()
 	files, err := moduleFiles(c.Tree, u.Blueprint.Folder, u.Module.Files)
 	if err != nil {
 		return Job{}, err
 	}
-	believed := r.record.without(r.unverified)
-	subject := c.requestSubject(name, believed, c.teamCosts(believed))
-	job := r.newJob(name, mode)
+	job := r.newJob(name, Converge)
 	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
 	job.Environment, job.Folder, job.Owner = u.Environment.Name, u.Blueprint.Folder, u.Service.Owner
 	job.allow(made)
@@ -43,10 +42,11 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision, mode W
 	if recorded := r.record.Units[name]; recorded != nil && made.takes == nil {
 		job.Recorded = recorded.State
 	}
+	job.Heals = made.heals
 	if job.Takes, err = r.takeover(ctx, made.takes); err != nil {
 		return Job{}, err
 	}
-	if job.Policy, err = r.judgement(subject); err != nil {
+	if job.Policy, err = r.judgement(r.subjectOf(name, made.heals)); err != nil {
 		return Job{}, err
 	}
 	if job.Upstream, err = r.upstreamOf(ctx, made.rendering); err != nil {
@@ -101,8 +101,30 @@ func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
 	return (&decider{record: r.record, engine: r.engine}).lock(u)
 }
 
+// subjectOf is what the rules see of a request of the revision in force.
+func (r *Reconciler) subjectOf(name string, heals bool) Subject {
+	believed := r.record.without(r.unverified)
+	subject := r.checked.requestSubject(name, believed, r.checked.teamCosts(believed))
+	subject.Heal = heals
+	return subject
+}
+
+// verdict identifies what the rules would be given with a plan of a unit, or of
+// its end.
+func (r *Reconciler) verdict(name string, destroy, heals bool) string {
+	subject := r.subjectOf(name, heals)
+	if destroy {
+		subject = r.deletionSubject(r.record.Units[name])
+	}
+	policy, err := r.judgement(subject)
+	if err != nil { // then the run says so
+		return ""
+	}
+	return verdictKey(policy)
+}
+
 func (r *Reconciler) judgement(subject Subject) (json.RawMessage, error) {
-	subject.Settings, subject.Now = r.checked.Platform.Settings.JSON, r.checked.Revision.Time
+	subject.Settings, subject.Now, subject.Reviewed = r.checked.Platform.Settings.JSON, r.checked.Revision.Time, r.Reviewed
 	if g, is := r.checked.Judge.(governed); is {
 		subject = g.govern(subject)
 	}
@@ -150,9 +172,9 @@ func (r *Reconciler) applied(ctx context.Context, name, file string) ([]byte, er
 	return tree.Read(f)
 }
 
-// destroyJob assembles the end of a unit from what it was applied from: its
-// request and its blueprint may be gone.
-func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision) (Job, error) {
+// appliedJob assembles a run of a unit from what it was applied from: its request
+// and its blueprint may ask for something else by now, or be gone.
+func (r *Reconciler) appliedJob(ctx context.Context, name string, mode Walk) (Job, error) {
 	recorded := r.record.Units[name]
 	if r.journal.edits[name] != nil { // its last apply is not recorded yet
 		if err := r.publish(ctx); err != nil {
@@ -165,10 +187,8 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 	}
 	folder := appliedFolder(name)
 	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
-	job := r.newJob(name, Converge)
-	job.Destroy, job.Environment, job.Recorded, job.Owner = true, recorded.Environment, recorded.State, recorded.Owner
-	job.Retain = made.retain
-	job.allow(made)
+	job := r.newJob(name, mode)
+	job.Environment, job.Recorded, job.Owner = recorded.Environment, recorded.State, recorded.Owner
 	if job.Module, err = moduleFiles(tree, folder+"/module", module.Files); err != nil {
 		return Job{}, err
 	}
@@ -189,9 +209,19 @@ func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision)
 		return Job{}, err
 	}
 	job.Rendering.Address, job.Rendering.References = recorded.State.Address, recorded.References
-	if job.Upstream, err = r.upstreamOf(ctx, job.Rendering); err != nil {
+	job.Upstream, err = r.upstreamOf(ctx, job.Rendering)
+	return job, err
+}
+
+// destroyJob assembles the end of a unit.
+func (r *Reconciler) destroyJob(ctx context.Context, name string, made decision) (Job, error) {
+	recorded := r.record.Units[name]
+	job, err := r.appliedJob(ctx, name, Converge)
+	if err != nil {
 		return Job{}, err
 	}
+	job.Destroy, job.Retain = true, made.retain
+	job.allow(made)
 	if _, asked := r.checked.Platform.Requests[name]; asked {
 		job.Success = &UnitStatus{Service: recorded.Service, Owner: recorded.Owner}
 		if made.reason == ReasonExpired {
@@ -275,6 +305,8 @@ type UnitSummary struct {
 	Blueprint   string  `json:"blueprint,omitempty"`
 	Ready       bool    `json:"ready"`
 	Drifted     bool    `json:"drifted,omitempty"`
+	Expires     string  `json:"expires,omitempty"`  // its last day
+	Expiring    bool    `json:"expiring,omitempty"` // whether that is soon
 	Reason      string  `json:"reason,omitempty"`
 	Message     string  `json:"message,omitempty"`
 	Applied     string  `json:"appliedRevision,omitempty"`
@@ -293,7 +325,7 @@ func (r *Record) Summary() *Summary {
 		c, _ := u.Conditions.Get(Ready)
 		s.Units = append(s.Units, UnitSummary{
 			Request: name, Owner: u.Owner, Environment: u.Environment, Blueprint: u.Blueprint, Ready: c.Status,
-			Drifted: u.Is(Drifted), Reason: c.Reason, Message: c.Message, Applied: u.AppliedRevision, LastApplied: u.LastApplied, Cost: u.Cost,
+			Drifted: u.Is(Drifted), Expires: u.Expires, Expiring: u.Is(Expiring), Reason: c.Reason, Message: c.Message, Applied: u.AppliedRevision, LastApplied: u.LastApplied, Cost: u.Cost,
 		})
 	}
 	return s
@@ -335,7 +367,7 @@ func (r *Reconciler) report() {
 		switch {
 		case c.Status:
 			p.Ready++
-		case c.Reason == ReasonUpstream || c.Reason == ReasonRollout || c.Reason == ReasonWaiting:
+		case c.Reason == ReasonUpstream || c.Reason == ReasonRollout || c.Reason == ReasonFreeze || c.Reason == ReasonWaiting:
 			p.Waiting++
 		default:
 			p.Held++

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -308,6 +309,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		}
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
+		warns := status.expiring(time.Duration(c.Platform.Settings.Expiry.Warn), now)
 		after, _ := encode(status)
 		if bytes.Equal(before, after) && known {
 			continue
@@ -315,6 +317,9 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
 		j.touch(shard("requests", name) + ".json")
+		if warns {
+			j.event(event{unit: name, run: true, verb: "warn of the end of", trailer: "expiring on=" + status.Expires})
+		}
 		switch made.verb {
 		case halt:
 			j.event(event{unit: name, verb: "hold", trailer: "held reason=" + made.reason, text: made.message})
@@ -349,6 +354,17 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, nil
 		s.ServiceDigest = documentDigest(u.Service.Document)
 	}
+}
+
+// expiring warns ahead of the end, and tells whether that is news.
+func (s *UnitStatus) expiring(warn time.Duration, now time.Time) bool {
+	was := s.Is(Expiring)
+	if !s.Exists() || s.Expires == "" || hasEnded(s.Expires, now) || !hasEnded(s.Expires, now.Add(warn)) {
+		s.Conditions.Drop(Expiring)
+		return false
+	}
+	s.Conditions.Set(Expiring, true, ReasonExpires, "is needed until the end of "+s.Expires+": extend `expires` or `ttl` to keep it", now)
+	return !was
 }
 
 // protect states what a revision says of the protection.
@@ -477,7 +493,7 @@ func (j *journal) result(job Job, result Result, now time.Time) {
 	}
 	switch result.Outcome {
 	case Applied, Unchanged:
-		if old := j.record.Units[job.Unit]; job.Mode == Observe && old.Exists() && old.Fingerprint == fingerprint(job.Basis, result.Lock) {
+		if job.Mode == Observe {
 			j.confirmed(job, result, now)
 			return
 		}
@@ -499,6 +515,9 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 		copied := *job.Success
 		status = &copied
 		status.Conditions = slices.Clone(old.Conditions)
+		if job.Heals {
+			status.Drift = old.Drift
+		}
 		status.FirstApplied, status.LastApplied, status.OutputsVersion = old.FirstApplied, old.LastApplied, old.OutputsVersion
 		// A revision that came while the run went on may have changed the protection.
 		status.Protect, status.Unprotected = old.Protect || status.Protect && old.Unprotected == "", old.Unprotected
@@ -528,15 +547,21 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	}
 	status.accepted(now)
 	status.applied(now)
-	status.Conditions.Drop(Drifted)
+	ended := status.undrift(now)
 	j.keepLock(job, result)
 	j.keepApplied(job, result)
 	e := event{unit: job.Unit, run: true, verb: "apply", trailer: fmt.Sprintf("applied %s blueprint=%s", result.Plan, status.Blueprint)}
+	if job.Heals {
+		e.verb, e.trailer = "heal", strings.Replace(e.trailer, "applied", "healed", 1)
+	}
 	if result.Outcome == Unchanged {
 		e.verb, e.trailer = "confirm", "unchanged blueprint="+status.Blueprint
 	}
 	if digest := result.Plan.Digest; digest != "" {
 		e.trailer += " plan=" + digest[:min(12, len(digest))]
+	}
+	if ended {
+		e.trailer += " drift=ended"
 	}
 	j.event(e)
 }
@@ -566,19 +591,15 @@ func (j *journal) tookOver(job Job, result Result) {
 	j.event(event{unit: from, run: true, verb: "rename", trailer: "renamed to=" + job.Unit})
 }
 
-// confirmed records that what runs is what was applied. Unless something is
-// otherwise than it was recorded, there is nothing to say: every look at every
-// unit would make a commit.
+// confirmed records that what runs is what was applied. Unless that was recorded
+// otherwise there is nothing to say: every look at every unit would make a commit.
+// What the revision asks for is another matter.
 func (j *journal) confirmed(job Job, result Result, now time.Time) {
 	status := j.unit(job.Unit)
-	wasReady := status.Is(Ready) && !status.Is(Drifted)
 	status.State.Serial = result.State.Serial
-	status.accepted(now)
-	status.applied(now)
-	status.Conditions.Drop(Drifted)
-	if !wasReady {
+	if status.undrift(now) {
 		status.ObservedRevision = job.Revision
-		j.event(event{unit: job.Unit, run: true, verb: "confirm", trailer: "unchanged blueprint=" + status.Blueprint})
+		j.event(event{unit: job.Unit, run: true, verb: "see the end of drift in", trailer: "undrifted blueprint=" + status.Blueprint})
 	}
 }
 
@@ -609,24 +630,6 @@ func (j *journal) keepApplied(job Job, result Result) {
 		{Path: folder + "/" + variablesFile, Content: variables},
 		{Path: folder + "/" + lockFile, Content: append([]byte{}, result.Lock...)},
 	}
-}
-
-// drifted records that what runs is not what was applied.
-func (j *journal) drifted(job Job, result Result, now time.Time) {
-	status := j.unit(job.Unit)
-	plan := result.Plan
-	status.Plan = &plan
-	status.ObservedRevision = job.Revision
-	message := fmt.Sprintf("what runs differs from what was applied: %s", plan)
-	for i, c := range plan.Changes {
-		if i == 3 {
-			message += ", …"
-			break
-		}
-		message += fmt.Sprintf(", %s %s", c.Action, c.Address)
-	}
-	status.Conditions.Set(Drifted, true, ReasonDrift, message, now)
-	j.event(event{unit: job.Unit, run: true, verb: "find drift in", trailer: "drifted " + plan.String(), text: message})
 }
 
 // destroyed removes a unit from the record, or resets it where the revision
@@ -679,6 +682,9 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 	f, known := failures[result.Outcome]
 	if !known {
 		f = failures[Unknown]
+	}
+	if job.Mode == Observe && !status.Is(Ready) && !f.stalled {
+		return // what holds it says more than why nobody could look
 	}
 	message := result.Message
 	if held := holding(result.Violations); len(held) > 0 {

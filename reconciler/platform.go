@@ -52,6 +52,9 @@ type Settings struct {
 		Drift Interval `json:"drift"`
 		Retry Interval `json:"retry"`
 	} `json:"intervals"`
+	Expiry struct {
+		Warn Interval `json:"warn"`
+	} `json:"expiry"`
 	Limits struct {
 		Parallel int      `json:"parallel"`
 		RunTime  Interval `json:"runTime"`
@@ -69,6 +72,13 @@ type Settings struct {
 type Guards struct {
 	MaxDeletes        int `json:"maxDeletes"`        // per revision
 	MaxDeletesPerHour int `json:"maxDeletesPerHour"` // over all revisions
+	// MaxDeletesShare is in percent of the requests that run, and Shrink lets a
+	// revision delete more, as long as so many are left.
+	MaxDeletesShare int `json:"maxDeletesShare"`
+	Shrink          *struct {
+		To     int    `json:"to"`
+		Reason string `json:"reason"`
+	} `json:"shrink"`
 	// RequirePullRequest lets only merged pull requests change the platform,
 	// where a forge is configured.
 	RequirePullRequest bool `json:"requirePullRequest"`
@@ -116,9 +126,25 @@ type Environment struct {
 	Stage     string                     `json:"stage"`
 	Providers map[string]json.RawMessage `json:"providers"` // arguments by the provider's local name
 	Backend   Backend                    `json:"backend"`
+	Drift     struct {
+		Every Interval `json:"every"` // 0 means that of the settings
+		Do    string   `json:"do"`    // "report" or Heal
+	} `json:"drift"`
+	Freeze []Freeze `json:"freeze"`
 
 	Document `json:"-"`
 }
+
+// Freeze is a time in which nothing in an environment is changed or destroyed.
+type Freeze struct {
+	From     string   `json:"from"` // a schedule, see [Calendar]
+	For      Interval `json:"for"`
+	TimeZone string   `json:"timeZone"`
+	Reason   string   `json:"reason"`
+}
+
+// Heal is what an environment does about drift to put it right.
+const Heal = "heal"
 
 // Backend tells where the state of an environment's units is kept.
 type Backend struct {
@@ -195,7 +221,9 @@ type Request struct {
 	Environment string                     `json:"environment"`
 	Inputs      map[string]json.RawMessage `json:"inputs"`
 	Expires     string                     `json:"expires"` // a day, or empty
+	TTL         Interval                   `json:"ttl"`     // from the first apply on; 0 where none is set
 	Protect     bool                       `json:"protect"`
+	BreakGlass  *BreakGlass                `json:"breakGlass"`
 	Suspend     *struct {
 		Reason string `json:"reason"`
 	} `json:"suspend"`
@@ -216,6 +244,14 @@ type Request struct {
 
 // Retain is the deletion that leaves what exists.
 const Retain = "retain"
+
+// BreakGlass lets a request change while its environment is frozen.
+type BreakGlass struct {
+	Until  string `json:"until"` // a day
+	Reason string `json:"reason"`
+	// Used is when a run made use of it, as it is recorded.
+	Used string `json:"used,omitempty"`
+}
 
 // Ref names another request's output.
 type Ref struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Heads are the tips of the branches that Pave reads; empty where one does not exist.
@@ -116,6 +117,13 @@ type Judge interface {
 	Judge(ctx context.Context, input Subject) ([]Violation, error)
 	// Bundle is what a run needs to judge its plan by the same rules.
 	Bundle() json.RawMessage
+}
+
+// Calendar reads schedules: cron.
+type Calendar interface {
+	// Last returns when a schedule began last, at or before a time. The error tells
+	// what is wrong with the schedule or the time zone.
+	Last(schedule, timeZone string, at time.Time) (time.Time, error)
 }
 
 // Runner renders units and runs them: Terraform.

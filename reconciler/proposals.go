@@ -291,7 +291,7 @@ func (p *Proposals) reset(ctx context.Context) {
 			continue
 		}
 		l.faults++
-		l.again = time.Now().Add(backoff(l.faults))
+		l.again = again(number, l.faults)
 		if ctx.Err() == nil {
 			p.Log.Warn("reset the check of a pull request", "number", number, "error", err)
 		}
@@ -350,7 +350,7 @@ func (p *Proposals) begin(ctx context.Context, l *lane, x *proposed, work *sync.
 			x.faults = 0
 		case ctx.Err() == nil:
 			x.faults++
-			x.again = time.Now().Add(backoff(x.faults))
+			x.again = again(x.pull.Number, x.faults)
 			p.Log.Warn("preview a pull request", "number", x.pull.Number, "head", shortHash(x.pull.Head), "faults", x.faults, "error", err)
 			p.troubled(ctx, x, err)
 		}
@@ -358,8 +358,10 @@ func (p *Proposals) begin(ctx context.Context, l *lane, x *proposed, work *sync.
 	})
 }
 
-// backoff is how long to wait after so many faults.
-func backoff(faults int) time.Duration { return min(time.Second<<min(faults, 10), 5*time.Minute) }
+// again returns when to look at a pull request after so many faults.
+func again(number, faults int) time.Time {
+	return time.Now().Add(backoff(fmt.Sprint(number), 2*time.Second, faults, 5*time.Minute))
+}
 
 // fewFaults may pass by themselves; what lasts longer is told.
 const fewFaults = 3

@@ -76,6 +76,7 @@ func (g governedRules) Compile(ctx context.Context, tree *Tree, settings Setting
 // the tracked branch would be, revision tells its head. The receiver is for this
 // one call, in a process where nothing is lost if it dies.
 func (r *Reconciler) Propose(ctx context.Context, change ProposedChange, tree *Tree, revision Revision) (*Proposal, error) {
+	r.Reviewed = true
 	if err := r.recall(ctx, change); err != nil {
 		return nil, err
 	}
@@ -115,6 +116,7 @@ func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *C
 		return nil, err
 	}
 	p.predict(base, head)
+	p.expiring(r.record)
 	if brought != nil {
 		if err := p.replay(ctx, r, head, brought); err != nil {
 			return nil, err
@@ -186,6 +188,9 @@ func (r *Reconciler) differences(base, head *Checked) func(string) bool {
 			if day := u.Request.Expires; day != "" {
 				all[name] += " " + day
 			}
+			if life := u.Request.TTL; life != 0 {
+				all[name] += fmt.Sprintf(" %d", life)
+			}
 			if u.Request.Suspend != nil {
 				all[name] += " suspended"
 			}
@@ -198,6 +203,15 @@ func (r *Reconciler) differences(base, head *Checked) func(string) bool {
 	was, is := bases(base), bases(head)
 	return func(name string) bool {
 		return was[name] != is[name] || was["request/"+name] != is["request/"+name]
+	}
+}
+
+// expiring warns of the end of the requests that the change touches.
+func (p *Proposal) expiring(record *Record) {
+	for _, u := range p.Report.Units {
+		if recorded := record.Units[u.Request]; recorded.Exists() && recorded.Is(Expiring) && u.Action != "destroy" {
+			p.Report.Notes = append(p.Report.Notes, fmt.Sprintf("%s was needed until the end of %s only, before this change", u.Request, recorded.Expires))
+		}
 	}
 }
 

@@ -37,8 +37,10 @@ type Options struct {
 	// whenever something happened that a forge may be told.
 	Progress   func(Progress)
 	Progressed func()
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
+	// Now is the clock; nil is time.Now. Steady is the time since the start by a
+	// clock that nobody sets; nil is the machine's.
+	Now    func() time.Time
+	Steady func() time.Duration
 }
 
 // Progress counts the units of the revision in force.
@@ -61,8 +63,10 @@ type Reconciler struct {
 	results chan finished
 	views   chan chan View
 
-	looked time.Time // when the repository was asked last, whatever it said
-	head   string    // the tracked tip that was read last
+	started time.Time // by the clock as it was then
+	jumped  bool      // the clock, since
+	looked  time.Time // when the repository was asked last, whatever it said
+	head    string    // the tracked tip that was read last
 	// nothingGood tells that it is not in force and that nothing before it is known
 	// to be good.
 	nothingGood bool
@@ -76,7 +80,7 @@ type Reconciler struct {
 	running    map[string]Running
 	attempts   map[string]attempt
 	unverified map[string]bool
-	observed   map[string]time.Time // nil where drift is not looked for
+	observed   map[string]sight // nil where drift is not looked for
 	progress   Progress
 
 	gate         *gate
@@ -106,7 +110,12 @@ func New(o Options) *Reconciler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Reconciler{Options: o, pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
+	if o.Steady == nil {
+		begun := time.Now()
+		o.Steady = func() time.Duration { return time.Since(begun) }
+	}
+	o.Reviewed = o.Reviewed || o.Forge != nil
+	r := &Reconciler{Options: o, started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
 		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
 	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
@@ -166,7 +175,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 			return nil
 		}
 	}
-	r.observed = map[string]time.Time{}
+	r.observed = map[string]sight{}
 	for ctx.Err() == nil {
 		if r.checked != nil {
 			if err := r.step(ctx); err != nil {
@@ -429,48 +438,106 @@ func (r *Reconciler) step(ctx context.Context) error {
 		return err
 	}
 	r.journal.note(r.checked, decisions, r.Now())
-	limit := r.checked.Platform.Settings.Limits.Parallel
-	for _, observe := range []bool{false, true} { // changes overtake drift
-		for _, name := range sortedNames(decisions) {
-			made := decisions[name]
-			if len(r.running) >= limit {
-				return nil
+	for _, name := range sortedNames(decisions) {
+		made := decisions[name]
+		if r.full() || made.verb != start && made.verb != destroy {
+			continue
+		}
+		job, err := r.job(ctx, name, made)
+		if err == nil {
+			err = r.begins(ctx, job)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			if (made.verb != start && made.verb != destroy) || made.observe != observe {
-				continue
+			r.attempts[name] = r.retry(name, made.basis, "")
+			r.journal.fault(name, err, r.Now())
+			r.Log.Error("start a run", "unit", name, "error", err)
+		}
+	}
+	return r.observe(ctx, decisions)
+}
+
+// full tells whether as many runs go on as may.
+func (r *Reconciler) full() bool {
+	return len(r.running) >= r.checked.Platform.Settings.Limits.Parallel
+}
+
+// observe starts to compare units with what runs, where a run is left over:
+// changes overtake drift.
+func (r *Reconciler) observe(ctx context.Context, decisions map[string]decision) error {
+	d := r.decider()
+	d.made = decisions
+	for _, name := range d.looks() {
+		if r.full() {
+			return nil
+		}
+		job, err := r.appliedJob(ctx, name, Observe)
+		if err == nil {
+			err = r.begins(ctx, job)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			job, err := r.job(ctx, name, made)
-			if err == nil {
-				err = r.begins(ctx, job)
-			}
-			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				r.attempts[name] = r.retry(r.attempts[name], made.basis, "")
-				r.journal.fault(name, err, r.Now())
-				r.Log.Error("start a run", "unit", name, "error", err)
-			}
+			r.saw(name, false)
+			r.Log.Error("look for drift", "unit", name, "error", err)
 		}
 	}
 	return nil
 }
 
+// saw remembers that a unit was compared with what runs.
+func (r *Reconciler) saw(name string, well bool) {
+	if r.observed == nil {
+		return
+	}
+	s := sight{at: r.Now()}
+	if !well {
+		s.failures = r.observed[name].failures + 1
+	}
+	r.observed[name] = s
+}
+
 func (r *Reconciler) decide() map[string]decision {
+	d := r.decider()
+	return d.decide()
+}
+
+func (r *Reconciler) decider() *decider {
 	running := map[string]bool{}
 	for name := range r.running {
 		running[name] = true
 	}
+	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
+		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar,
+		moves: r.Moves, imports: r.Imports}
 	if r.observed != nil {
-		for name := range r.checked.Units {
+		for name, recorded := range r.record.Units {
 			if _, known := r.observed[name]; !known {
-				r.observed[name] = r.Now().Add(-spread(name, time.Duration(r.checked.Platform.Settings.Intervals.Drift)))
+				r.observed[name] = sight{at: r.Now().Add(-spread(name, d.cadence(recorded.Environment)))}
 			}
 		}
 	}
-	d := decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
-		attempts: r.attempts, unverified: r.unverified, observed: r.observed, now: r.Now(), moves: r.Moves, imports: r.Imports}
-	return d.decide()
+	return d
+}
+
+// sure returns a time that has come even where the clock was set forward since the
+// start: what has passed by a clock that nobody sets, or the time of the revision.
+func (r *Reconciler) sure() time.Time {
+	now, steady := r.Now().Round(0), r.started.Add(r.Steady())
+	if at := r.checked.Revision.Time; at.After(steady) {
+		steady = at
+	}
+	if ahead := now.Sub(steady); ahead > time.Hour && !r.jumped {
+		r.jumped = true
+		r.Log.Warn("the clock was set forward: requests end by what it said before, until a commit is as late or Pave is started again", "by", ahead.Round(time.Minute).String())
+	}
+	if now.Before(steady) {
+		return now
+	}
+	return steady
 }
 
 // spread gives each name its own part of an interval, so that not all units
@@ -545,10 +612,24 @@ func (r *Reconciler) finish(f finished) {
 		result = Result{Unit: job.Unit, ID: job.ID, Outcome: Unknown, Message: f.err.Error()}
 	}
 	level := slog.LevelInfo
+	if !r.learn(job, result) {
+		level = slog.LevelWarn
+	}
+	r.Log.Log(context.Background(), level, "a run ended", "unit", job.Unit, "run", job.ID, "outcome", string(result.Outcome),
+		"plan", result.Plan.String(), "message", result.Message)
+	r.journal.result(job, result, r.Now())
+	r.deployed(job, result)
+	r.journal.forgetLater(f.run)
+}
+
+// learn remembers what a run says of when to run the unit again, and tells
+// whether it went well.
+func (r *Reconciler) learn(job Job, result Result) bool {
+	well := true
 	switch result.Outcome {
 	case Unchanged, Applied, Changed:
-		r.attempts[job.Unit] = attempt{basis: job.Basis, next: r.Now().Add(time.Minute)}
-		if result.Outcome != Changed { // what was recorded was compared, not replaced
+		if job.Mode != Observe {
+			r.attempts[job.Unit] = attempt{basis: job.Basis, next: r.Now().Add(time.Minute)}
 			delete(r.unverified, job.Unit)
 		}
 		r.progress.Succeeded++
@@ -559,41 +640,54 @@ func (r *Reconciler) finish(f finished) {
 		r.progress.Succeeded++
 		r.asks(job, result)
 	default:
-		level = slog.LevelWarn
+		well = false
 		r.progress.Failed++
-		module := ""
-		if job.Success != nil {
-			module = job.Success.Module
+		if job.Mode != Observe {
+			r.failedRun(job, result)
 		}
-		r.attempts[job.Unit] = r.retry(r.attempts[job.Unit], job.Basis, module)
 	}
-	if r.observed != nil {
-		r.observed[job.Unit] = r.Now()
-	}
-	r.Log.Log(context.Background(), level, "a run ended", "unit", job.Unit, "run", job.ID, "outcome", string(result.Outcome),
-		"plan", result.Plan.String(), "message", result.Message)
-	r.journal.result(job, result, r.Now())
-	r.deployed(job, result)
-	r.journal.forgetLater(f.run)
+	r.saw(job.Unit, well || job.Mode != Observe)
+	return well
 }
 
-// retry doubles the wait with each failure of the same basis.
-func (r *Reconciler) retry(last attempt, basis, module string) attempt {
+// failedRun remembers when a run that failed is tried again.
+func (r *Reconciler) failedRun(job Job, result Result) {
+	module := ""
+	if job.Success != nil {
+		module = job.Success.Module
+	}
+	a := r.retry(job.Unit, job.Basis, module)
+	if result.Outcome == DeniedByPolicy {
+		a.denied = verdictKey(job.Policy)
+	}
+	r.attempts[job.Unit] = a
+}
+
+// retry doubles the wait with each failure of the same basis, up to an hour.
+func (r *Reconciler) retry(name, basis, module string) attempt {
+	last := r.attempts[name]
 	if last.basis != basis {
 		last = attempt{basis: basis}
 	}
-	last.module = module
+	last.module, last.denied = module, ""
 	last.failures++
 	if r.observed == nil || r.checked == nil { // one pass tries once
 		last.next = r.Now().Add(24 * 365 * time.Hour)
 		return last
 	}
-	wait := time.Duration(r.checked.Platform.Settings.Intervals.Retry)
-	for i := 1; i < last.failures && wait < time.Hour; i++ {
+	last.next = r.Now().Add(backoff(name, time.Duration(r.checked.Platform.Settings.Intervals.Retry), last.failures, time.Hour))
+	return last
+}
+
+// backoff doubles a wait with each failure, up to a limit. Up to a fifth of it is
+// left out, another part for each name and failure: what failed together is not
+// tried again together.
+func backoff(name string, wait time.Duration, failures int, most time.Duration) time.Duration {
+	for i := 1; i < failures && wait < most; i++ {
 		wait *= 2
 	}
-	last.next = r.Now().Add(min(wait, time.Hour))
-	return last
+	wait = min(wait, most)
+	return wait - spread(fmt.Sprintf("%s %d", name, failures), wait/5)
 }
 
 // drain waits for the runs to end and records them; what is still going on

@@ -297,6 +297,8 @@ func (r *Record) readme(title string) []byte {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.Request, u.Owner, u.Environment, escapeMarkdown(c.Reason), escapeMarkdown(c.Message))
 		}
 	}
+	r.list(&b, Drifted, "What runs was changed behind Pave's back:", "what differs")
+	r.list(&b, Expiring, "What is destroyed soon:", "what it says")
 	if len(r.Platform.Orphans) > 0 {
 		b.WriteString("\nThese requests ended and left what they had. Nothing looks after it:\n\n| request | owner | environment | resources |\n|---|---|---|---|\n")
 		for i, o := range r.Platform.Orphans {
@@ -318,6 +320,26 @@ func (o Orphan) resources() string {
 		list = append(list, strings.TrimSuffix(r.Address+" "+r.ID, " "))
 	}
 	return strings.Join(list, ", ")
+}
+
+// list names the requests of which a condition is true, and what it says of each.
+func (r *Record) list(b *strings.Builder, condition, title, what string) {
+	listed := 0
+	for _, name := range sortedNames(r.Units) {
+		u := r.Units[name]
+		c, _ := u.Conditions.Get(condition)
+		if !c.Status {
+			continue
+		}
+		if listed == 0 {
+			fmt.Fprintf(b, "\n%s\n\n| request | owner | environment | since | %s |\n|---|---|---|---|---|\n", title, what)
+		}
+		if listed++; listed > 200 {
+			b.WriteString("\nand more\n")
+			return
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, u.Owner, u.Environment, c.Since, escapeMarkdown(c.Message))
+	}
 }
 
 // escapeMarkdown makes text inert on a forge: no markup, link, image, mention or

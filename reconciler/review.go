@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Compare reports what a change makes of the platform: everything a reviewer
@@ -132,6 +133,16 @@ func requestEffects(before, after Request) []Effect {
 			add("expires", "is destroyed after %s; it was %s", after.Expires, before.Expires)
 		}
 	}
+	if before.TTL != after.TTL {
+		if after.TTL == 0 {
+			add("ttl", "has no lifetime of its own; it had %s from its first apply on", days(before.TTL))
+		} else {
+			add("ttl", "is destroyed %s after its first apply", days(after.TTL))
+		}
+	}
+	if glass := after.BreakGlass; glass != nil && (before.BreakGlass == nil || *before.BreakGlass != *glass) {
+		add("breakGlass", "may change until the end of %s while %s is frozen: %s", glass.Until, after.Environment, glass.Reason)
+	}
 	if (before.Suspend == nil) != (after.Suspend == nil) {
 		if after.Suspend != nil {
 			add("suspend", "is held as it is: %s", after.Suspend.Reason)
@@ -190,6 +201,8 @@ func teamEffects(name string, base, head map[string]Team) []Effect {
 	}
 	return all
 }
+
+func days(i Interval) string { return plural(int(time.Duration(i)/(24*time.Hour)), "day") }
 
 func orNobody(names []string) string {
 	if len(names) == 0 {

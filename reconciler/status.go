@@ -18,6 +18,7 @@ const (
 	Done     = "Applied"  // what the revision asks for is what was applied last
 	Ready    = "Ready"    // all of the above: what is in Git is what runs
 	Drifted  = "Drifted"  // what runs differs from what was applied
+	Expiring = "Expiring" // it is destroyed soon
 	Stalled  = "Stalled"  // a person must act
 )
 
@@ -43,8 +44,10 @@ const (
 	ReasonDeletionGuard    = "DeletionGuard"
 	ReasonReferenced       = "Referenced"
 	ReasonExpired          = "Expired"
+	ReasonExpires          = "Expires"
 	ReasonRename           = "RenamePending"
 	ReasonDrift            = "Drift"
+	ReasonFreeze           = "Freeze"
 	ReasonBlueprintInvalid = "BlueprintInvalid"
 )
 
@@ -60,7 +63,7 @@ type Condition struct {
 // Conditions are in the order in which they are met.
 type Conditions []Condition
 
-var conditionOrder = []string{Valid, Allowed, Planned, Approved, Done, Ready, Drifted, Stalled}
+var conditionOrder = []string{Valid, Allowed, Planned, Approved, Done, Ready, Drifted, Expiring, Stalled}
 
 // Get returns the condition of the type.
 func (cs Conditions) Get(kind string) (Condition, bool) {
@@ -133,8 +136,11 @@ type UnitStatus struct {
 	Expires string  `json:"expires,omitempty"`
 	Cost    float64 `json:"cost"`
 
-	Plan      *PlanSummary `json:"plan,omitempty"` // of the last run
-	Resources []string     `json:"resources,omitempty"`
+	Plan  *PlanSummary `json:"plan,omitempty"` // of the last run
+	Drift *Drift       `json:"drift,omitempty"`
+	// BreakGlass is what let the last apply happen while the environment was frozen.
+	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
+	Resources  []string    `json:"resources,omitempty"`
 
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
 	Sensitive []string                   `json:"sensitiveOutputs,omitempty"`
@@ -153,6 +159,17 @@ type UnitStatus struct {
 	Sources  []string        `json:"sources,omitempty"`
 	// ServiceDigest identifies what the service's document said then: rules read it.
 	ServiceDigest string `json:"serviceDigest,omitempty"`
+}
+
+// Drift is what is known of how what runs differs from what was applied, also
+// after that is over: it may come back.
+type Drift struct {
+	// Plan is what would put it right.
+	Plan PlanSummary `json:"plan"`
+	// Times counts how often it appeared since First, in a row.
+	Times int    `json:"times"`
+	First string `json:"first"`           // RFC 3339
+	Ended string `json:"ended,omitempty"` // when it was over last
 }
 
 // Exists tells whether anything was ever applied, or may have been.

@@ -103,6 +103,8 @@ type Job struct {
 	// digests, each with the teams that gave one.
 	Gated    bool                `json:"gated,omitempty"`
 	Approved map[string][]string `json:"approved,omitempty"`
+	// Heals tells that the run only puts drift right: nobody asked for a change.
+	Heals bool `json:"heals,omitempty"`
 	// Owner is the team that speaks where a rule that asks for an approval names none.
 	Owner string `json:"owner,omitempty"`
 	// Pulls are the pull requests that brought what this run does, and Credits
@@ -222,7 +224,7 @@ type RetainedResource struct {
 }
 
 // PlanSummary is what may be shown of a plan: counts, addresses and attribute
-// names, never a value.
+// names, and no value but the name of who changed a resource last.
 type PlanSummary struct {
 	Add     int            `json:"add"`
 	Change  int            `json:"change"`
@@ -236,6 +238,8 @@ type ChangedField struct {
 	Address    string   `json:"address"`
 	Action     string   `json:"action"`               // create, update, replace or delete
 	Attributes []string `json:"attributes,omitempty"` // top-level names that change
+	// By is who changed the resource last, as the provider says; only of drift.
+	By string `json:"by,omitempty"`
 }
 
 // Empty tells whether the plan changes nothing.

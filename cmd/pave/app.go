@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/calendar"
 	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
@@ -205,6 +206,7 @@ func (a *app) parts() (reconciler.Parts, error) {
 		Evaluator: catalog.New([]string{self, evalVerb}, 0),
 		Inspector: inspector{},
 		Rules:     policy.Compiler{},
+		Calendar:  calendar.Calendar{},
 	}, nil
 }
 

@@ -70,7 +70,7 @@ func outcome(s *reconciler.Summary) error {
 		case reconciler.ReasonDenied:
 			worst.note(exitDenied)
 		case reconciler.ReasonUpstream, reconciler.ReasonRollout, reconciler.ReasonWaiting, reconciler.ReasonApproval,
-			reconciler.ReasonSuspended, reconciler.ReasonDeletionGuard, reconciler.ReasonReferenced, reconciler.ReasonProtected, reconciler.ReasonExpired:
+			reconciler.ReasonFreeze, reconciler.ReasonSuspended, reconciler.ReasonDeletionGuard, reconciler.ReasonReferenced, reconciler.ReasonProtected, reconciler.ReasonExpired:
 			worst.note(exitPending)
 		default:
 			worst.note(exitFailure)
@@ -102,6 +102,9 @@ func printSummary(a *app, s *reconciler.Summary) {
 		ready++
 		if u.Drifted {
 			fmt.Fprintf(a.stdout, "%s: %s: what runs differs from what was applied, see `pave status %s`\n", u.Request, reconciler.ReasonDrift, u.Request)
+		}
+		if u.Expiring {
+			fmt.Fprintf(a.stdout, "%s: %s: is needed until the end of %s\n", u.Request, reconciler.ReasonExpires, u.Expires)
 		}
 	}
 	fmt.Fprintf(a.stdout, "%d of %d requests are ready\n", ready, len(s.Units))

@@ -469,7 +469,7 @@ func TestReadmeConditions(t *testing.T) {
 	sameRows(t, "### Conditions", "Condition", conditions)
 	listed := sameRows(t, "### Reasons", "Reason", reasons)
 	for _, reason := range reasons {
-		ready := reason == reconciler.ReasonApplied || reason == reconciler.ReasonDrift
+		ready := slices.Contains([]string{reconciler.ReasonApplied, reconciler.ReasonDrift, reconciler.ReasonExpires}, reason)
 		code := 0
 		if err := outcome(&reconciler.Summary{Units: []reconciler.UnitSummary{{Ready: ready, Reason: reason}}}); err != nil {
 			code = err.(codeError).code

@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/tools/txtar"
@@ -44,6 +46,7 @@ func TestMain(m *testing.M) {
 //	replace FILE OLD NEW    replace the one OLD in the file
 //	big FILE SIZE           write a file of so many bytes
 //	exits CODE COMMAND...   run a command that ends with the exit code
+//	recorded REGEXP         wait until a message of the status branch matches
 //	engines N               there were N starts of the engine since the last time
 //
 // and $ENGINE, the engine's name, and $ENGINES, a file with a line for each of
@@ -77,6 +80,7 @@ func runScripts(t *testing.T, pattern, engine string) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"platform": layOutPlatform, "commit": commitAll, "replace": replaceText, "big": writeBig,
 			"exits": exitsWith, "engines": countEngines,
+			"recorded": waitForRecord,
 		},
 	})
 }
@@ -228,6 +232,24 @@ func exitsWith(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("expected exit code %d; got %d", want, got)
 	}
+}
+
+// waitForRecord waits for what a daemon in the background records.
+func waitForRecord(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: recorded REGEXP")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	var said []byte
+	for range 600 {
+		log := exec.Command("git", "-C", ts.MkAbs("."), "log", "--format=%B", "pave/status")
+		if said, err = log.Output(); err == nil && pattern.Match(said) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("nothing that matches %s was recorded within a minute: %s", args[0], said)
 }
 
 // countEngines compares the starts of engines with what the script expects,

@@ -183,7 +183,7 @@ func everywhere(s string) reconciler.Report {
 		return reconciler.Violation{Level: level, Rule: s, Kind: s, Name: s, Path: []string{s, s}, Message: s, Hint: s, Team: s, Position: reconciler.Position{File: s, Line: 3}}
 	}
 	u := reconciler.PlannedUnit{Request: s, Action: s, Outcome: reconciler.Outcome(s), Reason: s, Message: s, Violations: []reconciler.Violation{v(reconciler.Deny)}, Plan: reconciler.PlanSummary{Add: 1, Digest: s,
-		Changes: []reconciler.ChangedField{{Address: s, Action: "update", Attributes: []string{s, s}}, {Address: s, Action: s}}}}
+		Changes: []reconciler.ChangedField{{Address: s, Action: "update", Attributes: []string{s, s}, By: s}, {Address: s, Action: s}}}}
 	return reconciler.Report{Number: 1, Base: base, Head: head, State: reconciler.CheckFailed, Headline: s, Governance: []string{s},
 		Units: []reconciler.PlannedUnit{u}, Effects: []reconciler.Effect{{Kind: s, Name: s, Field: s, Message: s}},
 		Violations: []reconciler.Violation{v(reconciler.Deny), v(reconciler.Approve), v(reconciler.Warn)},

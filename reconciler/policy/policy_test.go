@@ -73,7 +73,7 @@ func request() reconciler.Subject {
 		Team:        json.RawMessage(`{"name":"sales"}`),
 		Environment: json.RawMessage(`{"name":"production","stage":"production"}`),
 		Blueprint:   json.RawMessage(`{"name":"postgres","stateful":["aws_db_instance"]}`),
-		Settings:    json.RawMessage(`{"currency":"EUR","policy":{"providers":["hashicorp/*"],"waivers":[]}}`),
+		Settings:    json.RawMessage(`{"currency":"EUR","owner":"platform","policy":{"providers":["hashicorp/*"],"waivers":[]}}`),
 		Cost:        &reconciler.Cost{Monthly: 10},
 	}
 }
@@ -118,6 +118,19 @@ func TestBuiltinRules(t *testing.T) {
 		{"address":"aws_db_instance.main","mode":"managed","type":"aws_db_instance","change":{"actions":["delete","create"]}},
 		{"address":"aws_iam_user.app","mode":"managed","type":"aws_iam_user","change":{"actions":["delete"]}}]}`)
 
+	living := late
+	living.Document = json.RawMessage(`{"name":"orders-db","blueprint":"postgres","environment":"lab","expires":"2027-01-20","ttl":"31d"}`)
+
+	healed := planned
+	healed.Heal, healed.Document = true, json.RawMessage(`{"name":"orders-db","blueprint":"postgres","environment":"production","protect":false}`)
+
+	breaking := func(until string) reconciler.Subject {
+		s := request()
+		s.Reviewed = true
+		s.Document = json.RawMessage(`{"name":"orders-db","blueprint":"postgres","environment":"production","breakGlass":{"until":"` + until + `","reason":"it is down"}}`)
+		return s
+	}
+
 	service := reconciler.Subject{
 		Kind: "service", Name: "orders", Now: now, Change: reconciler.Change{Action: "none"},
 		Document:     json.RawMessage(`{"name":"orders","tier":1}`),
@@ -125,7 +138,7 @@ func TestBuiltinRules(t *testing.T) {
 	}
 
 	spoken := map[string]string{}
-	for _, subject := range []reconciler.Subject{ending, costly, endless, late, past, removal, planned, service, blueprint(`{
+	for _, subject := range []reconciler.Subject{ending, costly, endless, late, past, living, removal, planned, healed, breaking("2027-01-15"), breaking("2027-03-01"), breaking("2027-01-14"), service, blueprint(`{
 		"providers":[{"name":"evil","source":"acme/evil","file":"main.tf","line":1}],
 		"modules":[{"name":"net","source":"acme/net/aws","file":"main.tf","line":2}],
 		"data":[{"type":"external","name":"x","file":"main.tf","line":3}],
@@ -659,8 +672,8 @@ func TestCompiler(t *testing.T) {
 	if results := engine.Test(context.Background()); len(results) != 1 {
 		t.Errorf("got %+v", results)
 	}
-	if engine.Rules()[0].Level != policy.Off {
-		t.Errorf("got %+v", engine.Rules()[0])
+	if i := slices.IndexFunc(engine.Rules(), func(r policy.Rule) bool { return r.ID == "budget" }); engine.Rules()[i].Level != policy.Off {
+		t.Errorf("got %+v", engine.Rules()[i])
 	}
 
 	settings.Policy.Waivers = []reconciler.Waiver{{Rule: "nothing"}}

@@ -49,6 +49,30 @@ func summarise(plan *tfjson.Plan) (reconciler.PlanSummary, error) {
 	return s, err
 }
 
+// authorAttributes are where providers say who changed a resource last.
+var authorAttributes = []string{"last_modified_by", "modified_by", "last_updated_by", "updated_by", "last_modifying_user_name"}
+
+// addAuthors notes in a summary who changed each resource last, as far as the
+// provider says so and it is no secret.
+func addAuthors(s *reconciler.PlanSummary, plan *tfjson.Plan) {
+	authors := map[string]string{}
+	for _, rc := range plan.ResourceChanges {
+		if rc.Change == nil {
+			continue
+		}
+		before, _ := overlay(rc.Change.Before, rc.Change.BeforeSensitive, "").(map[string]any)
+		for _, name := range authorAttributes {
+			if by, _ := before[name].(string); by != "" {
+				authors[rc.Address] = by
+				break
+			}
+		}
+	}
+	for i := range s.Changes {
+		s.Changes[i].By = authors[s.Changes[i].Address]
+	}
+}
+
 func count(action string, kinds ...string) int {
 	if slices.Contains(kinds, action) {
 		return 1

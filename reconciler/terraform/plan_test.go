@@ -3,6 +3,7 @@ package terraform
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,26 @@ func TestSummary(t *testing.T) {
 	want := []string{"create a.made", "replace b.replaced id,name", "move d.moved", "delete e.gone", "forget g.left"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("expected %q, got %q", want, lines)
+	}
+}
+
+func TestAuthors(t *testing.T) {
+	plan, err := parsePlan([]byte(`{"format_version":"1.2","resource_changes":[
+ {"address":"a.update","change":{"actions":["update"],"before":{"size":1,"last_modified_by":"maria"},"after":{"size":2,"last_modified_by":"pave"},"after_unknown":{}}},
+ {"address":"b.secret","change":{"actions":["update"],"before":{"size":1,"updated_by":"maria"},"after":{"size":2},"after_unknown":{},"before_sensitive":{"updated_by":true}}},
+ {"address":"c.gone","change":{"actions":["create"],"before":null,"after":{"size":2},"after_unknown":{}}},
+ {"address":"d.number","change":{"actions":["update"],"before":{"modified_by":7},"after":{"modified_by":8},"after_unknown":{}}}
+]}`))
+	must(t, err)
+	summary, err := summarise(plan)
+	must(t, err)
+	addAuthors(&summary, plan)
+	got := map[string]string{}
+	for _, c := range summary.Changes {
+		got[c.Address] = c.By
+	}
+	if want := map[string]string{"a.update": "maria", "b.secret": "", "c.gone": "", "d.number": ""}; !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
 	}
 }
 

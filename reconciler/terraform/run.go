@@ -547,6 +547,9 @@ func (e *execution) show(ctx context.Context, at room) (json.RawMessage, error) 
 	}
 	e.secrets.addPlan(plan)
 	e.result.Plan, err = summarise(plan)
+	if e.job.Mode == reconciler.Observe {
+		addAuthors(&e.result.Plan, plan)
+	}
 	e.result.Plan.Digest = e.job.PlanDigest(e.result.Plan.Digest, e.result.Lock)
 	return raw, err
 }
@@ -655,7 +658,8 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		v.Position.File = e.secrets.line(v.Position.File)
 	}
 	for i := range r.Plan.Changes {
-		r.Plan.Changes[i].Address = e.secrets.mask(r.Plan.Changes[i].Address)
+		c := &r.Plan.Changes[i]
+		c.Address, c.By = e.secrets.mask(c.Address), e.secrets.line(c.By)
 	}
 	for i := range r.Retained {
 		r.Retained[i].Address, r.Retained[i].ID = e.secrets.mask(r.Retained[i].Address), e.secrets.line(r.Retained[i].ID)
