@@ -108,8 +108,8 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 		w.Flush()
 		stdin.Close()
 	}()
-	timer := time.AfterFunc(deadline, func() { kill(limited.ErrDeadline) })
-	defer timer.Stop()
+	patience := limited.NewPatience(cmd.Process.Pid, deadline, func() { kill(limited.ErrDeadline) })
+	defer patience.Stop()
 	var answers []answer
 	dec := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
 	for len(answers) < len(jobs) {
@@ -117,7 +117,7 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 		if dec.Decode(&a) != nil {
 			break
 		}
-		timer.Reset(deadline)
+		patience.Renew()
 		answers = append(answers, a)
 	}
 	err = cmd.Wait()

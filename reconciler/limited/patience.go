@@ -1,0 +1,80 @@
+package limited
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// slack is how many times longer by the clock a process may take than by the
+// processor: a machine that is busy with other things is no fault of it.
+const slack = 6
+
+// Patience watches one process.
+type Patience struct {
+	pid   int
+	limit time.Duration
+	over  func()
+
+	mu    sync.Mutex
+	timer *time.Timer // guarded by mu, as are both below
+	began time.Time
+	used  time.Duration
+}
+
+// NewPatience calls over once a process of this program has used a processor
+// for longer than the limit since the last call of Renew, or has taken several times
+// as long by the clock. Stop ends the watch.
+func NewPatience(pid int, limit time.Duration, over func()) *Patience {
+	p := &Patience{pid: pid, limit: limit, over: over}
+	p.timer = time.AfterFunc(limit, p.look)
+	p.Renew()
+	return p
+}
+
+// Renew begins anew: the process answered something.
+func (p *Patience) Renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.began, p.used = time.Now(), processor(p.pid)
+	p.timer.Reset(p.limit)
+}
+
+// Stop ends the watch.
+func (p *Patience) Stop() { p.timer.Stop() }
+
+func (p *Patience) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := p.limit - (processor(p.pid) - p.used)
+	if left <= 0 || time.Since(p.began) >= slack*p.limit {
+		p.over()
+		return
+	}
+	p.timer.Reset(max(left, 10*time.Millisecond))
+}
+
+// ticks are the units of proc(5), in a second. The kernel gives programs this
+// number whatever its own clock does.
+const ticks = 100
+
+// processor returns the processor time that a process has used; zero where
+// nobody tells, so that the clock alone counts.
+func processor(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name in parentheses may hold anything. What follows it are fields 3 to 52,
+	// of which 14 and 15 are the times.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(string(fields[11]), 10, 64)
+	system, _ := strconv.ParseInt(string(fields[12]), 10, 64)
+	return time.Duration(user+system) * time.Second / ticks
+}
