@@ -58,6 +58,9 @@ type attempt struct {
 	// denied is what the rules were given when they denied the plan, see
 	// [verdictKey]: as long as they would be given the same, time cures nothing.
 	denied string
+	// invalid tells that the engine cannot read what it was given, which only
+	// another basis cures.
+	invalid bool
 }
 
 // sight remembers when a unit was compared last with what runs, in memory only.
@@ -387,7 +390,7 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 	if recorded.Exists() && known && recorded.Fingerprint == fingerprint(b, lock) && !d.unverified[name] {
 		return d.settled(u, recorded, made)
 	}
-	if tried && (d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, false)) {
+	if tried && (last.invalid || d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, false)) {
 		made.verb = keep // its conditions say what went wrong
 	}
 	return made
@@ -405,7 +408,7 @@ func (d *decider) settled(u Unit, recorded *UnitStatus, made decision) decision 
 		if d.observed[name].failures == 0 {
 			made.reason = ReasonApplied
 		}
-	case failed && (d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, true)):
+	case failed && (last.invalid || d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, true)):
 		made.verb = keep // its conditions say what went wrong
 	case d.now.Before(recorded.Drift.healable(name, time.Duration(d.checked.Platform.Settings.Intervals.Retry))):
 		made.verb, made.reason = keep, ReasonApplied

@@ -208,6 +208,13 @@ func shrink(s *situation, to int) {
 	}{to, "the shop is closed"}
 }
 
+// invalid notes that a run which failed long ago could not read the code.
+func (s *situation) invalid(name string) {
+	a := s.attempts[name]
+	a.invalid, a.next = true, noon.Add(-time.Hour)
+	s.attempts[name] = a
+}
+
 // then changes the situation and makes its units anew.
 func (s *situation) then(change func(*situation)) *situation {
 	change(s)
@@ -446,6 +453,9 @@ func TestDecide(t *testing.T) {
 
 		// Attempts.
 		{"it failed a moment ago", newSituation(ask("a")).failed("a", "no"), map[string]string{"a": "keep"}},
+		{"it cannot be read", newSituation(ask("a")).failed("a", "no").then(func(s *situation) { s.invalid("a") }), map[string]string{"a": "keep"}},
+		{"it could not be read and is changed", newSituation(ask("a")).failed("a", "no").then(func(s *situation) { s.invalid("a") }).changed("a", size("2")),
+			map[string]string{"a": "start"}},
 		{"it failed and is changed", newSituation(ask("a")).failed("a", "no").changed("a", size("2")), map[string]string{"a": "start"}},
 		{"it failed and is due", newSituation(ask("a")).failed("a", "no").then(func(s *situation) { s.now = noon.Add(time.Minute) }), map[string]string{"a": "start"}},
 		{"a rule denied the plan", newSituation(ask("a")).denied("a", "these rules"), map[string]string{"a": "keep"}},

@@ -657,6 +657,7 @@ func (r *Reconciler) failedRun(job Job, result Result) {
 		module = job.Success.Module
 	}
 	a := r.retry(job.Unit, job.Basis, module)
+	a.invalid = result.Invalid
 	if result.Outcome == DeniedByPolicy {
 		a.denied = verdictKey(job.Policy)
 	}

@@ -198,7 +198,10 @@ type Result struct {
 	// or empty.
 	Message    string      `json:"message,omitempty"`
 	Violations []Violation `json:"violations,omitempty"`
-	Plan       PlanSummary `json:"plan"`
+	// Invalid tells that no plan could be made because the engine cannot read the
+	// code: trying it again changes nothing.
+	Invalid bool        `json:"invalid,omitempty"`
+	Plan    PlanSummary `json:"plan"`
 	// Lock is the provider lock that was used.
 	Lock []byte `json:"lock,omitempty"`
 	// State is the state after the run.

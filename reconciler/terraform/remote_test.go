@@ -198,7 +198,7 @@ func TestChosenProvidersAreReturned(t *testing.T) {
 }
 resource "terraform_data" "main" {}`, nil)
 	first := b.run(job, reconciler.PlanFailed)
-	b.expectStarts("init", "plan")
+	b.expectStarts("init", "plan", "validate")
 	contains(t, first.Message, "plan: ", "failed to instantiate provider", "exec format error")
 	contains(t, string(first.Lock), "registry.terraform.io/pave/fake", "1.2.3")
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-exec/tfexec"
+	tfjson "github.com/hashicorp/terraform-json"
 	"golang.org/x/sys/unix"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -489,12 +491,37 @@ func (e *execution) plan(ctx context.Context, at room) (bool, error) {
 	written := filepath.Join(e.planned(), "plan")
 	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
-		return false, e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
+		err = e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
+		e.result.Invalid = e.unreadable(ctx, at)
+		return false, err
 	}
 	if changes {
 		err = e.keepPlan(written)
 	}
 	return changes, err
+}
+
+// unreadable tells whether the engine cannot read the code: then everything that
+// it says is about a place in the code. What has no place, such as a provider that
+// does not start, may be otherwise the next time.
+func (e *execution) unreadable(ctx context.Context, at room) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	ctx, cancel := e.timed(ctx)
+	defer cancel()
+	stdout := &limited{limit: maxStderr}
+	path, env := e.confined(at.env, at.reads, at.writes)
+	_ = command{
+		path: path, dir: at.dir, env: env, stdout: stdout, stderr: io.Discard, grace: e.host.Grace,
+	}.run(ctx, "validate", "-json", "-no-color") // its output says whether it fails
+	var said tfjson.ValidateOutput
+	if json.Unmarshal(stdout.Bytes(), &said) != nil || said.Valid {
+		return false
+	}
+	return !slices.ContainsFunc(said.Diagnostics, func(d tfjson.Diagnostic) bool {
+		return d.Severity == tfjson.DiagnosticSeverityError && d.Range == nil
+	})
 }
 
 func (e *execution) keepPlan(written string) error {

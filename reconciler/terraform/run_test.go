@@ -263,3 +263,29 @@ func TestOneRunOfAUnitAtATime(t *testing.T) {
 	contains(t, result.Message, "another run of busy has not ended")
 	b.wait(slow, reconciler.Applied)
 }
+
+// What cannot be read is not worth another try; what failed on the way is.
+func TestUnreadableCodeIsInvalid(t *testing.T) {
+	b := newBench(t)
+	unreadable := b.job("unreadable", simple+`output "more" { value = terraform_data.other.id }`, inputs("size", `"small"`))
+	result := b.run(unreadable, reconciler.PlanFailed)
+	b.expectStarts("init", "plan", "validate")
+	if !result.Invalid {
+		t.Errorf("got %+v", result)
+	}
+	failing := b.job("failing", `
+variable "size" { type = string }
+resource "terraform_data" "main" {
+  input = var.size
+  lifecycle {
+    precondition {
+      condition     = var.size == "large"
+      error_message = "not now"
+    }
+  }
+}
+`, inputs("size", `"small"`))
+	if result := b.run(failing, reconciler.PlanFailed); result.Invalid {
+		t.Errorf("got %+v", result)
+	}
+}
