@@ -2,6 +2,7 @@ package terraform
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ const (
 const (
 	// lockTimeout is how long an engine waits for the lock of a state. Only
 	// something other than Pave can hold it: Pave runs a unit once at a time.
-	lockTimeout    = "60s"
+	lockTimeout    = time.Minute
 	defaultTimeout = time.Hour
 	stopPoll       = 100 * time.Millisecond
 	maxIntent      = 256 << 20
@@ -83,6 +84,9 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 		return fmt.Errorf("start run: %w", err)
 	}
 	defer unlock(lock)
+	if err := signLock(lock); err != nil {
+		return fmt.Errorf("start run: %w", err)
+	}
 	var in intent
 	if err := readJSON(filepath.Join(dir, intentName), maxIntent, &in); err != nil {
 		return fmt.Errorf("read intent: %w", err)
@@ -252,12 +256,12 @@ func (e *execution) makePrivate() error {
 	if err := os.MkdirAll(filepath.Join(e.private(), "home"), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp("", tmpPrefix)
-	if err != nil {
+	// The link comes first, so that whoever scrubs after this run finds the folder.
+	e.tmp = filepath.Join(os.TempDir(), tmpPrefix+rand.Text())
+	if err := os.Symlink(e.tmp, filepath.Join(e.private(), tmpLink)); err != nil {
 		return err
 	}
-	e.tmp = tmp
-	return os.Symlink(tmp, filepath.Join(e.private(), tmpLink))
+	return os.Mkdir(e.tmp, 0o700)
 }
 
 // linkState leads the constant path of the local backend to the unit's state.
@@ -291,11 +295,8 @@ func (e *execution) environ(environment string) (map[string]string, error) {
 // and to destroy what is not the unit's own. The outcome is empty where the run
 // may go on.
 func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) {
-	if kept, err := e.keptState(); err != nil {
-		return reconciler.PlanFailed, err
-	} else if kept != "" {
-		return reconciler.StateLost, fmt.Errorf("an earlier run could not write its state, so what it made would be made again: write %s in the folder of runs with %s state push, then remove the file",
-			kept, e.job.Engine.Name)
+	if outcome, err := e.rescue(ctx); outcome != "" {
+		return outcome, err
 	}
 	recorded := e.job.Recorded.Lineage
 	if e.backend != "local" && recorded == "" && !e.job.Destroy {
@@ -320,17 +321,6 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
-}
-
-// keptState returns a state of the unit that an engine could not write; empty
-// where there is none.
-func (e *execution) keptState() (string, error) {
-	runs := filepath.Dir(filepath.Dir(e.dir))
-	kept, err := fs.Glob(os.DirFS(runs), e.job.Unit+"/*/"+erroredName)
-	if err != nil || len(kept) == 0 {
-		return "", err
-	}
-	return kept[len(kept)-1], nil
 }
 
 // lost tells what was expected where, and what to do.
@@ -426,15 +416,30 @@ func (e *execution) planFile() string { return filepath.Join(e.private(), "plan"
 func (e *execution) plan(ctx context.Context) (bool, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
+	changes := false
+	err := e.locked(ctx, func(patience string) (err error) {
+		changes, err = e.planOnce(ctx, patience)
+		return err
+	})
+	return changes, err
+}
+
+// planOnce is one try, which waits so long for the lock of the state.
+func (e *execution) planOnce(ctx context.Context, patience string) (bool, error) {
 	tf, stderr, err := e.tfexec(e.work(), e.env)
 	if err != nil {
 		return false, err
 	}
-	changes, err := tf.Plan(ctx, tfexec.Out(e.planFile()), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
+	changes, err := tf.Plan(ctx, tfexec.Out(e.planFile()), tfexec.LockTimeout(patience), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
-		return false, e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
+		return false, e.stepError(ctx, "plan", err, stderr.String())
 	}
 	return changes, nil
+}
+
+// stepError is explain for an engine that speaks to people.
+func (e *execution) stepError(ctx context.Context, step string, err error, stderr string) error {
+	return asLocked(e.explain(ctx, step, err, stderr, textErrors(stderr)), stderr)
 }
 
 // nothingToDo is the outcome where there is nothing to change.
@@ -524,10 +529,12 @@ func (e *execution) runApply(ctx context.Context) error {
 		return err
 	}
 	defer stderr.Close()
-	err = command{
-		path: e.job.Engine.Path, dir: e.work(), env: e.env,
-		stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
-	}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+lockTimeout, e.planFile())
+	err = e.locking(func() error {
+		return command{
+			path: e.job.Engine.Path, dir: e.work(), env: e.env,
+			stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
+		}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+e.patience(), e.planFile())
+	})
 	if err == nil {
 		return nil
 	}

@@ -256,11 +256,16 @@ func (c *chaos) pause() time.Duration {
 
 // killOne kills a process of the kind; where none lives, the daemon.
 func (c *chaos) killOne(k kind) error {
-	if k == daemonKind || !c.killInRun(k) {
-		return c.killDaemon()
+	for end := time.Now().Add(kindPatience); k != daemonKind && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if c.killInRun(k) {
+			return nil
+		}
 	}
-	return nil
+	return c.killDaemon()
 }
+
+// kindPatience is how long a kill waits for a process of its kind.
+const kindPatience = 1500 * time.Millisecond
 
 func (c *chaos) killDaemon() error {
 	k := killed{at: time.Now(), kind: daemonKind}

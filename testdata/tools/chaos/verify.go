@@ -147,11 +147,14 @@ func (c *chaos) verifyStates(units map[string]reconciler.UnitStatus, fault func(
 	for _, file := range c.glob("units", "*", "terraform.tfstate") {
 		unit := filepath.Base(filepath.Dir(file))
 		var s state
+		recorded, known := units[unit]
+		if info, err := os.Stat(file); err == nil && info.Size() == 0 && !known {
+			continue // Terraform was killed when it had the lock and nothing to write
+		}
 		if err := readJSON(file, &s); err != nil {
 			fault("half-written: %s: %v", file, err)
 			continue
 		}
-		recorded, known := units[unit]
 		if known && (recorded.State.Lineage != s.Lineage || recorded.State.Serial != s.Serial) {
 			fault("%s: the state is %s serial %d, recorded is %s serial %d", unit, s.Lineage, s.Serial, recorded.State.Lineage, recorded.State.Serial)
 		}
@@ -188,11 +191,15 @@ func (c *chaos) verifyFiles(fault func(string, ...any)) {
 		name := entry.Name()
 		switch {
 		case entry.IsDir():
-		case strings.HasPrefix(name, ".new-"), strings.HasSuffix(name, ".tmp"), strings.HasSuffix(name, ".lock.info"), name == "errored.tfstate":
+		case strings.HasPrefix(name, ".new-"), strings.HasSuffix(name, ".tmp"), name == "errored.tfstate":
 			fault("left behind: %s", file)
 		case name == "lock" && !free(file):
 			fault("still locked: %s", file)
-		case path.Ext(name) == ".json", path.Ext(name) == ".tfstate":
+		case name == "terraform.tfstate": // its content is compared
+			if pid := stateLock(file); pid != 0 {
+				fault("still locked: %s by process %d", file, pid)
+			}
+		case path.Ext(name) == ".json":
 			var v any
 			if err := readJSON(file, &v); err != nil {
 				fault("half-written: %s: %v", file, err)
