@@ -48,6 +48,8 @@ const defaultCLIConfig = "disable_checkpoint = true\n"
 // Runner carries out runs on this host. It implements [reconciler.Runner].
 type Runner struct {
 	host Host
+	// generated tells that the CLI configuration is made here.
+	generated bool
 }
 
 var _ reconciler.Runner = (*Runner)(nil)
@@ -72,20 +74,31 @@ func NewRunner(host Host) (*Runner, error) {
 	if err := host.validate(); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{host.Cache, host.State, host.Runs} {
+	for _, dir := range []string{host.State, host.Runs} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("prepare host: %w", err)
 		}
 	}
-	if generated {
-		if err := writeFile(host.CLIConfig, []byte(defaultCLIConfig)); err != nil {
-			return nil, fmt.Errorf("write CLI configuration: %w", err)
-		}
+	r := &Runner{host: host, generated: generated}
+	return r, r.prepareCache()
+}
+
+// prepareCache makes the cache, which may be deleted at any time, and in it the
+// CLI configuration where that is a generated one.
+func (r *Runner) prepareCache() error {
+	if err := os.MkdirAll(r.host.Cache, 0o700); err != nil {
+		return fmt.Errorf("prepare host: %w", err)
 	}
-	if !exists(host.CLIConfig) {
-		return nil, fmt.Errorf("read CLI configuration: %s does not exist", host.CLIConfig)
+	switch {
+	case exists(r.host.CLIConfig):
+		return nil
+	case !r.generated:
+		return fmt.Errorf("read CLI configuration: %s does not exist", r.host.CLIConfig)
 	}
-	return &Runner{host: host}, nil
+	if err := writeFile(r.host.CLIConfig, []byte(defaultCLIConfig)); err != nil {
+		return fmt.Errorf("write CLI configuration: %w", err)
+	}
+	return nil
 }
 
 // Host returns what the runner was prepared for, with what it filled in.

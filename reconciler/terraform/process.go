@@ -39,6 +39,9 @@ func (r *Runner) Start(_ context.Context, job reconciler.Job) (reconciler.Runnin
 	if err := checkJob(job); err != nil {
 		return nil, err
 	}
+	if err := r.prepareCache(); err != nil {
+		return nil, fmt.Errorf("start run: %w", err)
+	}
 	unit := filepath.Join(r.host.Runs, job.Unit)
 	if err := os.MkdirAll(unit, 0o700); err != nil {
 		return nil, fmt.Errorf("start run: %w", err)

@@ -3,6 +3,7 @@ package terraform
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -244,6 +245,44 @@ func TestLockOfADeadRunIsReleased(t *testing.T) {
 	b.run(again, reconciler.Applied)
 	if len(server.locks) != 0 || exists(filepath.Join(b.host.Runs, "checkout-db", windowsName)) {
 		t.Errorf("left is the lock %q", server.locks)
+	}
+}
+
+// A state server that dies in mid-apply loses nothing: the state is kept on the
+// host, and when the server is back it is written and its lock given back.
+func TestStateServerDiesDuringTheApply(t *testing.T) {
+	b := newBench(t)
+	made := filepath.Join(t.TempDir(), "made")
+	module := `
+resource "terraform_data" "slow" {
+  provisioner "local-exec" { command = "echo made >>'` + made + `'; touch started; exec sleep 3" }
+}`
+	server := &stateServer{states: map[string][]byte{}, locks: map[string][]byte{}}
+	first := httptest.NewServer(server)
+	job := b.at(b.job("checkout-db", module, nil), first.URL)
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	first.CloseClientConnections()
+	first.Close()
+	result := b.wait(run, reconciler.ApplyFailed)
+	contains(t, result.Message, "checkout-db/"+job.ID+"/errored.tfstate")
+	must(t, run.Forget())
+	if len(server.states) != 0 || len(server.locks) != 1 {
+		t.Fatalf("the server has the states %q and the locks %q", server.states, server.locks)
+	}
+	b.run(b.again(job, result), reconciler.PlanFailed) // the server is away
+
+	listener, err := net.Listen("tcp", strings.TrimPrefix(first.URL, "http://"))
+	must(t, err)
+	second := httptest.NewUnstartedServer(server)
+	second.Listener = listener
+	second.Start()
+	t.Cleanup(second.Close)
+	b.run(b.again(job, result), reconciler.Unchanged)
+	text, err := os.ReadFile(made)
+	must(t, err)
+	if string(text) != "made\n" || len(server.locks) != 0 {
+		t.Errorf("made %q; left is the lock %q", text, server.locks)
 	}
 }
 

@@ -52,7 +52,7 @@ func (e *execution) rescueOne(ctx context.Context, file string) error {
 		return err
 	}
 	kept, err := parseState(data)
-	if err != nil || kept.Lineage == "" { // as where the disk was full
+	if err != nil || kept.Version == 0 { // as where the disk was full
 		return &conflictError{"it is damaged"}
 	}
 	e.secrets.addState(kept)
@@ -114,7 +114,7 @@ func sameContent(a, b stateFile) bool {
 // push writes a state. The engine itself refuses another lineage and an older
 // serial.
 func (e *execution) push(ctx context.Context, file, patience string) error {
-	return e.engine(ctx, "state push", "state", "push", "-lock-timeout="+patience, file)
+	return e.engine(ctx, "state push", "state", "push", "-no-color", "-lock-timeout="+patience, file)
 }
 
 // engine runs one short command of the engine in the work directory.
@@ -233,7 +233,7 @@ func (e *execution) locked(ctx context.Context, engine func(patience string) err
 		fmt.Fprintf(os.Stderr, "the state's lock %s is left alone: %s\n", printable(held.id), why)
 	} else {
 		fmt.Fprintf(os.Stderr, "release the state's lock %s, which a dead run left\n", held.id)
-		if err := e.engine(ctx, "force-unlock", "force-unlock", "-force", held.id); err != nil {
+		if err := e.engine(ctx, "force-unlock", "force-unlock", "-no-color", "-force", held.id); err != nil {
 			return err
 		}
 	}

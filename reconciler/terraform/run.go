@@ -565,7 +565,9 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		message = err.Error()
 	}
 	if keepErrored(e.dir) {
-		message += fmt.Sprintf("; the engine could not write the state: it is kept on the host as %s/%s/%s in the folder of runs", e.job.Unit, e.job.ID, erroredName)
+		note := fmt.Sprintf("the engine could not write the state: it is kept on the host as %s/%s/%s in the folder of runs, and is written back before anything else",
+			e.job.Unit, e.job.ID, erroredName)
+		message = strings.TrimSuffix(note+": "+message, ": ")
 	}
 	r.Message = e.secrets.line(message)
 	for _, text := range e.said {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/tools/txtar"
 
@@ -35,7 +36,7 @@ platform: {
 	owner: "platform"
 	guards: {maxDeletes: 1000, maxDeletesPerHour: 10000}
 	policy: providers: ["pave/target"]
-	intervals: {poll: "2s", retry: "1s", drift: "20s"}
+	intervals: {poll: "2s", retry: "1s", drift: "40s"}
 	limits: parallel: 4
 }
 
@@ -225,6 +226,17 @@ func (p *platform) change(ctx context.Context) error {
 		subject = what
 	}
 	return p.push(ctx, subject)
+}
+
+// changes pushes something now and then.
+func (p *platform) changes(ctx context.Context, end time.Time) error {
+	for time.Now().Before(end) && ctx.Err() == nil {
+		if err := p.change(ctx); err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(300+p.random.IntN(2500)) * time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 func (p *platform) edit() (string, error) {

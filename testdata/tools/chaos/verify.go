@@ -123,7 +123,6 @@ func (c *chaos) verify(ctx context.Context) []string {
 	for _, end := range c.host.died {
 		fault("the daemon ended by itself: %s", end)
 	}
-	c.host.died = nil
 	c.host.mu.Unlock()
 	return faults
 }
