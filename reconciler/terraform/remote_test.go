@@ -207,7 +207,7 @@ func TestKeptStateThatDoesNotLeadOn(t *testing.T) {
 		must(t, os.MkdirAll(dir, 0o700))
 		must(t, os.WriteFile(filepath.Join(dir, erroredName), []byte(kept), 0o600))
 		result := b.run(b.again(job, first), reconciler.StateLost)
-		contains(t, result.Message, "checkout-db/run-0/errored.tfstate", "state push")
+		contains(t, result.Message, "checkout-db/run-0/errored.tfstate", "then remove the file")
 		if got := string(server.states["/checkout-db"]); got != state {
 			t.Errorf("%s: the state is %s", name, got)
 		}

@@ -42,8 +42,11 @@ func (e *execution) rescue(ctx context.Context) (reconciler.Outcome, error) {
 // conflictError tells why a kept state is not written over the one that is there.
 type conflictError struct{ why string }
 
-func (c *conflictError) Error() string {
-	return c.why + ": compare both, write the right one with `state push`, then remove the file"
+func (c *conflictError) Error() string { return c.why + ", then remove the file" }
+
+// conflict is for two states of which one must be chosen.
+func conflict(format string, args ...any) error {
+	return &conflictError{fmt.Sprintf(format, args...) + ": compare both, write the right one with `state push`"}
 }
 
 func (e *execution) rescueOne(ctx context.Context, file string) error {
@@ -53,7 +56,7 @@ func (e *execution) rescueOne(ctx context.Context, file string) error {
 	}
 	kept, err := parseState(data)
 	if err != nil || kept.Version == 0 { // as where the disk was full
-		return &conflictError{"it is damaged"}
+		return &conflictError{"it is damaged: see what the apply made, remove it or import it"}
 	}
 	e.secrets.addState(kept)
 	if err := e.readBefore(ctx); err != nil {
@@ -85,17 +88,17 @@ func (e *execution) leadsOn(kept stateFile) (written bool, err error) {
 	there, recorded := *e.before, e.job.Recorded.Lineage
 	switch {
 	case kept.owner() != "" && kept.owner() != e.job.Unit:
-		return false, &conflictError{"it is of " + kept.owner()}
+		return false, conflict("it is of %s", kept.owner())
 	case sameContent(there, kept):
 		return true, nil
 	case recorded != "" && there.Lineage == "":
-		return false, &conflictError{"the state that it leads on from is gone"}
+		return false, conflict("the state that it leads on from is gone")
 	case there.Lineage == "":
 		return false, nil
 	case there.Lineage != kept.Lineage:
-		return false, &conflictError{fmt.Sprintf("it has lineage %s, the state that is there has %s", kept.Lineage, there.Lineage)}
+		return false, conflict("it has lineage %s, the state that is there has %s", kept.Lineage, there.Lineage)
 	case there.Serial >= kept.Serial:
-		return false, &conflictError{fmt.Sprintf("it has serial %d, and the state that is there has %d: something else was written since", kept.Serial, there.Serial)}
+		return false, conflict("it has serial %d, and the state that is there has %d: something else was written since", kept.Serial, there.Serial)
 	}
 	return false, nil
 }

@@ -91,18 +91,6 @@ func (h *host) end(signal syscall.Signal, patience time.Duration) error {
 	}
 }
 
-// running tells whether the daemon runs.
-func (h *host) running() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	select {
-	case <-h.ended:
-		return false
-	default:
-		return true
-	}
-}
-
 // process is a process of a run, held so that its number cannot be another's.
 type process struct {
 	fd        int
