@@ -316,11 +316,28 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 		return "", nil
 	case e.before.empty():
 		return e.nothingToDo(), nil
-	case e.before.owner() != e.job.Unit:
+	case !e.owned():
 		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
+}
+
+// ownedName is beside the run directories of a unit: the lineage of a state that
+// carried the unit's ownership record when its destroy began. A destroy removes
+// the record with the other outputs first, and may fail after that.
+const ownedName = "owned"
+
+func (e *execution) ownedFile() string { return filepath.Join(filepath.Dir(e.dir), ownedName) }
+
+// owned tells whether the state carries the unit's ownership record, or lost it
+// in a destroy that did not end.
+func (e *execution) owned() bool {
+	if owner := e.before.owner(); owner != "" {
+		return owner == e.job.Unit
+	}
+	lineage, err := readFile(e.ownedFile(), 1<<10)
+	return err == nil && e.before.Lineage != "" && string(lineage) == e.before.Lineage
 }
 
 // lost tells what was expected where, and what to do.
@@ -495,6 +512,11 @@ func (e *execution) judged(ctx context.Context, plan json.RawMessage) (reconcile
 
 // apply does what was planned and reads what became of it.
 func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
+	if e.job.Destroy {
+		if err := writeFile(e.ownedFile(), []byte(e.before.Lineage)); err != nil {
+			return reconciler.PlanFailed, fmt.Errorf("note the ownership: %w", err)
+		}
+	}
 	applyErr := e.runApply(ctx)
 	// A run that was asked to stop has still changed things: it reads them.
 	state, err := e.readState(context.WithoutCancel(ctx))
@@ -511,6 +533,7 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	case len(state.addresses()) > 0:
 		return reconciler.ApplyFailed, errors.New("resources are left after the destroy")
 	}
+	_ = os.Remove(e.ownedFile()) // it would say nothing of another lineage
 	return reconciler.Destroyed, nil
 }
 
