@@ -315,6 +315,7 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 	case !e.job.Destroy:
 		return "", nil
 	case e.before.empty():
+		_ = os.Remove(e.ownedFile())
 		return e.nothingToDo(), nil
 	case !e.owned():
 		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
