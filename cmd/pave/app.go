@@ -227,10 +227,14 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	if a.engine != "" && a.engine != "terraform" && a.engine != "tofu" {
 		return nil, nil, nil, usage(fmt.Errorf("--engine: expected terraform or tofu; got %q", a.engine))
 	}
+	acts := runs == runsFolder
 	runs = filepath.Join(state, runs)
 	unlock, err := lock(runs)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if acts {
+		sweep(state)
 	}
 	defer func() {
 		if err != nil {

@@ -208,3 +208,17 @@ func TestRunsDeletedWhileRunning(t *testing.T) {
 		t.Errorf("the unknown outcome is not recorded:\n%s", log)
 	}
 }
+
+// What a killed pave had not finished writing goes with the next one.
+func TestHalfWrittenFilesGo(t *testing.T) {
+	h := newStarter(t)
+	h.pave(0, "apply")
+	status, err := filepath.Glob(filepath.Join(h.state(), "*", "status.json"))
+	must(t, err)
+	half := filepath.Join(filepath.Dir(status[0]), ".new-1")
+	must(t, os.WriteFile(half, []byte("{"), 0o600))
+	h.pave(0, "apply")
+	if _, err := os.Stat(half); err == nil {
+		t.Errorf("%s is left", half)
+	}
+}
