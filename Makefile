@@ -16,6 +16,8 @@
 #   PAVE_TEST_VERSITYGW  an S3 server
 #   PAVE_TEST_DYNALITE   a DynamoDB server
 #   PAVE_TEST_GITEA      Gitea, with the folders beside it that it reads
+#   PAVE_TEST_TERRAFORM_PROVIDER_TARGET
+#                        the provider of the server that chaos starts
 #
 # A test that cannot do without one of them, terraform excepted, is left out by
 # -short, and so by `make test-fast`.
@@ -27,7 +29,7 @@ ALL := ./... ./testdata/tools/...
 export STATICCHECK_CACHE := $(CURDIR)/.cache/staticcheck
 export CUE_CACHE_DIR := $(CURDIR)/.cache/cue
 
-.PHONY: help build demo demo-forge test test-fast check format vet staticcheck policies examples modules imports
+.PHONY: help build demo demo-forge chaos test test-fast check format vet staticcheck policies examples modules imports
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +43,12 @@ demo: ## watch Pave run a whole platform on this machine, in a temporary folder
 demo-forge: ## watch Pave answer three pull requests on a forge on this machine
 	@go run ./testdata/tools/demo -forge
 
+chaos: build ## kill everything at random for minutes (CHAOS=2h for hours), and tell what was lost
+	@$(GET) engine terraform-provider-target -- go run ./testdata/tools/chaos
+
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"
-	@$(GET) engine tofu providers cue versitygw dynalite gitea -- \
+	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target -- \
 		sh -c 'env | grep ^PAVE_TEST_ | sort; \
 			grep -q hashicorp/aws "$$PAVE_TEST_PROVIDERS" || echo "test: NOT RUN: examples/aws, for this machine has no AWS provider (PAVE_AWS_PROVIDER_MIRROR may name a plugin folder that has it)"; \
 			echo "test: running every test"; exec go test -timeout 40m $(ALL)'

@@ -239,10 +239,14 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	if err := confine.Protect(); err != nil {
 		return nil, nil, nil, err
 	}
+	acts := runs == runsFolder
 	runs = filepath.Join(state, runs)
 	unlock, err := lock(runs)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if acts {
+		sweep(state)
 	}
 	defer func() {
 		if err != nil {

@@ -44,3 +44,12 @@ func holder(file *os.File) string {
 	}
 	return "unknown"
 }
+
+// sweep removes what a pave that was killed had not finished writing. The one
+// that acts on the repository calls it, before it writes anything.
+func sweep(state string) {
+	half, _ := filepath.Glob(filepath.Join(state, ".new-*"))
+	for _, file := range half {
+		_ = os.Remove(file) // it is in nobody's way
+	}
+}

@@ -86,6 +86,9 @@ func (r *Runner) version(ctx context.Context, path string) (string, error) {
 func (r *Runner) askVersion(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
+	if err := r.prepareCache(); err != nil {
+		return "", err
+	}
 	home, err := os.MkdirTemp(r.host.Cache, ".home-*")
 	if err != nil {
 		return "", err

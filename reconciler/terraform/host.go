@@ -57,6 +57,8 @@ const defaultCLIConfig = "disable_checkpoint = true\n"
 type Runner struct {
 	host        Host
 	confinement Confinement
+	// generated tells that the CLI configuration is made here.
+	generated bool
 }
 
 var _ reconciler.Runner = (*Runner)(nil)
@@ -86,7 +88,7 @@ func NewRunner(host Host) (*Runner, error) {
 		return nil, err
 	}
 	host.Confine = confinement.Way
-	for _, dir := range []string{host.Cache, host.State, host.Runs} {
+	for _, dir := range []string{host.State, host.Runs} {
 		if err := host.makeDir(dir); err != nil {
 			return nil, fmt.Errorf("prepare host: %w", err)
 		}
@@ -96,23 +98,33 @@ func NewRunner(host Host) (*Runner, error) {
 			return nil, fmt.Errorf("prepare host: %w", err)
 		}
 	}
-	if generated {
-		if err := writeFile(host.CLIConfig, []byte(defaultCLIConfig)); err != nil {
-			return nil, fmt.Errorf("write CLI configuration: %w", err)
-		}
-		if host.Confine == ByUsers {
-			if err := os.Chmod(host.CLIConfig, 0o644); err != nil {
-				return nil, fmt.Errorf("write CLI configuration: %w", err)
-			}
-		}
-	}
-	if !exists(host.CLIConfig) {
-		return nil, fmt.Errorf("read CLI configuration: %s does not exist", host.CLIConfig)
-	}
-	if err := host.checkStore(); err != nil {
+	r := &Runner{host: host, confinement: confinement, generated: generated}
+	if err := r.prepareCache(); err != nil {
 		return nil, err
 	}
-	return &Runner{host: host, confinement: confinement}, nil
+	return r, host.checkStore()
+}
+
+// prepareCache makes the cache, which may be deleted at any time, and in it the
+// CLI configuration where that is a generated one.
+func (r *Runner) prepareCache() error {
+	if err := r.host.makeDir(r.host.Cache); err != nil {
+		return fmt.Errorf("prepare host: %w", err)
+	}
+	switch {
+	case exists(r.host.CLIConfig):
+		return nil
+	case !r.generated:
+		return fmt.Errorf("read CLI configuration: %s does not exist", r.host.CLIConfig)
+	}
+	err := writeFile(r.host.CLIConfig, []byte(defaultCLIConfig))
+	if err == nil && r.host.Confine == ByUsers {
+		err = os.Chmod(r.host.CLIConfig, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write CLI configuration: %w", err)
+	}
+	return nil
 }
 
 // makeDir makes a folder on the way to what engines read and write. Where they

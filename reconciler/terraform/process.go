@@ -39,6 +39,9 @@ func (r *Runner) Start(_ context.Context, job reconciler.Job) (reconciler.Runnin
 	if err := checkJob(job); err != nil {
 		return nil, err
 	}
+	if err := r.prepareCache(); err != nil {
+		return nil, fmt.Errorf("start run: %w", err)
+	}
 	unit := filepath.Join(r.host.Runs, job.Unit)
 	if err := r.host.makeDir(unit); err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
@@ -114,8 +117,8 @@ func (p *running) reap(cmd *exec.Cmd) {
 // Job returns the job as it was started.
 func (p *running) Job() reconciler.Job { return p.job }
 
-// Wait returns the result once nothing of the run is alive: neither its process
-// nor an apply that outlived it.
+// Wait returns the result once neither the run's process is alive nor an apply
+// that outlived it. What else they left in the run's folder is ended.
 func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 	if p.exited != nil {
 		select {
@@ -124,7 +127,10 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 			return reconciler.Result{}, context.Cause(ctx)
 		}
 	}
-	for {
+	for looks := 0; ; looks++ {
+		if looks%orphanLooks == orphanLooks-1 && orphaned(p.dir) { // it may hold the lock, and would for ever
+			p.endLeft()
+		}
 		alive, err := held(filepath.Join(p.dir, runLock))
 		if err != nil {
 			return reconciler.Result{}, fmt.Errorf("wait for run: %w", err)
@@ -138,8 +144,18 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 	}
 }
 
+// orphanLooks is how many looks at a held lock come to one at the processes.
+const orphanLooks = 20
+
+func (p *running) endLeft() {
+	if err := endLeft(p.dir); err != nil {
+		fmt.Fprintf(os.Stderr, "end what run %s of %s left: %v\n", p.job.ID, p.job.Unit, err)
+	}
+}
+
 // collect reads what a run that has ended left.
 func (p *running) collect() reconciler.Result {
+	p.endLeft()
 	defer scrub(p.dir)
 	var result reconciler.Result
 	err := readJSON(filepath.Join(p.dir, resultName), maxResult, &result)
@@ -233,9 +249,11 @@ func (p *running) Forget() error {
 }
 
 // Unfinished returns the runs of this host that were not forgotten, dead or
-// alive, by unit and ID. One that cannot be read is in the error; the others
+// alive, by unit and ID. No other process may start runs in the folder meanwhile:
+// what one left that was killed before it wrote an intent is removed. One that cannot be read is in the error; the others
 // are returned all the same.
 func (r *Runner) Unfinished() ([]reconciler.Running, error) {
+	r.removeUnbegun()
 	paths, err := fs.Glob(os.DirFS(r.host.Runs), "*/*/"+intentName)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
@@ -257,6 +275,23 @@ func (r *Runner) Unfinished() ([]reconciler.Running, error) {
 		return cmp.Or(cmp.Compare(a.Job().Unit, b.Job().Unit), cmp.Compare(a.Job().ID, b.Job().ID))
 	})
 	return found, errors.Join(errs...)
+}
+
+// removeUnbegun removes folders of runs that have no intent and hold no state.
+func (r *Runner) removeUnbegun() {
+	dirs, _ := filepath.Glob(filepath.Join(r.host.Runs, "*", "*"))
+	for _, dir := range dirs {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || exists(filepath.Join(dir, intentName)) || exists(filepath.Join(dir, erroredName)) {
+			continue
+		}
+		if alive, err := held(filepath.Join(dir, runLock)); alive || err != nil {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintf(os.Stderr, "remove %s: %v\n", dir, err)
+		}
+	}
 }
 
 // adopt returns the run of a directory, whoever started it.

@@ -73,7 +73,7 @@ func TestKilledEngineIsAFailedApply(t *testing.T) {
 	job := b.job("checkout-db", slowModule(20), nil)
 	run := b.start(job)
 	b.awaitProvisioner(job)
-	must(t, syscall.Kill(b.pidOf("-lock-timeout="+lockTimeout, filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
+	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
 	result := b.wait(run, reconciler.ApplyFailed)
 	contains(t, result.Message, "apply: signal: killed")
 }
@@ -223,5 +223,50 @@ func TestModuleStaysInItsDirectory(t *testing.T) {
 		job.Module[name] = []byte("size = 1")
 		result := b.run(job, reconciler.PlanFailed)
 		contains(t, result.Message, "write module")
+	}
+}
+
+// A provider does not notice that its engine is dead. What is left of a run goes
+// when the run is collected, and what holds its lock when all engines are dead.
+func TestOrphansOfADeadRunAreEnded(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", `
+resource "terraform_data" "main" {
+  provisioner "local-exec" { command = "touch started; sleep 300; touch never" }
+}`, nil)
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
+	if orphaned(b.dir(job)) {
+		t.Error("the apply that goes on counts as an orphan")
+	}
+	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
+	if len(members(b.dir(job))) == 0 {
+		t.Fatal("nothing is left, so nothing is shown")
+	}
+	began := time.Now()
+	b.wait(run, reconciler.Unknown)
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("took %s", took)
+	}
+	b.await("the end of all processes", func() bool { return len(members(b.dir(job))) == 0 })
+}
+
+// A starter that is killed before there is an intent leaves nothing.
+func TestUnbegunRunIsRemoved(t *testing.T) {
+	b := newBench(t)
+	dir := filepath.Join(b.host.Runs, "checkout-db", "run-0")
+	must(t, os.MkdirAll(dir, 0o700))
+	lock, err := tryLock(filepath.Join(dir, runLock))
+	must(t, err)
+	for _, there := range []bool{true, false} {
+		runs, err := b.runner.Unfinished()
+		must(t, err)
+		if len(runs) != 0 || exists(dir) != there {
+			t.Errorf("got %v; the folder is there: %v, want %v", runs, exists(dir), there)
+		}
+		if there {
+			unlock(lock)
+		}
 	}
 }

@@ -3,13 +3,17 @@ package terraform
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -169,16 +173,145 @@ func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
 		t.Errorf("the run was not forgotten: %v", runs)
 	}
 
-	// What the state that was written lacks is not made twice.
+	// It is written back before anything else, so nothing is made twice.
 	server.set(func() { server.full = false })
 	b.forgetStarts()
 	again := b.again(job, result)
 	again.Recorded = reconciler.State{}
-	refused := b.run(again, reconciler.StateLost)
-	contains(t, refused.Message, "checkout-db/"+job.ID+"/errored.tfstate", "state push")
-	b.expectStarts()
-	must(t, os.Remove(filepath.Join(b.dir(job), erroredName)))
-	b.run(b.again(job, reconciler.Result{}), reconciler.Applied)
+	if rescued := b.run(again, reconciler.Unchanged); len(rescued.Resources) != 1 {
+		t.Errorf("got %+v", rescued)
+	}
+	b.expectStarts("state", "state", "state", "plan")
+	if left, err := os.ReadDir(filepath.Dir(b.dir(job))); err != nil || len(left) != 2 { // the run's and the unit's lock
+		t.Errorf("left is %v, %v", left, err)
+	}
+}
+
+// A kept state that does not lead on from what is there is written over nothing.
+func TestKeptStateThatDoesNotLeadOn(t *testing.T) {
+	b := newBench(t)
+	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
+	first := b.run(job, reconciler.Applied)
+	state := string(server.states["/checkout-db"])
+	for name, kept := range map[string]string{
+		"damaged":          state[:len(state)/2],
+		"other lineage":    strings.Replace(strings.Replace(state, `"small"`, `"large"`, -1), first.State.Lineage, "00000000-0000-0000-0000-000000000000", 1),
+		"older":            strings.Replace(strings.Replace(state, `"small"`, `"large"`, -1), `"serial": 1`, `"serial": 0`, 1),
+		"same serial":      strings.Replace(state, `"small"`, `"large"`, -1),
+		"of another owner": strings.Replace(strings.Replace(state, `"serial": 1`, `"serial": 9`, 1), `"request": "checkout-db"`, `"request": "ledger-db"`, 1),
+	} {
+		if kept == state {
+			t.Fatalf("%s: nothing was replaced in %s", name, state)
+		}
+		dir := filepath.Join(b.host.Runs, "checkout-db", "run-0")
+		must(t, os.MkdirAll(dir, 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, erroredName), []byte(kept), 0o600))
+		result := b.run(b.again(job, first), reconciler.StateLost)
+		contains(t, result.Message, "checkout-db/run-0/errored.tfstate", "then remove the file")
+		if got := string(server.states["/checkout-db"]); got != state {
+			t.Errorf("%s: the state is %s", name, got)
+		}
+		must(t, os.RemoveAll(dir))
+	}
+
+	// One that was written already is only removed.
+	dir := filepath.Join(b.host.Runs, "checkout-db", "run-0")
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, erroredName), []byte(state), 0o600))
+	b.forgetStarts()
+	b.run(b.again(job, first), reconciler.Unchanged)
+	b.expectStarts("state", "state", "plan")
+	if exists(dir) {
+		t.Error("the kept state is left")
+	}
+}
+
+// An engine that is killed cannot give the lock of its state back. The unit's
+// next run does.
+func TestLockOfADeadRunIsReleased(t *testing.T) {
+	b := newBench(t)
+	job, server := b.remote(b.job("checkout-db", slowModule(60), nil))
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
+	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
+	b.wait(run, reconciler.Unknown)
+	if len(server.locks) != 1 {
+		t.Fatalf("the state is not locked: %q", server.locks)
+	}
+	must(t, run.Forget())
+	again := b.again(job, reconciler.Result{})
+	again.Module = map[string][]byte{"main.tf": []byte(slowModule(0))}
+	b.run(again, reconciler.Applied)
+	if len(server.locks) != 0 || exists(filepath.Join(b.host.Runs, "checkout-db", windowsName)) {
+		t.Errorf("left is the lock %q", server.locks)
+	}
+}
+
+// A state server that dies in mid-apply loses nothing: the state is kept on the
+// host, and when the server is back it is written and its lock given back.
+func TestStateServerDiesDuringTheApply(t *testing.T) {
+	b := newBench(t)
+	made := filepath.Join(t.TempDir(), "made")
+	module := `
+resource "terraform_data" "slow" {
+  provisioner "local-exec" { command = "echo made >>'` + made + `'; touch started; exec sleep 3" }
+}`
+	server := &stateServer{states: map[string][]byte{}, locks: map[string][]byte{}}
+	first := httptest.NewServer(server)
+	job := b.at(b.job("checkout-db", module, nil), first.URL)
+	run := b.start(job)
+	b.awaitProvisioner(job)
+	first.CloseClientConnections()
+	first.Close()
+	result := b.wait(run, reconciler.ApplyFailed)
+	contains(t, result.Message, "checkout-db/"+job.ID+"/errored.tfstate")
+	must(t, run.Forget())
+	if len(server.states) != 0 || len(server.locks) != 1 {
+		t.Fatalf("the server has the states %q and the locks %q", server.states, server.locks)
+	}
+	b.run(b.again(job, result), reconciler.PlanFailed) // the server is away
+
+	listener, err := net.Listen("tcp", strings.TrimPrefix(first.URL, "http://"))
+	must(t, err)
+	second := httptest.NewUnstartedServer(server)
+	second.Listener = listener
+	second.Start()
+	t.Cleanup(second.Close)
+	b.run(b.again(job, result), reconciler.Unchanged)
+	text, err := os.ReadFile(made)
+	must(t, err)
+	if string(text) != "made\n" || len(server.locks) != 0 {
+		t.Errorf("made %q; left is the lock %q", text, server.locks)
+	}
+}
+
+// Nobody else's lock is broken, not even one of the same person on this host.
+func TestLockOfSomebodyElseIsReported(t *testing.T) {
+	b := newBench(t)
+	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
+	job.Timeout = 10 * time.Second
+	window := lockWindow{Run: "run-0", From: time.Now().Add(-time.Hour).UTC(), Until: time.Now().Add(-time.Hour + time.Minute).UTC()}
+	must(t, os.MkdirAll(filepath.Join(b.host.Runs, "checkout-db"), 0o700))
+	for _, who := range []struct {
+		name    string
+		created time.Time
+	}{
+		{"maria@laptop", window.From.Add(time.Second)},
+		{whoami(), window.From.Add(-time.Second)},
+		{whoami(), window.Until.Add(time.Second)},
+	} {
+		must(t, writeJSON(filepath.Join(b.host.Runs, "checkout-db", windowsName), []lockWindow{window}))
+		info, err := json.Marshal(map[string]any{"ID": "5d9d2e1c-0000-0000-0000-000000000000", "Operation": "OperationTypeApply",
+			"Who": who.name, "Version": "1.11.4", "Created": who.created, "Path": ""})
+		must(t, err)
+		server.set(func() { server.locks["/checkout-db"] = info })
+		result := b.run(b.again(job, reconciler.Result{}), reconciler.PlanFailed)
+		contains(t, result.Message, "the state is locked by "+who.name, "force-unlock 5d9d2e1c-0000-0000-0000-000000000000")
+		if string(server.locks["/checkout-db"]) != string(info) {
+			t.Errorf("the lock of %s is %s", who.name, server.locks["/checkout-db"])
+		}
+	}
 }
 
 // init hashes a provider and never starts it, so any file serves as one, up to

@@ -2,6 +2,7 @@ package terraform
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ const (
 const (
 	// lockTimeout is how long an engine waits for the lock of a state. Only
 	// something other than Pave can hold it: Pave runs a unit once at a time.
-	lockTimeout    = "60s"
+	lockTimeout    = time.Minute
 	defaultTimeout = time.Hour
 	stopPoll       = 100 * time.Millisecond
 	maxIntent      = 256 << 20
@@ -93,6 +94,9 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 		return fmt.Errorf("start run: %w", err)
 	}
 	defer unlock(lock)
+	if err := signLock(lock); err != nil {
+		return fmt.Errorf("start run: %w", err)
+	}
 	var in intent
 	if err := readJSON(filepath.Join(dir, intentName), maxIntent, &in); err != nil {
 		return fmt.Errorf("read intent: %w", err)
@@ -303,12 +307,12 @@ func (e *execution) makePrivate() error {
 			return err
 		}
 	}
-	tmp, err := os.MkdirTemp("", tmpPrefix)
-	if err != nil {
+	// The link comes first, so that whoever scrubs after this run finds the folder.
+	e.tmp = filepath.Join(os.TempDir(), tmpPrefix+rand.Text())
+	if err := os.Symlink(e.tmp, filepath.Join(e.private(), tmpLink)); err != nil {
 		return err
 	}
-	e.tmp = tmp
-	if err := os.Symlink(tmp, filepath.Join(e.private(), tmpLink)); err != nil {
+	if err := os.Mkdir(e.tmp, 0o700); err != nil {
 		return err
 	}
 	return e.own(e.home(), e.tmp)
@@ -345,11 +349,8 @@ func (e *execution) environ(environment string) (map[string]string, error) {
 // and to destroy what is not the unit's own. The outcome is empty where the run
 // may go on.
 func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) {
-	if kept, err := e.keptState(); err != nil {
-		return reconciler.PlanFailed, err
-	} else if kept != "" {
-		return reconciler.StateLost, fmt.Errorf("an earlier run could not write its state, so what it made would be made again: write %s in the folder of runs with %s state push, then remove the file",
-			kept, e.job.Engine.Name)
+	if outcome, err := e.rescue(ctx); outcome != "" {
+		return outcome, err
 	}
 	recorded := e.job.Recorded.Lineage
 	if e.backend != "local" && recorded == "" && !e.job.Destroy {
@@ -368,23 +369,30 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 	case !e.job.Destroy:
 		return "", nil
 	case e.before.empty():
+		_ = os.Remove(e.ownedFile())
 		return e.nothingToDo(), nil
-	case e.before.owner() != e.job.Unit:
+	case !e.owned():
 		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
 }
 
-// keptState returns a state of the unit that an engine could not write; empty
-// where there is none.
-func (e *execution) keptState() (string, error) {
-	runs := filepath.Dir(filepath.Dir(e.dir))
-	kept, err := fs.Glob(os.DirFS(runs), e.job.Unit+"/*/"+erroredName)
-	if err != nil || len(kept) == 0 {
-		return "", err
+// ownedName is beside the run directories of a unit: the lineage of a state that
+// carried the unit's ownership record when its destroy began. A destroy removes
+// the record with the other outputs first, and may fail after that.
+const ownedName = "owned"
+
+func (e *execution) ownedFile() string { return filepath.Join(filepath.Dir(e.dir), ownedName) }
+
+// owned tells whether the state carries the unit's ownership record, or lost it
+// in a destroy that did not end.
+func (e *execution) owned() bool {
+	if owner := e.before.owner(); owner != "" {
+		return owner == e.job.Unit
 	}
-	return kept[len(kept)-1], nil
+	lineage, err := readFile(e.ownedFile(), 1<<10)
+	return err == nil && e.before.Lineage != "" && string(lineage) == e.before.Lineage
 }
 
 // lost tells what was expected where, and what to do.
@@ -484,16 +492,27 @@ func (e *execution) planFile() string { return filepath.Join(e.private(), "plan"
 func (e *execution) plan(ctx context.Context, at room) (bool, error) {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
+	changes := false
+	err := e.locked(ctx, func(patience string) (err error) {
+		changes, err = e.planOnce(ctx, at, patience)
+		return err
+	})
+	if held := (*lockedError)(nil); err != nil && !errors.As(err, &held) {
+		e.result.Invalid = e.unreadable(ctx, at)
+	}
+	return changes, err
+}
+
+// planOnce is one try, which waits so long for the lock of the state.
+func (e *execution) planOnce(ctx context.Context, at room, patience string) (bool, error) {
 	tf, stderr, err := e.tfexec(at)
 	if err != nil {
 		return false, err
 	}
 	written := filepath.Join(e.planned(), "plan")
-	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
+	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(patience), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
-		err = e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
-		e.result.Invalid = e.unreadable(ctx, at)
-		return false, err
+		return false, e.stepError(ctx, "plan", err, stderr.String())
 	}
 	if changes {
 		err = e.keepPlan(written)
@@ -536,6 +555,11 @@ func (e *execution) keepPlan(written string) error {
 		return fmt.Errorf("keep plan: %w", err)
 	}
 	return nil
+}
+
+// stepError is explain for an engine that speaks to people.
+func (e *execution) stepError(ctx context.Context, step string, err error, stderr string) error {
+	return asLocked(e.explain(ctx, step, err, stderr, textErrors(stderr)), stderr)
 }
 
 // nothingToDo is the outcome where there is nothing to change.
@@ -601,6 +625,11 @@ func (e *execution) judged(ctx context.Context, plan json.RawMessage) (reconcile
 
 // apply does what was planned and reads what became of it.
 func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
+	if e.job.Destroy {
+		if err := writeFile(e.ownedFile(), []byte(e.before.Lineage)); err != nil {
+			return reconciler.PlanFailed, fmt.Errorf("note the ownership: %w", err)
+		}
+	}
 	applyErr := e.runApply(ctx)
 	// A run that was asked to stop has still changed things: it reads them.
 	state, err := e.readState(context.WithoutCancel(ctx))
@@ -617,6 +646,7 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	case len(state.addresses()) > 0:
 		return reconciler.ApplyFailed, errors.New("resources are left after the destroy")
 	}
+	_ = os.Remove(e.ownedFile()) // it would say nothing of another lineage
 	return reconciler.Destroyed, nil
 }
 
@@ -636,10 +666,12 @@ func (e *execution) runApply(ctx context.Context) error {
 	}
 	defer stderr.Close()
 	path, env := e.confined(e.env, append(slices.Clone(e.reads), e.planFile()), e.writes())
-	err = command{
-		path: path, dir: e.work(), env: env,
-		stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
-	}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+lockTimeout, e.planFile())
+	err = e.locking(func() error {
+		return command{
+			path: path, dir: e.work(), env: env,
+			stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
+		}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+e.patience(), e.planFile())
+	})
 	if err == nil {
 		return nil
 	}
@@ -670,7 +702,9 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		message = err.Error()
 	}
 	if keepErrored(e.dir) {
-		message += fmt.Sprintf("; the engine could not write the state: it is kept on the host as %s/%s/%s in the folder of runs", e.job.Unit, e.job.ID, erroredName)
+		note := fmt.Sprintf("the engine could not write the state: it is kept on the host as %s/%s/%s in the folder of runs, and is written back before anything else",
+			e.job.Unit, e.job.ID, erroredName)
+		message = strings.TrimSuffix(note+": "+message, ": ")
 	}
 	r.Message = e.secrets.line(message)
 	for _, text := range e.said {

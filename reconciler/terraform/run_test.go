@@ -146,6 +146,40 @@ func TestDestroyOnlyWhatIsOwned(t *testing.T) {
 	}
 }
 
+// A destroy that fails has removed the outputs, and the ownership record with
+// them. The next one goes on all the same, but not with another state.
+func TestFailedDestroyIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", `
+resource "terraform_data" "main" {
+  provisioner "local-exec" {
+    when    = destroy
+    command = "exit 1"
+  }
+}`, nil)
+	job = b.again(job, b.run(job, reconciler.Applied))
+	job.Destroy = true
+	failed := b.run(job, reconciler.ApplyFailed)
+	state, err := readLocalState(b.host, "checkout-db")
+	must(t, err)
+	if state.owner() != "" || len(state.addresses()) != 1 {
+		t.Fatalf("this shows nothing: the state is %+v", state)
+	}
+
+	again := b.again(job, failed)
+	again.Module = map[string][]byte{"main.tf": []byte(`resource "terraform_data" "main" {}`)}
+	owned := filepath.Join(b.host.Runs, "checkout-db", ownedName)
+	must(t, os.Rename(owned, owned+"-away"))
+	b.run(again, reconciler.NotOwned)
+	must(t, os.WriteFile(owned, []byte("another lineage"), 0o600))
+	b.run(b.again(again, failed), reconciler.NotOwned)
+	must(t, os.Rename(owned+"-away", owned))
+	b.run(b.again(again, failed), reconciler.Destroyed)
+	if exists(owned) {
+		t.Error("the note is left")
+	}
+}
+
 func TestStateLost(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, path string){
 		"removed":   func(t *testing.T, path string) { must(t, os.Remove(path)) },

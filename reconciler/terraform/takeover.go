@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/hashicorp/terraform-exec/tfexec"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -112,6 +109,9 @@ func (e *execution) source(ctx context.Context) (stateFile, error) {
 			return stateFile{}, err
 		}
 		e.locks = append(e.locks, lock)
+		if kept, _ := filepath.Glob(filepath.Join(dir, "*", erroredName)); len(kept) > 0 {
+			return stateFile{}, fmt.Errorf("an earlier run of %s could not write its state: put that name back, so that it is written first", t.Unit)
+		}
 	}
 	state, err := e.upstreamState(ctx, t.Unit, reconciler.Upstream{Generated: t.Generated, Environment: t.Environment})
 	e.secrets.addState(state)
@@ -204,11 +204,11 @@ func (e *execution) writeState(ctx context.Context, data []byte, present stateFi
 	case present.Lineage == "":
 		// Where there is none yet, engines give whatever is written a lineage of
 		// their own, as if it began there.
-		if err = e.push(ctx, e.here(), want.ended(), false); err == nil {
-			err = e.push(ctx, e.here(), data, true)
+		if err = e.put(ctx, e.here(), want.ended(), false); err == nil {
+			err = e.put(ctx, e.here(), data, true)
 		}
 	default:
-		err = e.push(ctx, e.here(), data, present.empty())
+		err = e.put(ctx, e.here(), data, present.empty())
 	}
 	if err != nil {
 		return stateFile{}, err
@@ -241,7 +241,7 @@ func (e *execution) end(ctx context.Context, state stateFile, backend, unit stri
 		path := localState(e.host, unit)
 		return errors.Join(os.Remove(path), syncDir(filepath.Dir(path)))
 	}
-	return e.push(ctx, at, state.ended(), true)
+	return e.put(ctx, at, state.ended(), true)
 }
 
 // ended returns an empty state of a lineage of its own, in place of this one.
@@ -254,26 +254,11 @@ func (s stateFile) ended() []byte {
 	})
 }
 
-// push writes a state to the backend of an initialised folder. The engine
-// refuses one that does not follow what is there, unless forced.
-func (e *execution) push(ctx context.Context, at room, data []byte, force bool) error {
-	ctx, cancel := e.timed(ctx)
-	defer cancel()
+// put writes a state that is no file yet.
+func (e *execution) put(ctx context.Context, at room, data []byte, force bool) error {
 	file := filepath.Join(e.private(), "push.tfstate")
 	if err := writeFile(file, data); err != nil {
 		return err
 	}
-	defer os.Remove(file)
-	if err := e.host.offer(file, userOf(e.job.Unit)); err != nil {
-		return err
-	}
-	at.reads = append(slices.Clone(at.reads), file)
-	tf, stderr, err := e.tfexec(at)
-	if err != nil {
-		return err
-	}
-	if err := tf.StatePush(ctx, file, tfexec.Force(force), tfexec.Lock(true), tfexec.LockTimeout(lockTimeout)); err != nil {
-		return e.explain(ctx, "state push", err, stderr.String(), textErrors(stderr.String()))
-	}
-	return nil
+	return errors.Join(e.push(ctx, at, file, e.patience(), force), os.Remove(file))
 }

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// faulty serves the host's repository over HTTP, as Git does, with a fault.
+type faulty struct {
+	*httptest.Server
+	fault atomic.Value // of type string: "", refuse, hang or truncate
+	asked atomic.Int32 // since the fault began
+}
+
+func (h *host) serveFaulty() *faulty {
+	h.Helper()
+	path, err := exec.Command("git", "--exec-path").Output()
+	must(h.T, err)
+	backend := &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
+		Env: []string{"GIT_PROJECT_ROOT=" + h.repo, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "HOME=" + h.dir,
+			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.receivepack", "GIT_CONFIG_VALUE_0=true"},
+	}
+	f := &faulty{}
+	f.fault.Store("")
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fault := f.fault.Load()
+		if fault != "" {
+			f.asked.Add(1)
+		}
+		switch fault {
+		case "refuse":
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		case "hang":
+			<-r.Context().Done()
+		case "truncate":
+			whole := httptest.NewRecorder()
+			backend.ServeHTTP(whole, r)
+			for key, values := range whole.Header() {
+				w.Header()[key] = values
+			}
+			w.Header().Set("Content-Length", fmt.Sprint(whole.Body.Len()))
+			w.WriteHeader(whole.Code)
+			_, _ = w.Write(whole.Body.Bytes()[:whole.Body.Len()*2/3])
+		default:
+			backend.ServeHTTP(w, r)
+		}
+	}))
+	h.Cleanup(f.CloseClientConnections)
+	return f
+}
+
+// through runs a command of Pave that reaches the repository through the
+// faulty server, for so long, and returns its exit code and what it said.
+func (h *host) through(f *faulty, patience time.Duration, args ...string) (int, string) {
+	h.Helper()
+	ctx, cancel := context.WithTimeout(h.Context(), patience)
+	defer cancel()
+	args = append(append(args, h.flags...), "--repo", f.URL+"/.git", "--cache-dir", h.cache(), "--state-dir", h.state())
+	var said bytes.Buffer
+	code := run(ctx, args, strings.NewReader(""), &said, &said)
+	return code, said.String()
+}
+
+// A remote that refuses, hangs or breaks off changes nothing: not even the
+// destruction that is asked for begins, and nothing is taken for empty.
+func TestRemoteFaults(t *testing.T) {
+	h := newStarter(t)
+	f := h.serveFaulty()
+	if code, said := h.through(f, time.Minute, "apply"); code != 0 {
+		t.Fatalf("expected exit code 0, got %d: %s", code, said)
+	}
+	h.expectStarts("version", "init", "plan", "show", "apply")
+	recorded := h.git("rev-parse", "pave/status")
+	h.cut("catalog/platform/welcome.cue", "welcome-quote")
+	h.commit("Remove the quote")
+	for _, fault := range []string{"refuse", "hang", "truncate"} {
+		f.fault.Store(fault)
+		f.asked.Store(0)
+		began := time.Now()
+		code, said := h.through(f, 3*time.Second, "apply")
+		if took := time.Since(began); code == 0 || code == exitPending || took > 20*time.Second || f.asked.Load() == 0 {
+			t.Errorf("%s: exit code %d after %s and %d requests: %s", fault, code, took, f.asked.Load(), said)
+		}
+		h.expectStarts()
+		if now := h.git("rev-parse", "pave/status"); now != recorded {
+			t.Errorf("%s: something was recorded", fault)
+		}
+	}
+	f.fault.Store("")
+	if code, said := h.through(f, time.Minute, "apply"); code != 0 || !strings.Contains(said, "1 of 1 requests are ready") {
+		t.Errorf("expected exit code 0, got %d: %s", code, said)
+	}
+	h.expectRecorded("welcome-quote destroyed")
+}
+
+// However often the record is refused, what was applied is not applied again,
+// and is recorded as soon as it can be.
+func TestStatusPushRejectedTwentyTimes(t *testing.T) {
+	h := newStarter(t)
+	count := filepath.Join(h.dir, "refused")
+	hook := filepath.Join(h.repo, ".git", "hooks", "update")
+	must(t, os.WriteFile(hook, []byte("#!/bin/sh\n[ \"$1\" != refs/heads/pave/status ] || { echo no >>'"+count+"'; exit 1; }\n"), 0o700))
+	for i := range 20 {
+		h.pave(exitFailure, "apply")
+		if i == 0 {
+			h.expectStarts("version", "init", "plan", "show", "apply")
+		}
+	}
+	h.expectStarts()
+	if refused, err := os.ReadFile(count); err != nil || bytes.Count(refused, []byte("\n")) < 20 {
+		t.Errorf("refused %q, %v", refused, err)
+	}
+	must(t, os.Remove(hook))
+	h.pave(0, "apply")
+	h.expectStarts()
+	h.expectRecorded("welcome-note applied", "welcome-quote applied")
+	if commits := strings.TrimSpace(h.git("rev-list", "--count", "pave/status")); commits != "1" {
+		t.Errorf("the record has %s commits", commits)
+	}
+}
+
+// slowNote makes the starter's note take some seconds to apply, in an apply
+// that tells in a file that it began.
+func (h *host) slowNote() (began string) {
+	h.Helper()
+	began = filepath.Join(h.dir, "began")
+	h.replace("blueprints/note/main.tf", `    priority = var.priority
+  }
+`, `    priority = var.priority
+  }
+  provisioner "local-exec" {
+    command = "echo made >>'`+began+`'; sleep 3"
+  }
+`)
+	h.replace("platform.cue", `owner: "platform"`, "owner: \"platform\"\n\tintervals: {poll: \"1s\", retry: \"1s\"}\n\tpolicy: overrides: \"module-provisioner\": {level: \"off\", reason: \"a test needs it to be slow\"}")
+	return began
+}
+
+// awaitLines waits until the file has so many lines.
+func (h *host) awaitLines(file string, want int) {
+	h.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		text, _ := os.ReadFile(file)
+		if bytes.Count(text, []byte("\n")) >= want {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.Fatalf("%s has %q; expected %d lines", file, text, want)
+		}
+	}
+}
+
+// The cache may go at any time, in mid-apply as well.
+func TestCacheDeletedWhileRunning(t *testing.T) {
+	h := newStarter(t)
+	began := h.slowNote()
+	h.commit("Take your time")
+	d := h.serve()
+	h.awaitLines(began, 1)
+	h.loseCache()
+	d.until("outcome=applied", 2)
+	h.loseCache()
+	h.replace("catalog/platform/welcome.cue", "Hello from Git.", "Hello again.")
+	h.commit("Say something else")
+	d.until("outcome=applied", 4)
+	d.end()
+	h.expectAllReady(2)
+	if made, _ := os.ReadFile(began); bytes.Count(made, []byte("\n")) != 2 {
+		t.Errorf("two things were made %d times", bytes.Count(made, []byte("\n")))
+	}
+}
+
+// Without the folder of runs an outcome is unknown, and then observed: what was
+// made is not made again.
+func TestRunsDeletedWhileRunning(t *testing.T) {
+	h := newStarter(t)
+	began := h.slowNote()
+	h.commit("Take your time")
+	d := h.serve()
+	h.awaitLines(began, 1)
+	runs, err := filepath.Glob(filepath.Join(h.state(), "*", "runs"))
+	must(t, err)
+	if len(runs) != 1 {
+		t.Fatalf("got %q", runs)
+	}
+	must(t, os.RemoveAll(runs[0]))
+	d.until("outcome=unknown", 1)
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(h.git("log", "--format=%B", "pave/status"), "Unit: welcome-quote applied"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the quote was not applied:\n%s", d.said())
+		}
+	}
+	d.end()
+	h.expectAllReady(2)
+	if log := h.git("log", "--format=%B", "pave/status"); !strings.Contains(log, "Unit: welcome-note failed +0 ~0 -0 reason=OutcomeUnknown") {
+		t.Errorf("the unknown outcome is not recorded:\n%s", log)
+	}
+}
+
+// What a killed pave had not finished writing goes with the next one.
+func TestHalfWrittenFilesGo(t *testing.T) {
+	h := newStarter(t)
+	h.pave(0, "apply")
+	status, err := filepath.Glob(filepath.Join(h.state(), "*", "status.json"))
+	must(t, err)
+	half := filepath.Join(filepath.Dir(status[0]), ".new-1")
+	must(t, os.WriteFile(half, []byte("{"), 0o600))
+	h.pave(0, "apply")
+	if _, err := os.Stat(half); err == nil {
+		t.Errorf("%s is left", half)
+	}
+}

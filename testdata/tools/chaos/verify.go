@@ -1,0 +1,394 @@
+package main
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// record reads the status branch of the remote.
+func (c *chaos) record(ctx context.Context) (map[string]reconciler.UnitStatus, error) {
+	out, err := c.platform.git(ctx, "-C", c.platform.remote, "archive", "--format=tar", statusBranch)
+	if err != nil {
+		return nil, err
+	}
+	units := map[string]reconciler.UnitStatus{}
+	for archive := tar.NewReader(strings.NewReader(out)); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return units, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(header.Name, "requests/") || path.Ext(header.Name) != ".json" {
+			continue
+		}
+		var u reconciler.UnitStatus
+		if err := json.NewDecoder(archive).Decode(&u); err != nil {
+			return nil, fmt.Errorf("%s: %w", header.Name, err)
+		}
+		units[u.Request] = u
+	}
+}
+
+const statusBranch = "pave/status"
+
+// settle waits until what is asked for is there, is recorded, and no run is
+// left; it returns what is missing when the patience is over.
+func (c *chaos) settle(ctx context.Context) []string {
+	var missing []string
+	for deadline := time.Now().Add(settlePatience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
+		if missing = c.missing(ctx); len(missing) == 0 {
+			return nil
+		}
+	}
+	return missing
+}
+
+// missing tells what is not as it is to be in the end.
+func (c *chaos) missing(ctx context.Context) []string {
+	var missing []string
+	want := c.platform.objects()
+	have, quiet := c.target.now()
+	if !quiet {
+		missing = append(missing, "the target has not finished")
+	}
+	if !maps.Equal(have, want) {
+		missing = append(missing, fmt.Sprintf("there is %v, asked for is %v", have, want))
+	}
+	units, err := c.record(ctx)
+	if err != nil {
+		return append(missing, err.Error())
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		u, found := units[name]
+		ready, _ := u.Conditions.Get(reconciler.Ready)
+		switch {
+		case !found:
+			missing = append(missing, name+" is not recorded")
+		case !ready.Status:
+			missing = append(missing, fmt.Sprintf("%s is not ready: %s: %s", name, ready.Reason, ready.Message))
+		case string(u.Outputs["content"]) != strconv.Quote(want[name]):
+			missing = append(missing, fmt.Sprintf("%s is recorded with %s, asked for is %q", name, u.Outputs["content"], want[name]))
+		}
+		delete(units, name)
+	}
+	for name := range units {
+		missing = append(missing, name+" is recorded and not asked for")
+	}
+	if runs := c.glob("runs", "*", "*", "intent.json"); len(runs) > 0 {
+		missing = append(missing, fmt.Sprintf("runs have not ended: %v", runs))
+	}
+	return missing
+}
+
+// glob finds files below the state of the repository.
+func (c *chaos) glob(pattern ...string) []string {
+	found, _ := filepath.Glob(filepath.Join(append([]string{c.host.stateDir(), "*"}, pattern...)...))
+	return found
+}
+
+// verify compares target, states, record and files once all is quiet. Each
+// sentence that it returns is a fault.
+func (c *chaos) verify(ctx context.Context) []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	units, err := c.record(ctx)
+	if err != nil {
+		fault("the record cannot be read: %v", err)
+	}
+	c.verifyStates(units, fault)
+	c.verifyFiles(fault)
+	c.verifyHistory(ctx, fault)
+	c.verifyLog(fault)
+	c.host.mu.Lock()
+	for _, end := range c.host.died {
+		fault("the daemon ended by itself: %s", end)
+	}
+	c.host.mu.Unlock()
+	return faults
+}
+
+// state is what is read of a Terraform state.
+type state struct {
+	Lineage   string
+	Serial    uint64
+	Resources []struct {
+		Type      string
+		Instances []struct {
+			Attributes struct{ Name, Content string }
+		}
+	}
+}
+
+// verifyStates: every object is in exactly one state as it is, and every state
+// is the recorded one.
+func (c *chaos) verifyStates(units map[string]reconciler.UnitStatus, fault func(string, ...any)) {
+	objects, _ := c.target.now()
+	for _, file := range c.glob("units", "*", "terraform.tfstate") {
+		unit := filepath.Base(filepath.Dir(file))
+		var s state
+		recorded, known := units[unit]
+		if info, err := os.Stat(file); err == nil && info.Size() == 0 && !known {
+			continue // Terraform was killed when it had the lock and nothing to write
+		}
+		if err := readJSON(file, &s); err != nil {
+			fault("half-written: %s: %v", file, err)
+			continue
+		}
+		if known && (recorded.State.Lineage != s.Lineage || recorded.State.Serial != s.Serial) {
+			fault("%s: the state is %s serial %d, recorded is %s serial %d", unit, s.Lineage, s.Serial, recorded.State.Lineage, recorded.State.Serial)
+		}
+		for _, r := range s.Resources {
+			for _, i := range r.Instances {
+				content, found := objects[i.Attributes.Name]
+				// A plan that finds nothing to change writes no state, so what was
+				// done before Terraform could write it down stays as it was there.
+				same := content == i.Attributes.Content || c.cutOff(unit, time.Time{}, time.Now())
+				if !found || !same || i.Attributes.Name != unit {
+					fault("%s: the state has %s with %q; there is %q (%v)", unit, i.Attributes.Name, i.Attributes.Content, content, found)
+				}
+				delete(objects, i.Attributes.Name)
+			}
+		}
+	}
+	for name := range objects {
+		fault("%s exists and is in no state", name)
+	}
+}
+
+func readJSON(file string, v any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+// verifyFiles: no lock is held or left, nothing is half-written, no run and no
+// process is left.
+func (c *chaos) verifyFiles(fault func(string, ...any)) {
+	_ = filepath.WalkDir(c.host.stateDir(), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		name := entry.Name()
+		switch {
+		case entry.IsDir():
+		case strings.HasPrefix(name, ".new-"), strings.HasSuffix(name, ".tmp"), name == "errored.tfstate":
+			fault("left behind: %s", file)
+		case name == "lock" && !free(file):
+			fault("still locked: %s", file)
+		case name == "terraform.tfstate": // its content is compared
+			if pid := stateLock(file); pid != 0 {
+				fault("still locked: %s by process %d", file, pid)
+			}
+		case path.Ext(name) == ".json":
+			var v any
+			if err := readJSON(file, &v); err != nil {
+				fault("half-written: %s: %v", file, err)
+			}
+		}
+		return nil
+	})
+	for _, run := range c.glob("runs", "*", "*") {
+		if info, err := os.Stat(run); err == nil && info.IsDir() {
+			fault("left behind: %s", run)
+		}
+	}
+	tmp, _ := os.ReadDir(c.host.tmp())
+	for _, entry := range tmp {
+		if strings.HasPrefix(entry.Name(), "pave-run-") {
+			fault("left behind: temporary folder %s", entry.Name())
+		}
+	}
+	for _, p := range c.host.processes() {
+		fault("left behind: process %d of %s/%s: %q", p.pid, p.unit, p.run, p.args)
+		p.close()
+	}
+}
+
+// saying is what one status commit says of one unit.
+type saying struct {
+	at   time.Time
+	unit string
+	text string
+}
+
+var unitTrailer = regexp.MustCompile(`(?m)^Unit: (\S+) (.*)$`)
+
+// sayings returns what the record says, the oldest first.
+func (c *chaos) sayings(ctx context.Context) ([]saying, error) {
+	log, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--reverse", "--format=%x00%ct%n%B", statusBranch)
+	if err != nil {
+		return nil, err
+	}
+	var all []saying
+	for _, commit := range strings.Split(log, "\x00")[1:] {
+		first, message, _ := strings.Cut(commit, "\n")
+		seconds, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range unitTrailer.FindAllStringSubmatch(message, -1) {
+			all = append(all, saying{time.Unix(seconds, 0), m[1], m[2]})
+		}
+	}
+	return all, nil
+}
+
+// verifyHistory: every status commit that the remote ever had led to its tip,
+// and of every run that was killed the record says what became of it.
+func (c *chaos) verifyHistory(ctx context.Context, fault func(string, ...any)) {
+	seen, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--walk-reflogs", "--format=%H", statusBranch)
+	if err != nil {
+		fault("%v", err)
+		return
+	}
+	reached, err := c.platform.git(ctx, "-C", c.platform.remote, "rev-list", statusBranch)
+	if err != nil {
+		fault("%v", err)
+		return
+	}
+	led := map[string]bool{}
+	for _, commit := range strings.Fields(reached) {
+		led[commit] = true
+	}
+	for _, commit := range strings.Fields(seen) {
+		if !led[commit] {
+			fault("lost: the status commit %s", commit)
+		}
+	}
+	all, err := c.sayings(ctx)
+	if err != nil {
+		fault("%v", err)
+		return
+	}
+	for _, k := range c.kills {
+		if !k.told {
+			continue
+		}
+		if !reported(all, k) {
+			fault("unreported: the %s of %s that was killed at %s (run %s)", k.kind, k.unit, k.at.Format(time.TimeOnly), k.run)
+		}
+	}
+}
+
+// reported tells whether the record says that the outcome of a killed run is
+// unknown. Where it said so already, saying it again would change nothing.
+func reported(all []saying, k killed) bool {
+	before, unknown := false, false
+	for _, s := range all {
+		is := strings.Contains(s.text, "reason="+reconciler.ReasonUnknown)
+		switch {
+		case s.unit != k.unit, strings.HasPrefix(s.text, "recorded"):
+		case s.at.Before(k.at.Truncate(time.Second)):
+			before = is
+		default:
+			unknown = unknown || is
+		}
+	}
+	return before || unknown
+}
+
+// verifyLog: nothing was made, changed or removed twice, unless what did it was
+// killed before it could write that down.
+func (c *chaos) verifyLog(fault func(string, ...any)) {
+	last := map[string]time.Time{} // when the last change of an object was asked for
+	for _, e := range c.target.history() {
+		before := last[e.name]
+		last[e.name] = e.asked
+		var what string
+		switch {
+		case e.method == http.MethodPost && e.existed:
+			what = "made twice"
+		case e.method == http.MethodPut && e.existed && e.before == e.after:
+			what = "changed twice to " + e.after
+		case e.method != http.MethodPost && !e.existed:
+			what = "not there for " + e.method
+		default:
+			continue
+		}
+		if !c.cutOff(e.name, before, e.asked) {
+			fault("%s: %s at %s, refused: %v", e.name, what, e.asked.Format(time.TimeOnly), e.refused)
+		}
+		c.again[fmt.Sprint(e.name, e.asked)] = true
+	}
+}
+
+// cutOff tells whether Terraform or its provider was killed for the unit within
+// a time: what they did before, they may not have written down.
+func (c *chaos) cutOff(unit string, after, before time.Time) bool {
+	return slices.ContainsFunc(c.kills, func(k killed) bool {
+		return k.unit == unit && (k.kind == terraformKind || k.kind == providerKind) && k.at.After(after) && k.at.Before(before)
+	})
+}
+
+// counts sums up what happened.
+func (c *chaos) counts(ctx context.Context) string {
+	var b strings.Builder
+	kinds := map[kind]int{}
+	for _, k := range c.kills {
+		kinds[k.kind]++
+	}
+	fmt.Fprintf(&b, "kills %d:", len(c.kills))
+	for _, k := range []kind{daemonKind, runKind, terraformKind, providerKind} {
+		fmt.Fprintf(&b, " %s %d", k, kinds[k])
+	}
+	said := map[string]int{}
+	if log, err := os.Open(c.host.logFile()); err == nil {
+		defer log.Close()
+		for lines := bufio.NewScanner(log); lines.Scan(); {
+			for _, text := range []string{`msg="started a run"`, `msg="found a run of an earlier process"`} {
+				if strings.Contains(lines.Text(), text) {
+					said[text]++
+				}
+			}
+		}
+	}
+	fmt.Fprintf(&b, "\ndaemons %d, runs %d, adopted %d", c.host.starts, said[`msg="started a run"`], said[`msg="found a run of an earlier process"`])
+	all, _ := c.sayings(ctx)
+	word := map[string]int{}
+	unknown, healed := 0, 0
+	open := map[string]int{}
+	for _, s := range all {
+		first, _, _ := strings.Cut(s.text, " ")
+		word[first]++
+		switch {
+		case strings.Contains(s.text, "reason="+reconciler.ReasonUnknown):
+			unknown++
+			open[s.unit]++
+		case first == "applied" || first == "unchanged" || first == "destroyed":
+			healed += open[s.unit]
+			open[s.unit] = 0
+		}
+	}
+	changes := map[string]int{}
+	for _, e := range c.target.history() {
+		changes[e.method]++
+	}
+	commits, _ := c.platform.git(ctx, "-C", c.platform.remote, "rev-list", "--count", statusBranch)
+	fmt.Fprintf(&b, "\nrecorded: applied %d, unchanged %d, destroyed %d, failed %d, of these unknown %d, healed %d; status commits %s, pushes %d",
+		word["applied"], word["unchanged"], word["destroyed"], word["failed"], unknown, healed, strings.TrimSpace(commits), c.platform.pushes)
+	fmt.Fprintf(&b, "\ntarget: made %d, changed %d, removed %d; done again after a kill of Terraform %d\n",
+		changes[http.MethodPost], changes[http.MethodPut], changes[http.MethodDelete], len(c.again))
+	return b.String()
+}
