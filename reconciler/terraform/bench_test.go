@@ -162,6 +162,16 @@ func newBenchAlone(t *testing.T) *bench {
 	return b
 }
 
+// outside returns a folder that engines may write to though no unit owns it, and
+// restarts the runner for that.
+func (b *bench) outside() string {
+	b.Helper()
+	dir := b.TempDir()
+	b.host.AllowWrite += string(filepath.ListSeparator) + dir
+	b.restart()
+	return dir
+}
+
 // restart makes another runner on the same host, as after a restart of Pave.
 func (b *bench) restart() {
 	b.Helper()

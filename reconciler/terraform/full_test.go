@@ -55,8 +55,7 @@ func fillUp(t *testing.T) {
 	b := newBenchAlone(t)
 	t.Setenv("TMPDIR", filepath.Join(small, "tmp"))
 	b.host.Runs, b.host.State = filepath.Join(small, "runs"), filepath.Join(small, "state")
-	b.restart()
-	made := filepath.Join(t.TempDir(), "made")
+	made := filepath.Join(b.outside(), "made")
 	module := `
 variable "size" { type = string }
 resource "terraform_data" "main" {

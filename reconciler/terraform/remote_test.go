@@ -252,7 +252,7 @@ func TestLockOfADeadRunIsReleased(t *testing.T) {
 // host, and when the server is back it is written and its lock given back.
 func TestStateServerDiesDuringTheApply(t *testing.T) {
 	b := newBench(t)
-	made := filepath.Join(t.TempDir(), "made")
+	made := filepath.Join(b.outside(), "made")
 	module := `
 resource "terraform_data" "slow" {
   provisioner "local-exec" { command = "echo made >>'` + made + `'; touch started; exec sleep 3" }
@@ -336,7 +336,7 @@ resource "terraform_data" "main" {}`, nil)
 	contains(t, string(first.Lock), "registry.terraform.io/pave/fake", "1.2.3")
 
 	again := b.run(b.again(job, first), reconciler.PlanFailed)
-	b.expectStarts("plan") // the lock names the template that it came from
+	b.expectStarts("plan", "validate") // the lock names the template that it came from
 	if string(again.Lock) != string(first.Lock) {
 		t.Errorf("got lock %s", again.Lock)
 	}
@@ -344,7 +344,7 @@ resource "terraform_data" "main" {}`, nil)
 	remote.Unit = "two"
 	remote, _ = b.remote(remote)
 	b.run(remote, reconciler.PlanFailed)
-	b.expectStarts("init", "plan") // its own backend with the shared providers
+	b.expectStarts("init", "plan", "validate") // its own backend with the shared providers
 
 	other := b.again(job, first)
 	other.Lock = []byte(`provider "registry.terraform.io/pave/fake" { version = "9.9.9" }` + "\n")
