@@ -84,6 +84,7 @@ func (p *running) launch() error {
 		return err
 	}
 	cmd := exec.Command(p.host.Self, "__run", p.dir)
+	cmd.Args[0] = os.Args[0] // for people: the path may say nothing
 	cmd.Dir = p.dir
 	cmd.Env = []string{"PATH=" + systemPath, "HOME=" + home, "LANG=C.UTF-8", "TMPDIR=" + os.TempDir(), "CHECKPOINT_DISABLE=1"}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
