@@ -98,7 +98,7 @@ func (p *running) launch() error {
 }
 
 func createLog(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // reap waits for the process in the background, for as long as it lives: a
@@ -126,7 +126,7 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 		}
 	}
 	for {
-		alive, err := held(filepath.Join(p.dir, runLock))
+		alive, err := p.alive()
 		if err != nil {
 			return reconciler.Result{}, fmt.Errorf("wait for run: %w", err)
 		}

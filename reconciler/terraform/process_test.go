@@ -167,16 +167,24 @@ func TestStopDuringTheApply(t *testing.T) {
 	}
 }
 
-// A provisioner may leave a process behind, which inherits all that the apply
-// holds open. Neither the run nor the unit's next one waits for it.
-func TestLeftProcessHoldsNothing(t *testing.T) {
+// living returns the processes of a run's engines.
+func (b *bench) living(job reconciler.Job) []int {
+	return livingWhere(func(id int, _ stat) bool { return ofRun(b.dir(job), id) })
+}
+
+// A provisioner may leave processes behind, which inherit all that the apply
+// holds open. They end with the run, and the unit's next one does not wait.
+func TestLeftProcessesEnd(t *testing.T) {
 	b := newBench(t)
 	job := b.job("checkout-db", `
 resource "terraform_data" "main" {
-  provisioner "local-exec" { command = "sleep 20 >/dev/null 2>&1 </dev/null &" }
+  provisioner "local-exec" { command = "(sleep 20; touch late) >/dev/null 2>&1 </dev/null & setsid sleep 20 >/dev/null 2>&1 </dev/null &" }
 }`, nil)
 	began := time.Now()
 	first := b.run(job, reconciler.Applied)
+	if left := b.living(job); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
 	b.run(b.again(job, first), reconciler.Unchanged)
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("took %s", took)
