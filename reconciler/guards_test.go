@@ -277,7 +277,7 @@ func TestEarlierRunsAreTakenInOrder(t *testing.T) {
 	preview.job.Mode = Preview
 	runs := []Running{left("db", "3"), recorded, left("db", "2"), preview, stuck}
 	for range 2 { // begun twice, since the repository could not be read at first
-		if err := r.adopt(t.Context(), runs); err != nil {
+		if err := r.adopt(runs); err != nil {
 			t.Fatal(err)
 		}
 	}

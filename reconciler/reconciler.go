@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -78,6 +79,7 @@ type Reconciler struct {
 	engine      Engine
 
 	running    map[string]Running
+	attending  context.Context // ends when nobody waits for runs any more
 	attempts   map[string]attempt
 	unverified map[string]bool
 	observed   map[string]sight // nil where drift is not looked for
@@ -115,7 +117,7 @@ func New(o Options) *Reconciler {
 		o.Steady = func() time.Duration { return time.Since(begun) }
 	}
 	o.Reviewed = o.Reviewed || o.Forge != nil
-	r := &Reconciler{Options: o, started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
+	r := &Reconciler{Options: o, attending: context.Background(), started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
 		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
 	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
@@ -137,6 +139,7 @@ func (r *Reconciler) Poke() { nudge(r.pokes) }
 // on it, records what happened and returns the state of every unit. Each unit
 // is tried once.
 func (r *Reconciler) Converge(ctx context.Context) (*Summary, error) {
+	defer r.attend()()
 	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -160,10 +163,23 @@ func (r *Reconciler) Converge(ctx context.Context) (*Summary, error) {
 	return r.summary(), nil
 }
 
+// Leave says what becomes of the runs that are going on when the daemon is to end.
+type Leave struct {
+	// Patience is how long they may take to end by themselves.
+	Patience time.Duration
+	// Interrupt asks those that have not ended by then to stop, and waits until
+	// they have: in a container, which ends with the daemon. Others go on, for the
+	// next daemon to find.
+	Interrupt bool
+	// Hurry ends the patience, and at the second time the wait for runs that were
+	// asked to stop; nil never does.
+	Hurry <-chan os.Signal
+}
+
 // Serve keeps converging until ctx ends: on every poke, at every poll, and
-// whenever a run ends. It waits for runs that are going on to end, or leaves
-// them to the next process when the patience is over.
-func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
+// whenever a run ends. It starts nothing from then on, and leaves as it is told.
+func (r *Reconciler) Serve(ctx context.Context, leave Leave) error {
+	defer r.attend()()
 	for {
 		err := r.begin(ctx)
 		if err == nil {
@@ -172,7 +188,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 		r.failed("begin", err)
 		r.report()
 		if !sleep(ctx, 5*time.Second) {
-			return nil
+			return r.drain(leave)
 		}
 	}
 	r.observed = map[string]sight{}
@@ -195,7 +211,7 @@ func (r *Reconciler) Serve(ctx context.Context, patience time.Duration) error {
 		r.rest(ctx)
 	}
 	r.gate.work.Wait()
-	return r.drain(patience)
+	return r.drain(leave)
 }
 
 // rest waits for something to do. Whoever asks how things stand is answered
@@ -287,7 +303,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 	if err != nil { // one that cannot be read keeps nothing else from going on
 		r.Log.Error("find earlier runs", "error", err)
 	}
-	if err := r.adopt(ctx, left); err != nil {
+	if err := r.adopt(left); err != nil {
 		return err
 	}
 	return r.advance(ctx, heads)
@@ -295,7 +311,7 @@ func (r *Reconciler) begin(ctx context.Context) error {
 
 // adopt waits for the runs of an earlier process, for those of one unit in the
 // order in which they were started: the last one counts.
-func (r *Reconciler) adopt(ctx context.Context, left []Running) error {
+func (r *Reconciler) adopt(left []Running) error {
 	memory, err := r.Trust.load()
 	if err != nil {
 		return err
@@ -315,7 +331,7 @@ func (r *Reconciler) adopt(ctx context.Context, left []Running) error {
 	}
 	for _, runs := range units {
 		slices.SortFunc(runs, func(a, b Running) int { return cmp.Compare(a.Job().ID, b.Job().ID) })
-		r.await(ctx, runs...)
+		r.await(runs...)
 	}
 	return nil
 }
@@ -556,12 +572,20 @@ func (r *Reconciler) begins(ctx context.Context, job Job) error {
 	}
 	r.progress.Started++
 	r.Log.Info("started a run", "unit", job.Unit, "run", job.ID, "mode", string(job.Mode), "destroy", job.Destroy)
-	r.await(ctx, run)
+	r.await(run)
 	return nil
 }
 
+// attend lets runs be waited for until the returned function is called, which is
+// longer than new ones may be started.
+func (r *Reconciler) attend() (leave func()) {
+	r.attending, leave = context.WithCancel(context.Background())
+	return leave
+}
+
 // await waits in the background for runs of one unit, one after the other.
-func (r *Reconciler) await(ctx context.Context, runs ...Running) {
+func (r *Reconciler) await(runs ...Running) {
+	ctx := r.attending
 	last := runs[len(runs)-1]
 	r.running[last.Job().Unit] = last
 	go func() {
@@ -691,24 +715,68 @@ func backoff(name string, wait time.Duration, failures int, most time.Duration) 
 	return wait - spread(fmt.Sprintf("%s %d", name, failures), wait/5)
 }
 
-// drain waits for the runs to end and records them; what is still going on
-// when the patience is over goes on without this process.
-func (r *Reconciler) drain(patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for name, run := range r.running {
-		if result, err := run.Wait(ctx); err == nil {
-			r.finish(finished{run, result, nil})
-		} else {
-			r.Log.Warn("left a run going on", "unit", name, "run", run.Job().ID)
+// drain waits for the runs to end and records them, those that end while others
+// go on as soon as they may be. What has not ended when the patience is over is
+// left to the next process, or asked to stop and waited for.
+func (r *Reconciler) drain(leave Leave) error {
+	patience := time.NewTimer(leave.Patience)
+	defer patience.Stop()
+	due := time.NewTicker(coalesce)
+	defer due.Stop()
+	asked := false
+	for len(r.running) > 0 {
+		over := false
+		select {
+		case f := <-r.results:
+			r.finish(f)
+			r.report()
+			_ = r.flush(false) // it is said, and tried again
+		case <-due.C:
+			_ = r.flush(false) // it is said, and tried again
+		case <-patience.C:
+			over = true
+		case <-leave.Hurry:
+			over = true
+		}
+		if over && (asked || !leave.Interrupt) {
+			break
+		}
+		if over {
+			asked = true
+			r.interrupt()
 		}
 	}
-	flush, done := context.WithTimeout(context.Background(), 30*time.Second)
-	defer done()
-	if r.journal == nil {
+	for _, name := range sortedNames(r.running) {
+		r.Log.Warn("left a run going on", "unit", name, "run", r.running[name].Job().ID)
+	}
+	return r.flush(true)
+}
+
+// interrupt asks every run to stop.
+func (r *Reconciler) interrupt() {
+	for _, name := range sortedNames(r.running) {
+		run := r.running[name]
+		r.Log.Warn("asked a run to stop", "unit", name, "run", run.Job().ID)
+		if err := run.Stop(); err != nil {
+			r.Log.Error("stop a run", "unit", name, "run", run.Job().ID, "error", err)
+		}
+	}
+}
+
+// flush records what is known when the daemon is to end, at last or where a
+// commit is due.
+func (r *Reconciler) flush(last bool) error {
+	if r.journal == nil || !last && !r.journal.due(r.Now(), false) {
 		return nil
 	}
-	return r.publish(flush)
+	ctx, done := context.WithTimeout(context.Background(), 30*time.Second)
+	defer done()
+	err := r.publish(ctx)
+	if err != nil && !last {
+		r.failed("record", err)
+		r.journal.postpone(r.Now())
+	}
+	return err
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

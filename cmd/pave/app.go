@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -36,7 +37,11 @@ type app struct {
 	confine, allowRead, allowWrite                     string
 	signingKey, tokenFile                              string
 	quiet                                              bool
+	grace                                              time.Duration
 
+	// standBy is called, with the process that is at work, as long as another pave
+	// is; nil refuses to wait for it.
+	standBy     func(holder string)
 	confinement terraform.Confinement // of the runs of the reconciler
 	forge       forgeFlags
 }
@@ -137,6 +142,7 @@ func (a *app) engineFlags(cmd *cobra.Command) {
 	flags.StringVar(&a.confine, "confine", "", "how runs are confined: landlock, users or off (default: the best that this machine has)")
 	flags.StringVar(&a.allowRead, "allow-read", "", "folders that every run may read beside its own, separated by colons")
 	flags.StringVar(&a.allowWrite, "allow-write", "", "folders that every run may change beside its own, separated by colons")
+	flags.DurationVar(&a.grace, "grace", 5*time.Minute, "how long Terraform may take to end when it was interrupted, before it is killed")
 	flags.StringVar(&a.signingKey, "signing-key", "", "an SSH private key that signs status commits")
 }
 
@@ -197,17 +203,13 @@ func (a *app) mirror(ctx context.Context) (*git.Mirror, error) {
 }
 
 // parts returns the adapters that read and judge a revision.
-func (a *app) parts() (reconciler.Parts, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return reconciler.Parts{}, err
-	}
+func (a *app) parts() reconciler.Parts {
 	return reconciler.Parts{
-		Evaluator: catalog.New([]string{self, evalVerb}, 0),
+		Evaluator: catalog.New([]string{confine.Path, evalVerb}, 0),
 		Inspector: inspector{},
 		Rules:     policy.Compiler{},
 		Calendar:  calendar.Calendar{},
-	}, nil
+	}
 }
 
 // inspector makes terraform.Inspect the domain's Inspector.
@@ -241,7 +243,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 	}
 	acts := runs == runsFolder
 	runs = filepath.Join(state, runs)
-	unlock, err := lock(runs)
+	unlock, err := a.lock(ctx, runs)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -254,10 +256,6 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		}
 	}()
 	mirror, err := a.mirror(ctx)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	parts, err := a.parts()
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -285,7 +283,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		unlock()
 	}
 	return reconciler.New(reconciler.Options{
-		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Log: log,
+		Parts: a.parts(), Source: mirror, Runner: runner, Engine: a.engine, Log: log,
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
 		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")), Accounts: reconciler.NewAccounts(filepath.Join(state, "people.json")),
 	}), mirror, release, nil
@@ -297,6 +295,7 @@ func (a *app) runner(cache, state, runs string) (*terraform.Runner, error) {
 		Cache: filepath.Join(cache, "engine"), State: filepath.Join(state, "units"), Runs: runs,
 		CLIConfig: absolute(a.terraformConfig), EnginePath: a.engineFolder, Credentials: absolute(a.credentials),
 		Confine: a.confine, AllowRead: a.allowRead, AllowWrite: a.allowWrite,
+		Grace: a.grace,
 	})
 }
 

@@ -92,11 +92,7 @@ func (a *app) holder(ctx context.Context, mirror *git.Mirror, tracked string, si
 	if err != nil {
 		return "", err
 	}
-	parts, err := a.parts()
-	if err != nil {
-		return "", err
-	}
-	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
+	platform, violations, err := a.parts().Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return "", err
 	}

@@ -62,11 +62,7 @@ func (a *app) platform(ctx context.Context) (*reconciler.Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, err := a.parts()
-	if err != nil {
-		return nil, err
-	}
-	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
+	platform, violations, err := a.parts().Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return nil, err
 	}

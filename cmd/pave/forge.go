@@ -121,7 +121,7 @@ func (a *app) proposals(ctx context.Context, r *reconciler.Reconciler, mirror *g
 		return nil, nil, err
 	}
 	runs := filepath.Join(state, pullsFolder)
-	unlock, err := lock(runs)
+	unlock, err := a.lock(ctx, runs)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -53,7 +53,7 @@ func TestOnlyOnePaveActs(t *testing.T) {
 	runs := filepath.Join(h.state(), git.RepositoryID(h.repo), runsFolder)
 	unlock, err := lock(runs)
 	must(t, err)
-	for _, command := range [][]string{{"apply"}, {"serve", "--listen", "127.0.0.1:0"}, {"status", "adopt"}} {
+	for _, command := range [][]string{{"apply"}, {"status", "adopt"}} {
 		said := h.lastSaid(exitFailure, command...)
 		if want := fmt.Sprintf("another pave, process %d, is at work in %s", os.Getpid(), runs); !strings.Contains(said, want) {
 			t.Errorf("pave %s: expected %q, got %s", command[0], want, said)
@@ -199,7 +199,7 @@ func TestDaemonSaysWhatItRefuses(t *testing.T) {
 	monitor := &monitor{}
 	monitor.update(reconciler.Progress{Refused: &reconciler.Refusal{Violations: []reconciler.Violation{{Message: "owner is nobody"}}}})
 	answer := httptest.NewRecorder()
-	monitor.handler(nil).ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+	monitor.handler().ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
 	if got := answer.Body.String(); answer.Code != 503 || !strings.Contains(got, "the tip of the tracked branch is refused:\nowner is nobody") {
 		t.Errorf("got %d: %s", answer.Code, got)
 	}

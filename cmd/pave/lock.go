@@ -1,15 +1,44 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// busyError tells that another pave is at work in a folder.
+type busyError struct{ folder, holder string }
+
+func (e busyError) Error() string {
+	return fmt.Sprintf("another pave, process %s, is at work in %s: wait until it ends, or stop it with: kill %[1]s", e.holder, e.folder)
+}
+
+// takeoverPoll is how often one that stands by looks whether the other has ended.
+const takeoverPoll = 200 * time.Millisecond
+
+// lock is lock, but that one who stands by waits for whoever holds it.
+func (a *app) lock(ctx context.Context, folder string) (func(), error) {
+	for {
+		unlock, err := lock(folder)
+		var busy busyError
+		if a.standBy == nil || !errors.As(err, &busy) {
+			return unlock, err
+		}
+		a.standBy(busy.holder)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(takeoverPoll):
+		}
+	}
+}
 
 // lock keeps every other pave from working in a folder at the same time: two
 // that record on one branch and believe each other's runs would apply twice.
@@ -27,7 +56,7 @@ func lock(folder string) (func(), error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", folder, err)
 		}
-		return nil, fmt.Errorf("another pave, process %s, is at work in %s: wait until it ends, or stop it with: kill %[1]s", holder(file), folder)
+		return nil, busyError{folder, holder(file)}
 	}
 	// The number is for people; nothing depends on it.
 	if err := file.Truncate(0); err == nil {

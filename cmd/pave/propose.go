@@ -15,6 +15,7 @@ import (
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
+	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/limited"
 	"github.com/pave-dev/pave/reconciler/terraform"
@@ -159,14 +160,10 @@ func killed(err error) bool {
 // newProposer returns a proposer whose throw-away copies are in the folder, which no
 // other process uses. What a process that was killed left there is removed.
 func newProposer(folder string, input proposing, known func() (json.RawMessage, error)) (*proposer, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	if err := os.RemoveAll(folder); err != nil {
 		return nil, fmt.Errorf("remove earlier quarantines: %w", err)
 	}
-	return &proposer{self: self, folder: folder, input: input, known: known,
+	return &proposer{self: confine.Path, folder: folder, input: input, known: known,
 		fetch: child{fetchVerb, fetchDeadline, fetchSeconds * time.Second, fmt.Errorf("the repository took longer than %s", fetchDeadline), fetchEnviron},
 		read:  child{proposeVerb, readDeadline, readSeconds * time.Second, limited.ErrDeadline, readEnviron},
 	}, nil
@@ -297,10 +294,7 @@ func proposalOf(ctx context.Context, in proposing) (*reconciler.Proposal, error)
 	if err != nil {
 		return unread(change, err)
 	}
-	parts, err := (&app{}).parts()
-	if err != nil {
-		return nil, err
-	}
+	parts := (&app{}).parts()
 	if err := parts.Evaluator.(*catalog.Evaluator).Know(in.Known); err != nil {
 		return nil, err
 	}

@@ -66,9 +66,7 @@ func newProposal(t testing.TB) *proposal {
 	defer m.Close()
 	heads, err := m.Fetch(t.Context())
 	must(t, err)
-	parts, err := (&app{}).parts()
-	must(t, err)
-	evaluator := parts.Evaluator.(*catalog.Evaluator)
+	evaluator := (&app{}).parts().Evaluator.(*catalog.Evaluator)
 	tree, err := m.Tree(t.Context(), heads.Tracked)
 	must(t, err)
 	if _, violations, err := evaluator.Evaluate(t.Context(), tree); err != nil || len(violations) > 0 {

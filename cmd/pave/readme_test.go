@@ -517,7 +517,7 @@ func TestReadmeExitCodes(t *testing.T) {
 
 func TestReadmeMetrics(t *testing.T) {
 	answer := httptest.NewRecorder()
-	(&monitor{}).handler(nil).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	(&monitor{}).handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	var exposed []string
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(answer.Body.String(), -1) {
 		exposed = append(exposed, m[1])

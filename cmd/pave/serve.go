@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,14 +24,18 @@ import (
 )
 
 func (a *app) serveCommand() *cobra.Command {
-	var listen, format string
-	var patience time.Duration
+	var listen, format, onStop string
+	var leave reconciler.Leave
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon: keep what runs as the tracked branch says",
 		Long: `Run the daemon. It watches a repository on this machine and polls any other, and
-converges whenever the tracked branch moves. SIGTERM lets the runs that are
-going on end first.
+converges whenever the tracked branch moves.
+
+SIGTERM lets the runs that are going on end first; a second one ends the
+patience. What has not ended by then goes on without the daemon, and the next
+daemon finds it. With --on-stop interrupt it is asked to stop instead, and waited
+for: right in a container, whose processes all end with the daemon.
 
 With --github it looks at pull requests as well: one check and one comment say
 what each would change, and nothing happens that nobody approved.
@@ -46,20 +53,42 @@ GitHub's webhooks at /webhook.`,
 			default:
 				return usage(fmt.Errorf("--log-format: expected text or json; got %q", format))
 			}
-			return a.serve(cmd.Context(), slog.New(handler), listen, patience)
+			if onStop != "leave" && onStop != "interrupt" {
+				return usage(fmt.Errorf("--on-stop: expected leave or interrupt; got %q", onStop))
+			}
+			leave.Interrupt = onStop == "interrupt"
+			return a.serve(cmd.Context(), slog.New(handler), listen, leave)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "the address for health and metrics")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
-	cmd.Flags().DurationVar(&patience, "patience", 30*time.Minute, "how long to wait for runs when stopped; they go on without the daemon after that")
+	cmd.Flags().DurationVar(&leave.Patience, "patience", 30*time.Minute, "how long to wait for runs when stopped")
+	cmd.Flags().StringVar(&onStop, "on-stop", "leave", "what becomes of runs after the patience: leave lets them go on, interrupt stops them")
 	cmd.Flags().StringVar(&a.forge.webhookSecret, "webhook-secret-file", "", "a file with the secret of GitHub's webhook, 16 characters or more")
 	a.engineFlags(cmd)
 	a.forgeFlags(cmd)
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patience time.Duration) error {
+func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave reconciler.Leave) error {
+	again := make(chan os.Signal, 1)
+	defer context.AfterFunc(ctx, func() { signal.Notify(again, os.Interrupt, syscall.SIGTERM) })()
+	leave.Hurry = again
+	monitor := &monitor{}
+	front := &front{monitor: monitor, listen: listen}
+	defer front.close()
+	if err := front.open(); err != nil && !errors.Is(err, syscall.EADDRINUSE) { // which the one that is at work may do
+		return err
+	}
+	a.standBy = func(holder string) {
+		if monitor.standBy(holder) {
+			log.Info("standing by: another pave is at work, this one takes over when it ends", "process", holder, "listen", front.address())
+		}
+	}
 	r, mirror, release, err := a.reconciler(ctx, log, runsFolder)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -86,29 +115,24 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, patien
 		level = slog.LevelWarn
 	}
 	log.Log(ctx, level, a.confinement.String())
-	monitor := &monitor{confinement: a.confinement.String()}
-	r.Progress = monitor.update
-	listener, err := net.Listen("tcp", listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w: choose another address with --listen", err)
+	if err := front.open(); err != nil {
+		return err
 	}
-	server := &http.Server{Handler: monitor.handler(hook), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	log.Info("serving", "repository", a.repo, "listen", listener.Addr().String(), "version", version())
+	monitor.serve(a.confinement.String(), hook)
+	r.Progress = monitor.update
+	log.Info("serving", "repository", a.repo, "listen", front.address(), "version", version())
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve health and metrics: %w", err)
-		}
-		return nil
+		return front.wait()
 	})
 	group.Go(func() error {
 		a.watch(ctx, log, r.Poke)
 		return nil
 	})
 	group.Go(func() error {
-		defer server.Close()
-		return r.Serve(ctx, patience)
+		defer front.close()
+		return r.Serve(ctx, leave)
 	})
 	if pulls != nil {
 		group.Go(func() error { return pulls.Serve(ctx) })
@@ -132,12 +156,75 @@ func (a *app) watch(ctx context.Context, log *slog.Logger, poke func()) {
 	}
 }
 
+// front answers on the listen address.
+type front struct {
+	monitor  *monitor
+	listen   string
+	listener net.Listener
+	server   *http.Server
+	ended    chan error
+}
+
+// open begins to answer, where that did not begin before.
+func (f *front) open() error {
+	if f.listener != nil {
+		return nil
+	}
+	listener, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w: choose another address with --listen", err)
+	}
+	f.listener, f.ended = listener, make(chan error, 1)
+	f.server = &http.Server{Handler: f.monitor.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	go func() { f.ended <- f.server.Serve(listener) }()
+	return nil
+}
+
+// address is where it answers; nowhere as long as another process does there.
+func (f *front) address() string {
+	if f.listener == nil {
+		return ""
+	}
+	return f.listener.Addr().String()
+}
+
+// wait returns when it answers no more, and why where nobody closed it.
+func (f *front) wait() error {
+	if err := <-f.ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve health and metrics: %w", err)
+	}
+	return nil
+}
+
+func (f *front) close() {
+	if f.server != nil {
+		f.server.Close()
+	}
+}
+
 // monitor turns progress into metrics and health.
 type monitor struct {
-	confinement string // a line about the runs
+	mu          sync.Mutex
+	last        reconciler.Progress // guarded by mu, as all below
+	holder      string              // the process that this one stands by for
+	confinement string              // a line about the runs
+	hook        http.Handler        // takes webhooks; nil where nobody does
+}
 
-	mu   sync.Mutex
-	last reconciler.Progress // guarded by mu
+// standBy notes which process is at work, and tells whether that is news.
+func (m *monitor) standBy(holder string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	news := m.holder != holder
+	m.holder = holder
+	return news
+}
+
+// serve notes that this process is at work.
+func (m *monitor) serve(confinement string, hook http.Handler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.holder, m.confinement, m.hook = "", confinement, hook
 }
 
 func (m *monitor) update(p reconciler.Progress) {
@@ -152,7 +239,7 @@ func (m *monitor) progress() reconciler.Progress {
 	return m.last
 }
 
-func (m *monitor) handler(hook http.Handler) http.Handler {
+func (m *monitor) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	gauge := func(name, help string, value func(reconciler.Progress) float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(m.progress()) }))
@@ -181,32 +268,48 @@ func (m *monitor) handler(hook http.Handler) http.Handler {
 	counter("pave_runs_total", runs, prometheus.Labels{"outcome": "destroyed"}, func(p reconciler.Progress) int { return p.Destroyed })
 
 	mux := http.NewServeMux()
-	if hook != nil {
-		mux.Handle("/webhook", hook)
-	}
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		p := m.progress()
-		if p.Revision.Commit == "" {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, "no revision is in force")
-			if p.Refused != nil {
-				is := "is refused"
-				if p.Refused.Waiting {
-					is = "is held"
-				}
-				fmt.Fprintf(w, "the tip of the tracked branch %s:\n", is)
-				printViolations(w, p.Refused.Violations)
-			}
-			if p.LastError != "" {
-				fmt.Fprintln(w, p.LastError)
-			}
+	mux.HandleFunc("/webhook", func(w http.ResponseWriter, r *http.Request) {
+		m.mu.Lock()
+		hook := m.hook
+		m.mu.Unlock()
+		if hook == nil {
+			http.NotFound(w, r)
 			return
 		}
-		fmt.Fprintf(w, "ok: revision %s in force\n%s\n", p.Revision.Short(), m.confinement)
+		hook.ServeHTTP(w, r)
 	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", m.ready)
 	return mux
+}
+
+// ready tells whether a revision is in force, and why not.
+func (m *monitor) ready(w http.ResponseWriter, _ *http.Request) {
+	m.mu.Lock()
+	p, holder, confinement := m.last, m.holder, m.confinement
+	m.mu.Unlock()
+	if p.Revision.Commit != "" {
+		fmt.Fprintf(w, "ok: revision %s in force\n%s\n", p.Revision.Short(), confinement)
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	if holder != "" {
+		fmt.Fprintf(w, "standing by for process %s\n", holder)
+		return
+	}
+	fmt.Fprintln(w, "no revision is in force")
+	if p.Refused != nil {
+		is := "is refused"
+		if p.Refused.Waiting {
+			is = "is held"
+		}
+		fmt.Fprintf(w, "the tip of the tracked branch %s:\n", is)
+		printViolations(w, p.Refused.Violations)
+	}
+	if p.LastError != "" {
+		fmt.Fprintln(w, p.LastError)
+	}
 }
 
 func seconds(t time.Time) float64 {

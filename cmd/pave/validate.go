@@ -50,11 +50,7 @@ func (a *app) examine(ctx context.Context) (*reconciler.Checked, []reconciler.Vi
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	parts, err := a.parts()
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	checked, err := reconciler.Check(ctx, parts, tree, reconciler.Revision{Time: time.Now().UTC()}, a.knownRecord(ctx))
+	checked, err := reconciler.Check(ctx, a.parts(), tree, reconciler.Revision{Time: time.Now().UTC()}, a.knownRecord(ctx))
 	if err != nil {
 		return nil, nil, 0, err
 	}

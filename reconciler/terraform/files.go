@@ -159,6 +159,33 @@ func unlock(file *os.File) {
 	_ = file.Close()
 }
 
+// maxOutput bounds what is kept of what an apply says: its end, for an engine says
+// last why it failed.
+const maxOutput = 16 << 20
+
+// bound keeps files that are appended to from growing beyond maxOutput, until the
+// returned function is called: what they hold is dropped. That function tells
+// whether it ever was.
+func bound(files ...*os.File) (stop func() (dropped bool)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done, dropped := make(chan struct{}), false
+	go func() {
+		defer close(done)
+		for sleep(ctx, lockPoll) == nil {
+			for _, file := range files {
+				if info, err := file.Stat(); err == nil && info.Size() > maxOutput {
+					dropped = file.Truncate(0) == nil || dropped
+				}
+			}
+		}
+	}()
+	return func() bool {
+		cancel()
+		<-done
+		return dropped
+	}
+}
+
 // sleep waits, or returns why ctx ended.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {

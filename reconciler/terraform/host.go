@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/confine"
 )
 
 // Host is what this machine offers to runs. Every path is absolute; folders
@@ -33,7 +34,7 @@ type Host struct {
 	// use <environment>.plan.env where there is one.
 	Credentials string `json:"credentials,omitempty"`
 	// Self is the program that carries out a run, started as `Self __run DIR`;
-	// empty means the running one.
+	// empty means the running one, also when its file was replaced meanwhile.
 	Self string `json:"self,omitempty"`
 	// Confine is how engines are confined: ByLandlock, ByUsers or Unconfined;
 	// empty means the best that the machine offers.
@@ -70,11 +71,7 @@ func NewRunner(host Host) (*Runner, error) {
 		host.Grace = defaultGrace
 	}
 	if host.Self == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("find own program: %w", err)
-		}
-		host.Self = self
+		host.Self = confine.Path
 	}
 	generated := host.CLIConfig == ""
 	if generated {

@@ -87,6 +87,7 @@ func (p *running) launch() error {
 		return err
 	}
 	cmd := exec.Command(p.host.Self, "__run", p.dir)
+	cmd.Args[0] = os.Args[0] // for people: the path may say nothing
 	cmd.Dir = p.dir
 	cmd.Env = []string{"PATH=" + systemPath, "HOME=" + home, "LANG=C.UTF-8", "TMPDIR=" + os.TempDir(), "CHECKPOINT_DISABLE=1"}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -100,7 +101,7 @@ func (p *running) launch() error {
 }
 
 func createLog(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // reap waits for the process in the background, for as long as it lives: a
@@ -127,11 +128,8 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 			return reconciler.Result{}, context.Cause(ctx)
 		}
 	}
-	for looks := 0; ; looks++ {
-		if looks%orphanLooks == orphanLooks-1 && orphaned(p.dir) { // it may hold the lock, and would for ever
-			p.endLeft()
-		}
-		alive, err := held(filepath.Join(p.dir, runLock))
+	for {
+		alive, err := p.alive()
 		if err != nil {
 			return reconciler.Result{}, fmt.Errorf("wait for run: %w", err)
 		}
@@ -144,18 +142,8 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 	}
 }
 
-// orphanLooks is how many looks at a held lock come to one at the processes.
-const orphanLooks = 20
-
-func (p *running) endLeft() {
-	if err := endLeft(p.dir); err != nil {
-		fmt.Fprintf(os.Stderr, "end what run %s of %s left: %v\n", p.job.ID, p.job.Unit, err)
-	}
-}
-
 // collect reads what a run that has ended left.
 func (p *running) collect() reconciler.Result {
-	p.endLeft()
 	defer scrub(p.dir)
 	var result reconciler.Result
 	err := readJSON(filepath.Join(p.dir, resultName), maxResult, &result)

@@ -167,16 +167,24 @@ func TestStopDuringTheApply(t *testing.T) {
 	}
 }
 
-// A provisioner may leave a process behind, which inherits all that the apply
-// holds open. Neither the run nor the unit's next one waits for it.
-func TestLeftProcessHoldsNothing(t *testing.T) {
+// living returns the processes of a run's engines.
+func (b *bench) living(job reconciler.Job) []int {
+	return livingWhere(func(id int, _ stat) bool { return ofRun(b.dir(job), id) })
+}
+
+// A provisioner may leave processes behind, which inherit all that the apply
+// holds open. They end with the run, and the unit's next one does not wait.
+func TestLeftProcessesEnd(t *testing.T) {
 	b := newBench(t)
 	job := b.job("checkout-db", `
 resource "terraform_data" "main" {
-  provisioner "local-exec" { command = "sleep 20 >/dev/null 2>&1 </dev/null &" }
+  provisioner "local-exec" { command = "(sleep 20; touch late) >/dev/null 2>&1 </dev/null & setsid sleep 20 >/dev/null 2>&1 </dev/null &" }
 }`, nil)
 	began := time.Now()
 	first := b.run(job, reconciler.Applied)
+	if left := b.living(job); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
 	b.run(b.again(job, first), reconciler.Unchanged)
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("took %s", took)
@@ -237,11 +245,12 @@ resource "terraform_data" "main" {
 	run := b.start(job)
 	b.awaitProvisioner(job)
 	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
-	if orphaned(b.dir(job)) {
-		t.Error("the apply that goes on counts as an orphan")
+	if alive, err := run.(*running).alive(); !alive || err != nil {
+		t.Errorf("the apply that goes on counts as dead: %v", err)
 	}
+	left := func() []int { return livingWhere(func(id int, _ stat) bool { return ofRun(b.dir(job), id) }) }
 	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
-	if len(members(b.dir(job))) == 0 {
+	if len(left()) == 0 {
 		t.Fatal("nothing is left, so nothing is shown")
 	}
 	began := time.Now()
@@ -249,7 +258,7 @@ resource "terraform_data" "main" {
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
-	b.await("the end of all processes", func() bool { return len(members(b.dir(job))) == 0 })
+	b.await("the end of all processes", func() bool { return len(left()) == 0 })
 }
 
 // A starter that is killed before there is an intent leaves nothing.

@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -94,9 +95,6 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 		return fmt.Errorf("start run: %w", err)
 	}
 	defer unlock(lock)
-	if err := signLock(lock); err != nil {
-		return fmt.Errorf("start run: %w", err)
-	}
 	var in intent
 	if err := readJSON(filepath.Join(dir, intentName), maxIntent, &in); err != nil {
 		return fmt.Errorf("read intent: %w", err)
@@ -104,12 +102,20 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	if err := checkJob(in.Job); err != nil {
 		return fmt.Errorf("read intent: %w", err)
 	}
+	own, err := thisProcess()
+	if err == nil {
+		err = writeJSON(filepath.Join(dir, processName), own)
+	}
+	if err != nil {
+		return fmt.Errorf("start run: %w", err)
+	}
 	e := &execution{host: in.Host, job: in.Job, dir: dir, judge: judge, locks: []*os.File{lock}}
 	defer e.unlockUnit()
 	defer scrub(dir)
 	ctx, release := e.watchStop(ctx)
 	defer release()
 	e.run(ctx)
+	e.endLeft()
 	return writeJSON(filepath.Join(dir, resultName), e.result)
 }
 
@@ -455,12 +461,17 @@ func (e *execution) tfexec(at room) (*tfexec.Terraform, *limited, error) {
 	return tf, stderr, nil
 }
 
+// stepTimeout is how long one step of a run may take.
+func stepTimeout(job reconciler.Job) time.Duration {
+	if job.Timeout <= 0 {
+		return defaultTimeout
+	}
+	return job.Timeout
+}
+
 // timed bounds one step.
 func (e *execution) timed(ctx context.Context) (context.Context, context.CancelFunc) {
-	timeout := e.job.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
+	timeout := stepTimeout(e.job)
 	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("took longer than %s", timeout))
 }
 
@@ -655,16 +666,17 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 func (e *execution) runApply(ctx context.Context) error {
 	ctx, cancel := e.timed(ctx)
 	defer cancel()
-	stdout, err := os.Create(filepath.Join(e.private(), "apply.jsonl"))
+	stdout, err := createLog(filepath.Join(e.private(), "apply.jsonl"))
 	if err != nil {
 		return err
 	}
 	defer stdout.Close()
-	stderr, err := os.Create(filepath.Join(e.private(), "apply.stderr"))
+	stderr, err := createLog(filepath.Join(e.private(), "apply.stderr"))
 	if err != nil {
 		return err
 	}
 	defer stderr.Close()
+	stop := bound(stdout, stderr)
 	path, env := e.confined(e.env, append(slices.Clone(e.reads), e.planFile()), e.writes())
 	err = e.locking(func() error {
 		return command{
@@ -672,22 +684,28 @@ func (e *execution) runApply(ctx context.Context) error {
 			stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
 		}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+e.patience(), e.planFile())
 	})
+	cut := stop()
 	if err == nil {
 		return nil
 	}
-	said, ds := applyErrors(stdout, stderr)
+	said, ds := applyErrors(stdout, stderr, cut)
 	return e.explain(ctx, "apply", err, said, ds)
 }
 
-// applyErrors reads what a failed apply said, in its stream and beside it.
-func applyErrors(stdout, stderr *os.File) (string, []diagnostic) {
+// applyErrors reads what a failed apply said, in its stream and beside it. Where
+// its beginning is cut, half a line is left out: it could be half a secret.
+func applyErrors(stdout, stderr *os.File, cut bool) (string, []diagnostic) {
 	var ds []diagnostic
 	if _, err := stdout.Seek(0, 0); err == nil {
 		ds = streamErrors(stdout)
 	}
 	text := &limited{limit: maxStderr}
 	if _, err := stderr.Seek(0, 0); err == nil {
-		_, _ = stderr.WriteTo(text)
+		from := bufio.NewReader(stderr)
+		if cut {
+			_, _ = from.ReadSlice('\n')
+		}
+		_, _ = from.WriteTo(text)
 	}
 	return joinDiagnostics(ds) + "\n" + text.String(), append(ds, textErrors(text.String())...)
 }

@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,104 +11,192 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// member is a process of a run's session that works in the run's folder.
-type member struct{ pid, group int }
+const (
+	processName     = "process.json" // which process the run is; written by itself
+	interruptedName = "interrupted"  // its existence tells that an apply without its run was interrupted
+)
 
-// signLock writes into the run's lock which process it is of. A run leads a
-// session, and all that it starts is in it unless it leaves on purpose.
-func signLock(lock *os.File) error {
-	if err := lock.Truncate(0); err != nil {
-		return err
-	}
-	_, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
+// process tells one process from every other, also of another boot of the
+// machine or of another container, where its number may be somebody else's.
+type process struct {
+	Boot    string `json:"boot"`
+	Space   string `json:"space"` // of process numbers
+	ID      int    `json:"id"`    // of its session as well: a run leads one
+	Started uint64 `json:"started"`
 }
 
-// leader returns the process that signed the lock of a run; zero where none did.
-func leader(dir string) int {
-	text, err := readFile(filepath.Join(dir, runLock), 32)
+// thisProcess returns the running one.
+func thisProcess() (process, error) {
+	boot, space, err := numbering()
 	if err != nil {
-		return 0
+		return process{}, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0
-	}
-	return pid
+	stat, err := readStat(os.Getpid())
+	return process{Boot: boot, Space: space, ID: os.Getpid(), Started: stat.started}, err
 }
 
-// members returns what lives of a run. That a process works in the folder tells
-// it from one of a later session with the same number.
-func members(dir string) []member {
-	session := leader(dir)
-	if session == 0 {
+// numbering returns where numbers of processes mean something.
+func numbering() (boot, space string, err error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", "", err
+	}
+	space, err = os.Readlink("/proc/self/ns/pid")
+	return strings.TrimSpace(string(id)), space, err
+}
+
+// here tells whether its number means something to this process.
+func (p process) here() bool {
+	boot, space, err := numbering()
+	return err == nil && p.ID > 0 && p.Boot == boot && p.Space == space
+}
+
+func (p process) alive() bool {
+	stat, err := readStat(p.ID)
+	return err == nil && stat.started == p.Started && !stat.dead
+}
+
+// stat is what the system says of a process.
+type stat struct {
+	dead    bool // nobody has waited for it yet
+	session int
+	started uint64 // in hundredths of a second since the boot
+}
+
+func readStat(id int) (stat, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "stat"))
+	if err != nil {
+		return stat{}, err
+	}
+	// The name before it may hold anything.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 20 {
+		return stat{}, fmt.Errorf("understand the process %d", id)
+	}
+	session, err := strconv.Atoi(fields[3])
+	if err != nil {
+		return stat{}, err
+	}
+	started, err := strconv.ParseUint(fields[19], 10, 64)
+	return stat{dead: fields[0] == "Z" || fields[0] == "X", session: session, started: started}, err
+}
+
+// livingWhere returns the living processes, but for this one, of which something
+// is so.
+func livingWhere(so func(id int, s stat) bool) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
 		return nil
 	}
-	entries, _ := os.ReadDir("/proc")
-	var found []member
+	var found []int
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
+		id, err := strconv.Atoi(entry.Name())
+		if err != nil || id == os.Getpid() {
 			continue
 		}
-		if m, s := inspectProcess(pid, dir); s == session {
-			found = append(found, m)
+		if s, err := readStat(id); err == nil && !s.dead && so(id, s) {
+			found = append(found, id)
 		}
 	}
 	return found
 }
 
-// inspectProcess returns the process and its session; zero where it is dead,
-// works elsewhere or is another user's.
-func inspectProcess(pid int, dir string) (member, int) {
-	at := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(at, "stat"))
+// ofRun tells whether a process was started by the engines of a run, directly or
+// not: they have a home that nothing else has. That holds in another session as
+// well, and unlike a number it is never given again.
+func ofRun(dir string, id int) bool {
+	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "environ"))
+	home := "HOME=" + filepath.Join(dir, privateName, "home")
+	return err == nil && (bytes.HasPrefix(environ, []byte(home+"\x00")) || bytes.Contains(environ, []byte("\x00"+home+"\x00")))
+}
+
+// endLeft ends what the engines of this process left behind, once none of them
+// is at work any more: it holds credentials, and could change what the unit's
+// next run looks at.
+func (e *execution) endLeft() {
+	own := os.Getpid()
+	left := func() []int {
+		return livingWhere(func(id int, s stat) bool { return s.session == own || ofRun(e.dir, id) })
+	}
+	for range 50 {
+		ids := left()
+		if len(ids) == 0 {
+			return
+		}
+		fmt.Fprintf(os.Stderr, "ended processes that the run left behind: %v\n", ids)
+		killAll(ids)
+		time.Sleep(stopPoll)
+	}
+}
+
+func killAll(ids []int) {
+	for _, id := range ids {
+		_ = syscall.Kill(id, syscall.SIGKILL) // it may have ended by itself
+	}
+}
+
+// alive tells whether anything of the run is: its lock is held, or one of its
+// processes lives. An apply that outlived its run goes on within the limits that
+// the run would have kept it to. All else that a dead run left is ended: nobody
+// waits for what it does.
+func (p *running) alive() (bool, error) {
+	locked, err := held(filepath.Join(p.dir, runLock))
 	if err != nil {
-		return member{}, 0
+		return false, err
 	}
-	// The name before it is in parentheses and may hold anything: state, parent,
-	// group and session follow.
-	after := string(stat[strings.LastIndexByte(string(stat), ')')+1:])
-	m, session, state := member{pid: pid}, 0, ""
-	if _, err := fmt.Sscan(after, &state, new(int), &m.group, &session); err != nil || state == "Z" {
-		return member{}, 0
+	var leader process
+	if readJSON(filepath.Join(p.dir, processName), 1<<10, &leader) != nil || !leader.here() {
+		return locked, nil // before it began, or elsewhere: its lock alone tells
 	}
-	cwd, err := os.Readlink(filepath.Join(at, "cwd"))
-	if err != nil || cwd != dir && !strings.HasPrefix(cwd, dir+string(filepath.Separator)) {
-		return member{}, 0
+	if leader.alive() {
+		return true, nil
 	}
-	return m, session
-}
-
-// orphaned tells whether the run and every engine that it started are dead,
-// though something of it lives. Each of them leads a process group; what else is
-// in the group are providers and what provisioners left.
-func orphaned(dir string) bool {
-	pid := leader(dir)
-	if _, session := inspectProcess(pid, dir); pid == 0 || session == pid {
-		return false
-	}
-	left := members(dir)
-	for _, m := range left {
-		if m.pid == m.group {
-			return false
+	left := livingWhere(func(id int, _ stat) bool { return ofRun(p.dir, id) })
+	for _, id := range left {
+		if p.applies(id) && p.mayGoOn(id) {
+			return true, nil
 		}
 	}
-	return len(left) > 0
+	killAll(left)
+	return locked || len(left) > 0, nil
 }
 
-// endLeft ends what a run that is over left in its folder: providers do not
-// notice that their engine is dead, and would stay for ever.
-func endLeft(dir string) error {
-	var errs []error
-	for _, m := range members(dir) {
-		if err := syscall.Kill(m.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			errs = append(errs, fmt.Errorf("end process %d: %w", m.pid, err))
-		}
+// applies tells whether a process is the run's apply.
+func (p *running) applies(id int) bool {
+	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "cmdline"))
+	args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+	return err == nil && len(args) > 2 && args[1] == "apply" && args[len(args)-1] == filepath.Join(p.dir, privateName, "plan")
+}
+
+// mayGoOn tells whether an apply without its run may. One that takes too long, or
+// that was asked to stop, is interrupted once and has its grace.
+func (p *running) mayGoOn(id int) bool {
+	mark := filepath.Join(p.dir, interruptedName)
+	if info, err := os.Stat(mark); err == nil {
+		return time.Since(info.ModTime()) < p.host.Grace
 	}
-	return errors.Join(errs...)
+	if !exists(filepath.Join(p.dir, stopName)) && age(id) < stepTimeout(p.job) {
+		return true
+	}
+	err := errors.Join(writeFile(mark, nil), syscall.Kill(id, syscall.SIGINT))
+	return err == nil
+}
+
+// age tells how long a process has lived.
+func age(id int) time.Duration {
+	var up float64
+	text, err := os.ReadFile("/proc/uptime")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &up)
+	}
+	stat, statErr := readStat(id)
+	if err != nil || statErr != nil {
+		return 0
+	}
+	return time.Duration(up*float64(time.Second)) - time.Duration(stat.started)*10*time.Millisecond
 }
 
 // whoami is how engines name who has a lock: user@host.
