@@ -1,8 +1,8 @@
 package reconciler
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -72,14 +72,14 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 			s := &ServiceStatus{}
 			into, keep = s, func() (string, error) {
 				r.Services[s.Service] = s
-				return shard(folder, s.Service) + ".json", checkNames(s.Version, s.Service, s.Owner)
+				return shard(folder, s.Service) + ".json", checkNames(s.Version, append([]string{s.Service, s.Owner}, s.Requests...)...)
 			}
 		case folder == "locks":
 			name := strings.TrimSuffix(strings.TrimPrefix(f.Path, "locks/"), ".json")
 			l := &Lock{}
 			into, keep = l, func() (string, error) { r.Locks[name] = *l; return f.Path, checkNames(1, name) }
 		case f.Path == "platform.json":
-			into, keep = &r.Platform, func() (string, error) { return f.Path, checkNames(r.Platform.Version) }
+			into, keep = &r.Platform, func() (string, error) { return f.Path, r.Platform.check() }
 		default:
 			continue
 		}
@@ -87,8 +87,7 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
 		}
-		dec := json.NewDecoder(bytes.NewReader(content))
-		if err := dec.Decode(into); err != nil {
+		if err := json.Unmarshal(content, into); err != nil {
 			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
 		}
 		belongs, err := keep()
@@ -127,6 +126,18 @@ func (s *UnitStatus) check() error {
 		names = append(names, ref.Request)
 	}
 	return checkNames(s.Version, names...)
+}
+
+// check refuses a status of the platform that Pave would not have written.
+func (s *PlatformStatus) check() error {
+	err := checkNames(s.Version)
+	for _, d := range s.Deletions {
+		err = errors.Join(err, checkNames(s.Version, d.Request))
+	}
+	for _, o := range s.Orphans {
+		err = errors.Join(err, checkNames(s.Version, o.Request, o.Owner, o.Blueprint, o.Environment))
+	}
+	return err
 }
 
 // The files that the branch keeps of a unit's last apply, beside the folder

@@ -73,6 +73,7 @@ func (s *Shown) read() error {
 	if s.pulls == nil {
 		s.pulls = map[int]*shownPull{}
 	}
+	maps.DeleteFunc(s.pulls, func(_ int, p *shownPull) bool { return p == nil })
 	return nil
 }
 

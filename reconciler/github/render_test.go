@@ -330,7 +330,7 @@ var (
 )
 
 // inspect parses a page as GitHub does and fails where anything but ours is live.
-func inspect(t *testing.T, page string) {
+func inspect(t testing.TB, page string) {
 	t.Helper()
 	source := []byte(page)
 	opened, closed := 0, 0
@@ -378,7 +378,7 @@ func plainOf(n ast.Node, source []byte) []byte {
 }
 
 // unseen fails for characters that a reader does not see.
-func unseen(t *testing.T, s string) {
+func unseen(t testing.TB, s string) {
 	t.Helper()
 	for _, r := range s {
 		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) || r == utf8.RuneError) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -22,7 +23,33 @@ func parsePlan(raw []byte) (*tfjson.Plan, error) {
 	if err := json.Unmarshal(raw, plan); err != nil {
 		return nil, fmt.Errorf("parse plan: %w", err)
 	}
+	if hasHoles(plan) {
+		return nil, errors.New("parse plan: there is a null in the place of a resource, an output or a variable")
+	}
 	return plan, nil
+}
+
+// hasHoles tells whether something that each user of the plan looks into is null.
+func hasHoles(plan *tfjson.Plan) bool {
+	if slices.Contains(plan.ResourceChanges, nil) || slices.Contains(plan.ResourceDrift, nil) || lacksValue(plan.OutputChanges) || lacksValue(plan.Variables) {
+		return true
+	}
+	if plan.Config != nil && plan.Config.RootModule != nil && lacksValue(plan.Config.RootModule.Variables) {
+		return true
+	}
+	return valuesHaveHoles(plan.PlannedValues) || plan.PriorState != nil && valuesHaveHoles(plan.PriorState.Values)
+}
+
+func valuesHaveHoles(v *tfjson.StateValues) bool {
+	return v != nil && (lacksValue(v.Outputs) || moduleHasHoles(v.RootModule))
+}
+
+func moduleHasHoles(m *tfjson.StateModule) bool {
+	return m != nil && (slices.Contains(m.Resources, nil) || slices.ContainsFunc(m.ChildModules, moduleHasHoles))
+}
+
+func lacksValue[T any](m map[string]*T) bool {
+	return slices.Contains(slices.Collect(maps.Values(m)), nil)
 }
 
 // summarise returns what may be shown of a plan. It takes what it shows one by

@@ -2,6 +2,7 @@ package terraform
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/url"
@@ -24,11 +25,12 @@ type secrets struct {
 }
 
 // add makes a text secret, in each spelling that it may have in an engine's
-// messages: as it is, its lines alone, wrapped, in JSON, in an URL.
+// messages: as it is, its lines alone, wrapped, in JSON, in an URL, in Base64.
 func (s *secrets) add(text string) {
 	spellings := append(strings.Split(text, "\n"), text,
 		strings.Join(strings.Fields(text), " "),
-		inJSON(text, true), inJSON(text, false), url.QueryEscape(text), url.PathEscape(text))
+		inJSON(text, true), inJSON(text, false), url.QueryEscape(text), url.PathEscape(text),
+		base64.RawStdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)))
 	for _, spelling := range spellings {
 		s.addSpelling(strings.TrimSpace(spelling))
 	}

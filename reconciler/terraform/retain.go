@@ -45,6 +45,9 @@ func (s stateFile) retained() []reconciler.RetainedResource {
 			}
 			found := reconciler.RetainedResource{Address: r.address() + indexText(instance.IndexKey)}
 			secret := slices.ContainsFunc(instance.Sensitive, func(path []pathStep) bool {
+				if len(path) == 0 { // all of it
+					return true
+				}
 				key, err := path[0].key()
 				return err != nil || key == "id"
 			})
