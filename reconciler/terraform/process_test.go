@@ -234,33 +234,6 @@ func TestModuleStaysInItsDirectory(t *testing.T) {
 	}
 }
 
-// A provider does not notice that its engine is dead. What is left of a run goes
-// when the run is collected, and what holds its lock when all engines are dead.
-func TestOrphansOfADeadRunAreEnded(t *testing.T) {
-	b := newBench(t)
-	job := b.job("checkout-db", `
-resource "terraform_data" "main" {
-  provisioner "local-exec" { command = "touch started; sleep 300; touch never" }
-}`, nil)
-	run := b.start(job)
-	b.awaitProvisioner(job)
-	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
-	if alive, err := run.(*running).alive(); !alive || err != nil {
-		t.Errorf("the apply that goes on counts as dead: %v", err)
-	}
-	left := func() []int { return livingWhere(func(id int, _ stat) bool { return ofRun(b.dir(job), id) }) }
-	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
-	if len(left()) == 0 {
-		t.Fatal("nothing is left, so nothing is shown")
-	}
-	began := time.Now()
-	b.wait(run, reconciler.Unknown)
-	if took := time.Since(began); took > time.Minute {
-		t.Errorf("took %s", took)
-	}
-	b.await("the end of all processes", func() bool { return len(left()) == 0 })
-}
-
 // A starter that is killed before there is an intent leaves nothing.
 func TestUnbegunRunIsRemoved(t *testing.T) {
 	b := newBench(t)

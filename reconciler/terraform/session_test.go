@@ -31,7 +31,7 @@ func TestProcessIsNotMistaken(t *testing.T) {
 // engineOf returns the process of a run's apply.
 func (b *bench) engineOf(job reconciler.Job) int {
 	b.Helper()
-	return b.pidOf("-lock-timeout="+lockTimeout, filepath.Join(b.dir(job), privateName, "plan"))
+	return b.pidOf("-lock-timeout="+min(lockTimeout, job.Timeout/2).String(), filepath.Join(b.dir(job), privateName, "plan"))
 }
 
 // What a dead run and a dead engine leave goes on for nobody, and would keep the
