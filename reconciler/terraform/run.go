@@ -68,6 +68,7 @@ type execution struct {
 	reads   []string // what the unit's engines read of the template
 	backend string
 	env     map[string]string
+	bound   map[string]map[string]string // the credentials of environments
 
 	upstreams map[string]room // where states of other units were read
 
@@ -252,7 +253,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	if err := e.makePrivate(); err != nil {
 		return fmt.Errorf("prepare run: %w", err)
 	}
-	if e.env, err = e.environ(e.job.Environment); err != nil {
+	if e.env, err = e.environ(ctx, e.job.Environment); err != nil {
 		return err
 	}
 	c := code{files: e.job.Module, generated: e.job.Rendering.Generated, lock: e.job.Lock}
@@ -326,9 +327,9 @@ func (e *execution) linkState() error {
 
 // environ returns an engine's whole environment: Pave's own variables and the
 // credentials of one environment. Nothing of the host's is passed on.
-func (e *execution) environ(environment string) (map[string]string, error) {
+func (e *execution) environ(ctx context.Context, environment string) (map[string]string, error) {
 	env := baseEnviron(e.host, e.home(), e.tmp)
-	credentials, err := readCredentials(e.host, environment, e.job.Mode)
+	credentials, err := e.credentials(ctx, environment)
 	if err != nil {
 		return nil, err
 	}
