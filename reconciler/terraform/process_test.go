@@ -73,7 +73,7 @@ func TestKilledEngineIsAFailedApply(t *testing.T) {
 	job := b.job("checkout-db", slowModule(20), nil)
 	run := b.start(job)
 	b.awaitProvisioner(job)
-	must(t, syscall.Kill(b.pidOf("-lock-timeout="+lockTimeout, filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
+	must(t, syscall.Kill(b.pidOf("-lock-timeout="+min(lockTimeout, job.Timeout/2).String(), filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
 	result := b.wait(run, reconciler.ApplyFailed)
 	contains(t, result.Message, "apply: signal: killed")
 }

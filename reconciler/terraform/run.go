@@ -38,7 +38,7 @@ const (
 const (
 	// lockTimeout is how long an engine waits for the lock of a state. Only
 	// something other than Pave can hold it: Pave runs a unit once at a time.
-	lockTimeout    = "60s"
+	lockTimeout    = time.Minute
 	defaultTimeout = time.Hour
 	stopPoll       = 100 * time.Millisecond
 	maxIntent      = 256 << 20
@@ -446,12 +446,21 @@ func (e *execution) tfexec(at room) (*tfexec.Terraform, *limited, error) {
 	return tf, stderr, nil
 }
 
+// timeout is how long one step may take.
+func (e *execution) timeout() time.Duration {
+	if e.job.Timeout <= 0 {
+		return defaultTimeout
+	}
+	return e.job.Timeout
+}
+
+// lockTimeout is the wait for a lock as engines are told it. It ends well before
+// the step does, or nobody would hear who holds the lock.
+func (e *execution) lockTimeout() string { return min(lockTimeout, e.timeout()/2).String() }
+
 // timed bounds one step.
 func (e *execution) timed(ctx context.Context) (context.Context, context.CancelFunc) {
-	timeout := e.job.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
+	timeout := e.timeout()
 	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("took longer than %s", timeout))
 }
 
@@ -488,7 +497,7 @@ func (e *execution) plan(ctx context.Context, at room) (bool, error) {
 		return false, err
 	}
 	written := filepath.Join(e.planned(), "plan")
-	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(lockTimeout), tfexec.Destroy(e.job.Destroy))
+	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(e.lockTimeout()), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
 		return false, e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
 	}
@@ -613,7 +622,7 @@ func (e *execution) runApply(ctx context.Context) error {
 	err = command{
 		path: path, dir: e.work(), env: env,
 		stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
-	}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+lockTimeout, e.planFile())
+	}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+e.lockTimeout(), e.planFile())
 	if err == nil {
 		return nil
 	}

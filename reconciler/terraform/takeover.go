@@ -272,7 +272,7 @@ func (e *execution) push(ctx context.Context, at room, data []byte, force bool) 
 	if err != nil {
 		return err
 	}
-	if err := tf.StatePush(ctx, file, tfexec.Force(force), tfexec.Lock(true), tfexec.LockTimeout(lockTimeout)); err != nil {
+	if err := tf.StatePush(ctx, file, tfexec.Force(force), tfexec.Lock(true), tfexec.LockTimeout(e.lockTimeout())); err != nil {
 		return e.explain(ctx, "state push", err, stderr.String(), textErrors(stderr.String()))
 	}
 	return nil
