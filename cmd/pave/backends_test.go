@@ -468,6 +468,34 @@ func liveOn(t *testing.T, name string) {
 	h.expectNowhere([]string{first, second, third})
 }
 
+// PostgreSQL has one lock for a whole database while states are made in it: two
+// requests that are applied for the first time at once both succeed, however
+// long one of them takes.
+func TestFirstAppliesOnPostgres(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs PostgreSQL: make test")
+	}
+	t.Parallel()
+	h, _ := newStored(t, "pg")
+	h.replace("platform.cue", `owner: "platform"`, "owner: \"platform\"\nplatform: limits: runTime: \"12s\"\nplatform: policy: waivers: [{rule: \"module-provisioner\", blueprint: \"token\", reason: \"it takes its time\"}]")
+	h.replace("blueprints/token/main.tf", "triggers_replace = var.generation\n", `triggers_replace = var.generation
+  provisioner "local-exec" { command = "sleep 8" } // longer than a lock is waited for
+`)
+	h.cut("catalog/api.cue", "api-user")
+	h.write("catalog/other.cue", `package platform
+
+request: "api-other": {
+	blueprint:   "token"
+	service:     "api"
+	environment: "development"
+	inputs: generation: 1
+}
+`)
+	h.commit("Make two tokens")
+	h.pave(0, "apply")
+	h.expectAllReady(2)
+}
+
 // recordedStarts are the subcommands that a first apply starts.
 func recordedStarts(backend string) []string {
 	starts := []string{"version", "init", "plan", "show", "apply"}

@@ -201,6 +201,9 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	if outcome, err := e.checkState(ctx); outcome != "" {
 		return outcome, err
 	}
+	if err := e.beginState(ctx); err != nil {
+		return reconciler.PlanFailed, fmt.Errorf("begin the state: %w", err)
+	}
 	if outcome, err := e.consider(ctx, e.here()); outcome != "" {
 		return outcome, err
 	}
@@ -375,6 +378,21 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 	return "", nil
 }
 
+// beginState writes an empty state for a new unit on PostgreSQL. Until there is
+// one, its engine locks not the state but the making of any state in the
+// database, from the plan to the end of the first apply, and no other new unit
+// gets further meanwhile.
+func (e *execution) beginState(ctx context.Context) error {
+	if e.backend != "pg" || e.job.Recorded.Lineage != "" || e.job.Destroy || e.job.Mode != reconciler.Converge {
+		return nil
+	}
+	state, err := e.readState(ctx)
+	if err != nil || state.Lineage != "" {
+		return err
+	}
+	return e.push(ctx, e.here(), stateFile{}.ended(), false)
+}
+
 // keptState returns a state of the unit that an engine could not write; empty
 // where there is none.
 func (e *execution) keptState() (string, error) {
@@ -497,7 +515,9 @@ func (e *execution) plan(ctx context.Context, at room) (bool, error) {
 		return false, err
 	}
 	written := filepath.Join(e.planned(), "plan")
-	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(e.lockTimeout()), tfexec.Destroy(e.job.Destroy))
+	// Who only looks at what is not there yet has nothing to lock.
+	lock := e.job.Mode == reconciler.Converge || e.job.Recorded.Lineage != ""
+	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.Lock(lock), tfexec.LockTimeout(e.lockTimeout()), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
 		return false, e.explain(ctx, "plan", err, stderr.String(), textErrors(stderr.String()))
 	}
