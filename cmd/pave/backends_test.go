@@ -273,6 +273,18 @@ func (e *engine) run(args ...string) string {
 	return string(out)
 }
 
+// expectNothing looks for resources in the state that is left at the address.
+func (e *engine) expectNothing() {
+	e.Helper()
+	var left struct{ Resources []any }
+	if text := e.run("state", "pull"); strings.TrimSpace(text) != "" {
+		must(e.T, json.Unmarshal([]byte(text), &left))
+	}
+	if len(left.Resources) > 0 {
+		e.Errorf("there are resources left: %v", left.Resources)
+	}
+}
+
 // hold locks the state, by an apply that waits for a word, until it is let go.
 func (e *engine) hold() (release func()) {
 	e.Helper()
@@ -458,13 +470,7 @@ func liveOn(t *testing.T, name string) {
 	h.commit("Close the API")
 	h.pave(0, "apply")
 	h.expectAllReady(0)
-	var left struct{ Resources []any }
-	if text := other.run("state", "pull"); text != "" {
-		must(t, json.Unmarshal([]byte(text), &left))
-	}
-	if len(left.Resources) > 0 {
-		t.Errorf("the destroy left %v", left.Resources)
-	}
+	other.expectNothing()
 	h.expectNowhere([]string{first, second, third})
 }
 
@@ -503,4 +509,31 @@ func recordedStarts(backend string) []string {
 		starts = append(starts, "state")
 	}
 	return starts
+}
+
+// TestStatesMove moves states from backend to backend and home again.
+func TestStatesMove(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs PostgreSQL and a built server: make test")
+	}
+	t.Parallel()
+	h, home := newStored(t, "local")
+	h.pave(0, "apply")
+	token := h.token()
+	for _, store := range []stateStore{pgStore(h), s3Store(h), httpStore(h), home} {
+		old := h.engineOn("api-token")
+		h.keepStatesIn(store)
+		h.pave(1, "apply")
+		h.expectHeld("api-token", "StateMoved")
+		h.pave(0, "state", "move", "api-token", "api-user")
+		h.expectAllReady(2)
+		if h.token() != token {
+			t.Errorf("another token is at %s", store.config)
+		}
+		h.expectDigestOf(token)
+		old.expectNothing()
+		must(t, os.WriteFile(h.starts, nil, 0o600))
+		h.pave(0, "apply")
+		h.expectStarts()
+	}
 }
