@@ -138,7 +138,7 @@ func (a *app) engineFlags(cmd *cobra.Command) {
 	flags.StringVar(&a.engine, "engine", "", "terraform or tofu, in place of what the settings say")
 	flags.StringVar(&a.engineFolder, "engine-path", "", "folders to look the engine up in (default $PATH)")
 	flags.StringVar(&a.terraformConfig, "terraform-config", "", "a CLI configuration file for the engine")
-	flags.StringVar(&a.credentials, "credentials", "", "a folder of ENVIRONMENT.env files with KEY=VALUE lines, mode 0600")
+	flags.StringVar(&a.credentials, "credentials", "", "a folder of ENVIRONMENT.env files with KEY=VALUE lines, mode 0600, or of programs ENVIRONMENT that print such lines")
 	flags.StringVar(&a.confine, "confine", "", "how runs are confined: landlock, users or off (default: the best that this machine has)")
 	flags.StringVar(&a.allowRead, "allow-read", "", "folders that every run may read beside its own, separated by colons")
 	flags.StringVar(&a.allowWrite, "allow-write", "", "folders that every run may change beside its own, separated by colons")

@@ -28,6 +28,10 @@ type awsServer struct {
 	*testing.T
 	service string
 	address string
+	program string
+	args    []string
+	cmd     *exec.Cmd
+	ended   chan error // once it runs
 }
 
 // startS3 starts versitygw over a folder.
@@ -57,36 +61,52 @@ func startServer(t *testing.T, service, variable, name string, args func(address
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	s := &awsServer{T: t, service: service, address: listener.Addr().String()}
+	s := &awsServer{T: t, service: service, address: listener.Addr().String(), program: program}
 	must(t, listener.Close())
+	s.args = args(s.address)
+	t.Cleanup(s.stop)
+	s.start()
+	return s
+}
+
+// start starts the server, which is not running.
+func (s *awsServer) start() {
+	s.Helper()
 	var output bytes.Buffer
-	cmd := exec.Command(program, args(s.address)...)
-	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: `go run ./testdata/tools/get %s` makes it", err, name)
+	s.cmd = exec.Command(s.program, s.args...)
+	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
+	s.cmd.Stdout, s.cmd.Stderr = &output, &output
+	if err := s.cmd.Start(); err != nil {
+		s.Fatalf("%v: `go run ./testdata/tools/get %s` makes it", err, filepath.Base(s.program))
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	})
+	s.ended = ended
+	go func(cmd *exec.Cmd) { ended <- cmd.Wait() }(s.cmd)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", s.address); err == nil {
 			_ = conn.Close()
-			return s
+			return
 		}
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("%s ended: %v\n%s", name, err, &output)
+			s.Fatalf("%s ended: %v\n%s", s.program, err, &output)
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s does not answer at %s", name, s.address)
+			s.Fatalf("%s does not answer at %s", s.program, s.address)
 		}
 	}
+}
+
+// stop kills the server, if it runs.
+func (s *awsServer) stop() {
+	if s.ended == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	s.ended = nil
 }
 
 func (s *awsServer) url() string { return "http://" + s.address }

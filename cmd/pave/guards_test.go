@@ -312,3 +312,41 @@ func TestDamagedRecordIsNoEmptyOne(t *testing.T) {
 	}
 	h.expectStarts()
 }
+
+// A commit that removes a thousand requests deletes none of them, starts no
+// engine, and says in one pass why and what to do.
+func TestThousandAreNotDeleted(t *testing.T) {
+	h := newTokens(t, "terraform")
+	h.keepStatesIn(localStore(h))
+	h.cut("catalog/api.cue", "api-user")
+	h.commit("Begin with one")
+	h.pave(0, "apply")
+	h.forge(func(dir string) {
+		for n := range 999 {
+			name := fmt.Sprintf("api-token-%03d", n)
+			must(t, os.CopyFS(filepath.Join(dir, "applied/ap", name), os.DirFS(filepath.Join(dir, "applied/ap/api-token"))))
+			text, err := os.ReadFile(filepath.Join(dir, "requests/ap/api-token.json"))
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(dir, "requests/ap", name+".json"), bytes.ReplaceAll(text, []byte("api-token"), []byte(name)), 0o600))
+		}
+	})
+	h.pave(0, "status", "adopt")
+	state := h.stateOf("api-token")
+	h.cut("catalog/api.cue", "api-token")
+	h.commit("Remove all of them")
+	must(t, os.WriteFile(h.starts, nil, 0o600))
+	said := h.lastSaid(exitPending, "apply")
+	const want = "DeletionGuard: this revision deletes 1000 of 1000 requests, more than 25%, so nothing of it happens: restore them, or say in platform.cue: guards: shrink: {to: 0, reason: \"…\"}"
+	if n := strings.Count(said, want); n != 1000 {
+		t.Errorf("expected each of 1000 requests to be held by the guard, got %d:\n%.2000s", n, said)
+	}
+	recorded := h.git("rev-parse", "pave/status")
+	h.pave(exitPending, "apply")
+	if h.git("rev-parse", "pave/status") != recorded {
+		t.Error("a second pass that changed nothing was recorded")
+	}
+	h.expectStarts()
+	if h.stateOf("api-token") != state {
+		t.Error("the state was changed")
+	}
+}

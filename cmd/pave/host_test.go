@@ -96,7 +96,7 @@ func (h *host) state() string { return filepath.Join(h.dir, "state") }
 // its standard output.
 func (h *host) pave(code int, args ...string) string {
 	h.Helper()
-	if slices.Contains([]string{"plan", "apply", "serve"}, args[0]) {
+	if slices.Contains([]string{"plan", "apply", "serve", "import"}, args[0]) || args[0] == "state" && args[1] != "list" {
 		args = append(args, h.flags...)
 	}
 	args = append(args, "--repo", h.repo, "--cache-dir", h.cache(), "--state-dir", h.state())

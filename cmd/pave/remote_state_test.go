@@ -34,24 +34,6 @@ platform: owner: "platform"
 
 team: platform: title: "Platform"
 
-environment: development: {
-	stage: "development"
-	backend: {
-		type: "s3"
-		config: {
-			bucket:                      "states"
-			region:                      "us-east-1"
-			endpoints: s3:               "ENDPOINT"
-			use_lockfile:                true
-			use_path_style:              true
-			skip_credentials_validation: true
-			skip_metadata_api_check:     true
-			skip_region_validation:      true
-			skip_requesting_account_id:  true
-		}
-	}
-}
-
 #blueprints: {
 	"token": token.#Blueprint
 	"user":  user.#Blueprint
@@ -135,9 +117,11 @@ request: "api-user": {
 }
 `
 
-// newTokens makes a host whose platform keeps its states on the server.
-func newTokens(t *testing.T, engine string, server *awsServer) *host {
-	h := newHost(t, engine, func(repo string) {
+// newTokens makes a host with the platform of tokens, which lacks its
+// environment: see keepStatesIn.
+func newTokens(t *testing.T, engine string) *host {
+	t.Helper()
+	return newHost(t, engine, func(repo string) {
 		files := txtar.Parse([]byte(tokens)).Files
 		files = append(files, txtar.File{Name: schema.Folder + "/schema.cue", Data: schema.Source})
 		for _, f := range files {
@@ -146,10 +130,6 @@ func newTokens(t *testing.T, engine string, server *awsServer) *host {
 			must(t, os.WriteFile(path, f.Data, 0o644))
 		}
 	})
-	h.replace("platform.cue", "ENDPOINT", server.url())
-	h.commit("Keep states on the server")
-	h.bind("development")
-	return h
 }
 
 func TestStateInS3(t *testing.T) {
@@ -167,7 +147,9 @@ func keepStateInS3(t *testing.T, engine string) {
 	server := startS3(t)
 	server.expect(200, http.MethodPut, "/states")
 	server.expect(200, http.MethodPut, "/elsewhere")
-	h := newTokens(t, engine, server)
+	h := newTokens(t, engine)
+	h.bind("development")
+	h.keepStatesIn(server.store())
 
 	// The token travels from one remote state to the other's run, and nowhere else.
 	h.pave(0, "apply")
@@ -188,7 +170,7 @@ func keepStateInS3(t *testing.T, engine string) {
 
 	// Another address is not where the state is.
 	h.expectStarts("version", "init", "state", "plan", "show", "apply")
-	h.replace("platform.cue", `"states"`, `"elsewhere"`)
+	h.replace("environments.cue", `"states"`, `"elsewhere"`)
 	h.commit("Use another bucket")
 	h.pave(1, "apply")
 	h.expectHeld("api-token", reconciler.ReasonStateMoved)

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"bytes"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,7 +79,7 @@ func FuzzDocuments(f *testing.F) {
 
 func jsonOf(raw []byte, err error) string {
 	if err != nil {
-		return fmt.Sprint("an error")
+		return "an error"
 	}
 	sorted, err := sortFields(raw)
 	if err != nil {

@@ -33,6 +33,7 @@ func (r *Runner) PullState(ctx context.Context, job reconciler.Job) ([]byte, err
 // write over another one that is there. The caller sees to it that no run of
 // the unit is at work.
 func (r *Runner) RestoreState(ctx context.Context, job reconciler.Job, backup []byte) (reconciler.State, error) {
+	job.Mode = reconciler.Converge // it writes, with credentials that may
 	var restored stateFile
 	err := r.withState(ctx, job, func(e *execution) error {
 		state, err := parseState(backup)
@@ -86,7 +87,7 @@ func (r *Runner) withState(ctx context.Context, job reconciler.Job, do func(*exe
 	if err := e.makePrivate(); err != nil {
 		return err
 	}
-	if e.env, err = e.environ(job.Environment); err != nil {
+	if e.env, err = e.environ(ctx, job.Environment); err != nil {
 		return err
 	}
 	c := code{generated: job.Rendering.Generated}

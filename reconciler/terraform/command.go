@@ -1,27 +1,16 @@
 package terraform
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/hashicorp/terraform-exec/tfexec"
-
-	"github.com/pave-dev/pave/reconciler"
-	"github.com/pave-dev/pave/reconciler/confine"
 )
 
 // Limits of what an engine's output may take.
@@ -88,59 +77,6 @@ func baseEnviron(host Host, home, tmp string) map[string]string {
 		"CHECKPOINT_DISABLE": "1",
 		"TF_CLI_CONFIG_FILE": host.CLIConfig,
 	}
-}
-
-var keyPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// readCredentials returns the variables of an environment's credentials file;
-// none where the host has no such file.
-func readCredentials(host Host, environment string, mode reconciler.Walk) (map[string]string, error) {
-	if host.Credentials == "" || environment == "" {
-		return nil, nil
-	}
-	path := filepath.Join(host.Credentials, environment+".env")
-	if plan := filepath.Join(host.Credentials, environment+".plan.env"); mode == reconciler.Preview && exists(plan) {
-		path = plan // what nobody has accepted yet changes nothing, with credentials that cannot
-	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read credentials: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("read credentials: expected %s to be a regular file with mode 0600, got %s: run chmod 600 on it", path, info.Mode())
-	}
-	data, err := readFile(path, maxCredentials)
-	if err != nil {
-		return nil, fmt.Errorf("read credentials: %w", err)
-	}
-	return parseCredentials(path, data)
-}
-
-// parseCredentials reads lines KEY=VALUE. Values are literal: quotes and
-// dollar signs mean themselves. Errors never show a line's content.
-func parseCredentials(path string, data []byte) (map[string]string, error) {
-	env := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, maxCredentials)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSuffix(lines.Text(), "\r")
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		key, value, found := strings.Cut(line, "=")
-		if !found || !keyPattern.MatchString(key) || strings.ContainsRune(value, 0) {
-			return nil, fmt.Errorf("read credentials: %s:%d: expected KEY=VALUE", path, n)
-		}
-		if _, reserved := baseEnviron(Host{}, "", "")[key]; reserved || key == "TF_DATA_DIR" || key == confine.Variable ||
-			len(tfexec.ProhibitedEnv(map[string]string{key: ""})) > 0 {
-			return nil, fmt.Errorf("read credentials: %s:%d: %s is set by Pave: remove the line", path, n, key)
-		}
-		env[key] = value
-	}
-	return env, lines.Err()
 }
 
 // limited keeps the first bytes that are written to it and drops the rest

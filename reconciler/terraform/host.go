@@ -30,8 +30,9 @@ type Host struct {
 	// as in PATH; empty means PATH itself.
 	EnginePath string `json:"enginePath,omitempty"`
 	// Credentials is a folder of <environment>.env files with lines KEY=VALUE,
-	// readable by their owner alone; empty means that runs get none. Previews
-	// use <environment>.plan.env where there is one.
+	// readable by their owner alone, or of programs <environment> that print
+	// such lines; empty means that runs get none. Runs that only look use
+	// <environment>.plan.env or <environment>.plan where there is one.
 	Credentials string `json:"credentials,omitempty"`
 	// Self is the program that carries out a run, started as `Self __run DIR`;
 	// empty means the running one, also when its file was replaced meanwhile.

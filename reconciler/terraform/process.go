@@ -159,7 +159,8 @@ func (p *running) unknown() reconciler.Result {
 	if p.ended != nil && *p.ended != nil {
 		message += ": " + (*p.ended).Error()
 	}
-	if tail := p.tail(); tail != "" {
+	secrets, known := p.leftSecrets()
+	if tail := p.tail(); tail != "" && known {
 		message += ": " + tail
 	}
 	if keepErrored(p.dir) {
@@ -167,7 +168,7 @@ func (p *running) unknown() reconciler.Result {
 	}
 	return reconciler.Result{
 		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown,
-		Message: p.leftSecrets().line(message), State: p.job.Recorded, Finished: time.Now().UTC(),
+		Message: secrets.line(message), State: p.job.Recorded, Finished: time.Now().UTC(),
 	}
 }
 
@@ -192,11 +193,26 @@ func (p *running) tail() string {
 
 // leftSecrets returns the secrets that a dead run may have written: its
 // credentials and the values that came from other units. What the run wrote was
-// masked by itself; this is for the traces of a crash.
-func (p *running) leftSecrets() *secrets {
+// masked by itself; this is for the traces of a crash. Not all are known where a
+// helper made the credentials, for it makes others each time.
+func (p *running) leftSecrets() (left *secrets, known bool) {
 	s := &secrets{}
-	if credentials, err := readCredentials(p.host, p.job.Environment, p.job.Mode); err == nil {
-		for _, value := range credentials {
+	environments := map[string]bool{p.job.Environment: true}
+	for _, up := range p.job.Upstream {
+		environments[up.Environment] = true
+	}
+	if p.job.Takes != nil {
+		environments[p.job.Takes.Environment] = true
+	}
+	known = true
+	for environment := range environments {
+		source, err := findCredentials(p.host, environment, p.job.Mode)
+		var values map[string]string
+		if err == nil {
+			values, err = source.held()
+		}
+		known = known && err == nil && !source.helper
+		for _, value := range values {
 			s.add(value)
 		}
 	}
@@ -206,7 +222,7 @@ func (p *running) leftSecrets() *secrets {
 			s.addValue(values[name])
 		}
 	}
-	return s
+	return s, known
 }
 
 // Stop asks the run to end: before its apply it changes nothing any more,

@@ -82,7 +82,7 @@ func (e *execution) upstreamState(ctx context.Context, request string, up reconc
 // pullUpstream reads a remote state with nothing but its backend: the
 // providers of the other blueprint are not needed.
 func (e *execution) pullUpstream(ctx context.Context, request string, c code, environment string) (stateFile, error) {
-	env, err := e.environ(environment)
+	env, err := e.environ(ctx, environment)
 	if err != nil {
 		return stateFile{}, err
 	}

@@ -72,6 +72,7 @@ type execution struct {
 	reads   []string // what the unit's engines read of the template
 	backend string
 	env     map[string]string
+	bound   map[string]map[string]string // the credentials of environments
 
 	upstreams map[string]room // where states of other units were read
 
@@ -212,6 +213,9 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 	if outcome, err := e.checkState(ctx); outcome != "" {
 		return outcome, err
 	}
+	if err := e.beginState(ctx); err != nil {
+		return reconciler.PlanFailed, fmt.Errorf("begin the state: %w", err)
+	}
 	if outcome, err := e.consider(ctx, e.here()); outcome != "" {
 		return outcome, err
 	}
@@ -264,7 +268,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	if err := e.makePrivate(); err != nil {
 		return fmt.Errorf("prepare run: %w", err)
 	}
-	if e.env, err = e.environ(e.job.Environment); err != nil {
+	if e.env, err = e.environ(ctx, e.job.Environment); err != nil {
 		return err
 	}
 	c := code{files: e.job.Module, generated: e.job.Rendering.Generated, lock: e.job.Lock}
@@ -338,9 +342,9 @@ func (e *execution) linkState() error {
 
 // environ returns an engine's whole environment: Pave's own variables and the
 // credentials of one environment. Nothing of the host's is passed on.
-func (e *execution) environ(environment string) (map[string]string, error) {
+func (e *execution) environ(ctx context.Context, environment string) (map[string]string, error) {
 	env := baseEnviron(e.host, e.home(), e.tmp)
-	credentials, err := readCredentials(e.host, environment, e.job.Mode)
+	credentials, err := e.credentials(ctx, environment)
 	if err != nil {
 		return nil, err
 	}
@@ -382,6 +386,21 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
+}
+
+// beginState writes an empty state for a new unit on PostgreSQL. Until there is
+// one, its engine locks not the state but the making of any state in the
+// database, from the plan to the end of the first apply, and no other new unit
+// gets further meanwhile.
+func (e *execution) beginState(ctx context.Context) error {
+	if e.backend != "pg" || e.job.Recorded.Lineage != "" || e.job.Destroy || e.job.Mode != reconciler.Converge {
+		return nil
+	}
+	state, err := e.readState(ctx)
+	if err != nil || state.Lineage != "" {
+		return err
+	}
+	return e.put(ctx, e.here(), stateFile{}.ended(), false)
 }
 
 // ownedName is beside the run directories of a unit: the lineage of a state that
@@ -521,7 +540,9 @@ func (e *execution) planOnce(ctx context.Context, at room, patience string) (boo
 		return false, err
 	}
 	written := filepath.Join(e.planned(), "plan")
-	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.LockTimeout(patience), tfexec.Destroy(e.job.Destroy))
+	// Who only looks at what is not there yet has nothing to lock.
+	lock := e.job.Mode == reconciler.Converge || e.job.Recorded.Lineage != ""
+	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.Lock(lock), tfexec.LockTimeout(patience), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
 		return false, e.stepError(ctx, "plan", err, stderr.String())
 	}

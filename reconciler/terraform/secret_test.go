@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -163,12 +164,14 @@ func TestCredentialsReachTheirEnvironmentOnly(t *testing.T) {
 		}
 	}
 	write("staging.plan.env", "AWS_SECRET_ACCESS_KEY=plan only\n", 0o600)
-	for mode, want := range map[reconciler.Walk]string{reconciler.Preview: "plan only", reconciler.Converge: `staging "key" = $1`} {
+	for mode, want := range map[reconciler.Walk]string{
+		reconciler.Preview: "plan only", reconciler.Observe: "plan only", reconciler.Converge: `staging "key" = $1`,
+	} {
 		b.forgetStarts()
 		job := b.job("unit-"+string(mode), simple, inputs("size", `"small"`))
 		job.Environment, job.Mode = "staging", mode
 		outcome := reconciler.Applied
-		if mode == reconciler.Preview {
+		if mode != reconciler.Converge {
 			outcome = reconciler.Changed
 		}
 		b.run(job, outcome)
@@ -184,6 +187,98 @@ func TestCredentialsReachTheirEnvironmentOnly(t *testing.T) {
 		result := b.run(job, reconciler.PlanFailed)
 		contains(t, result.Message, want)
 		lacks(t, result.Message, "open key")
+	}
+}
+
+func TestCredentialsFromAHelper(t *testing.T) {
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "of the host")
+	b := newBenchAlone(t)
+	b.host.Credentials = t.TempDir()
+	write := func(name, script string, mode os.FileMode) {
+		path := filepath.Join(b.host.Credentials, name)
+		must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script), mode))
+		must(t, os.Chmod(path, mode))
+	}
+	const prints = `echo asked >>asked
+echo "AWS_SECRET_ACCESS_KEY=canary of $PAVE_ENVIRONMENT for $PAVE_REQUEST to $PAVE_MODE; host: $AWS_SECRET_ACCESS_KEY$HOME"
+`
+	write("staging", prints, 0o700)
+	write("production", prints, 0o755)
+	write("production.plan", prints+"echo AWS_SESSION_TOKEN=", 0o700)
+	b.restart()
+	job := func(unit, environment string, mode reconciler.Walk) reconciler.Job {
+		b.forgetStarts()
+		job := b.job(unit, `
+resource "terraform_data" "main" {
+  provisioner "local-exec" { command = "echo The key is $AWS_SECRET_ACCESS_KEY.; exit 1" }
+}`, nil)
+		job.Environment, job.Mode, job.Timeout = environment, mode, 30*time.Second
+		return job
+	}
+
+	run := b.start(job("one", "staging", reconciler.Converge))
+	result := b.wait(run, reconciler.ApplyFailed)
+	contains(t, result.Message, "The key is "+masked)
+	lacks(t, result.Message+b.leftBy(run), "canary")
+	for _, s := range b.starts() {
+		expectEnviron(t, s, "canary of staging for one to converge; host: ")
+	}
+	asked, err := os.ReadFile(filepath.Join(b.host.Credentials, "asked"))
+	must(t, err)
+	if string(asked) != "asked\n" {
+		t.Errorf("expected one start of the helper for a run, got %q", asked)
+	}
+	b.run(job("two", "production", reconciler.Observe), reconciler.Changed)
+	for _, s := range b.starts() {
+		s.Env = slices.DeleteFunc(s.Env, func(v string) bool { return v == "AWS_SESSION_TOKEN=" })
+		expectEnviron(t, s, "canary of production for two to observe; host: ")
+	}
+	b.run(job("three", "other", reconciler.Preview), reconciler.Changed)
+	for _, s := range b.starts() {
+		expectEnviron(t, s, "")
+	}
+
+	// Whatever is wrong with a helper, nothing starts, and what it printed is not told.
+	write("fails", "echo K=canary; echo canary >&2; exit 3", 0o700)
+	write("hangs", "echo K=canary; sleep 60 & exec sleep 60", 0o700)
+	write("chatty", "echo canary", 0o700)
+	write("floods", "echo K=canary; exec head -c 2000000 /dev/zero", 0o700)
+	write("open", "echo K=canary", 0o770)
+	write("still", "echo K=canary", 0o600)
+	write("both", "echo K=canary", 0o700)
+	write("both.env", "", 0o600)
+	for environment, want := range map[string]string{
+		"fails":  "/fails: exit status 3: try `PAVE_ENVIRONMENT=fails PAVE_REQUEST=unit-fails PAVE_MODE=converge ",
+		"hangs":  "/hangs: took longer than 1s",
+		"chatty": "/chatty:1: expected KEY=VALUE",
+		"floods": "/floods printed more than 1048576 bytes",
+		"open":   "run chmod 700 on it",
+		"still":  "run chmod 700 on it",
+		"both":   "/both: remove one of them",
+	} {
+		job := job("unit-"+environment, environment, reconciler.Converge)
+		if environment == "hangs" {
+			job.Timeout = time.Second
+		}
+		run := b.start(job)
+		result := b.wait(run, reconciler.PlanFailed)
+		contains(t, result.Message, want)
+		lacks(t, result.Message+b.leftBy(run), "canary")
+		b.expectStarts()
+	}
+}
+
+// A run that died may have left what a helper made, which nobody knows any more.
+func TestTracesOfHelpersAreNotShown(t *testing.T) {
+	for name, shown := range map[string]bool{"staging": false, "staging.env": true} {
+		b := newBenchAlone(t)
+		b.host.Credentials = t.TempDir()
+		must(t, os.WriteFile(filepath.Join(b.host.Credentials, name), []byte("K=long enough\n"), 0o600))
+		run := &running{host: b.host, job: b.job("one", simple, nil), dir: t.TempDir()}
+		must(t, os.WriteFile(filepath.Join(run.dir, stderrName), []byte("it crashed"), 0o600))
+		if got := strings.Contains(run.unknown().Message, "it crashed"); got != shown {
+			t.Errorf("%s: expected what the run wrote to be shown: %v, got %q", name, shown, run.unknown().Message)
+		}
 	}
 }
 
