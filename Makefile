@@ -51,7 +51,7 @@ test: ## get what the tests need, then run all of them
 	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target -- \
 		sh -c 'env | grep ^PAVE_TEST_ | sort; \
 			grep -q hashicorp/aws "$$PAVE_TEST_PROVIDERS" || echo "test: NOT RUN: examples/aws, for this machine has no AWS provider (PAVE_AWS_PROVIDER_MIRROR may name a plugin folder that has it)"; \
-			echo "test: running every test"; exec go test -timeout 40m $(ALL)'
+			echo "test: running every test"; exec go test -timeout 50m $(ALL)'
 
 test-fast: ## run the tests that need only Go, git and terraform or tofu
 	@$(GET) engine -- sh -c 'echo "test-fast: running the tests that need no built tool"; exec go test -timeout 5m -short $(ALL)'
