@@ -132,6 +132,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer c.target.Close()
 	defer c.host.stopRuns()
+	defer func() { _ = c.host.end(syscall.SIGKILL, time.Minute) }()
 	if missing := c.settle(ctx); len(missing) > 0 {
 		return fmt.Errorf("not there before anything was killed: %s", strings.Join(missing, "; "))
 	}
@@ -185,12 +186,17 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 
 // mirror lays out the provider as both engines look for it.
 func (c *chaos) mirror() (config string, err error) {
+	provider, err := os.ReadFile(c.provider)
+	if err != nil {
+		return "", err
+	}
 	for _, registry := range []string{"registry.terraform.io", "registry.opentofu.org"} {
 		at := filepath.Join(c.dir, "mirror", registry, "pave", "target", "1.0.0", runtime.GOOS+"_"+runtime.GOARCH)
 		if err := os.MkdirAll(at, 0o700); err != nil {
 			return "", err
 		}
-		if err := os.Symlink(c.provider, filepath.Join(at, "terraform-provider-target_v1.0.0")); err != nil {
+		// A link would lead out of what engines may read.
+		if err := os.WriteFile(filepath.Join(at, "terraform-provider-target_v1.0.0"), provider, 0o700); err != nil {
 			return "", err
 		}
 	}
