@@ -247,11 +247,25 @@ func (h Host) providerStore() (store, caches []string) {
 			case name == "plugin_cache_dir":
 				caches = append(caches, path)
 			default:
-				store = append(store, path)
+				store = append(append(store, path), links(path)...)
 			}
 		}
 	}
 	return store, caches
+}
+
+// links returns where the links in a mirror lead: a package may be one.
+func links(mirror string) []string {
+	var found []string
+	_ = filepath.WalkDir(mirror, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type() == fs.ModeSymlink {
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				found = append(found, real)
+			}
+		}
+		return nil // what cannot be read the engine complains of
+	})
+	return found
 }
 
 // templateReads returns what an engine reads of a template: its folder, and

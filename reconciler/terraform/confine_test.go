@@ -379,3 +379,22 @@ func BenchmarkEngineStart(b *testing.B) {
 		})
 	}
 }
+
+// A mirror may hold links to packages that are elsewhere.
+func TestLinkedProvidersAreRead(t *testing.T) {
+	dir := t.TempDir()
+	mirror, elsewhere := filepath.Join(dir, "mirror"), filepath.Join(dir, "elsewhere")
+	at := filepath.Join(mirror, "registry.terraform.io", "hashicorp", "local", "2.5.3")
+	must(t, os.MkdirAll(at, 0o700))
+	must(t, os.Mkdir(elsewhere, 0o700))
+	must(t, os.Symlink(elsewhere, filepath.Join(at, "linux_amd64")))
+	host := Host{CLIConfig: filepath.Join(dir, "cli.tfrc"), Credentials: filepath.Join(elsewhere, "credentials")}
+	must(t, os.WriteFile(host.CLIConfig, []byte(fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", mirror)), 0o600))
+	store, _ := host.providerStore()
+	if !slices.Contains(store, elsewhere) {
+		t.Errorf("got %q", store)
+	}
+	if err := host.checkStore(); err == nil {
+		t.Error("a link that leads to the credentials is taken")
+	}
+}
