@@ -562,7 +562,8 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 	case recorded.Protect:
 		return halted(ReasonProtected, "was removed while protected: restore it, set protect: false in one revision and remove it in the next")
 	}
-	for _, u := range d.checked.Platform.Requests {
+	for _, user := range sortedNames(d.checked.Platform.Requests) {
+		u := d.checked.Platform.Requests[user]
 		if u.RenamedFrom == name && d.record.renames(name, u.Name) {
 			return decision{verb: wait, reason: ReasonRename, message: fmt.Sprintf("is renamed to %s, which takes over its state", u.Name)}
 		}

@@ -417,7 +417,7 @@ func liveOn(t *testing.T, name string) {
 	said := h.lastSaid(1, "apply")
 	who, err := user.Current()
 	must(t, err)
-	if !strings.Contains(said, "Who: "+who.Username+"@") || !strings.Contains(said, "lock") {
+	if !strings.Contains(said, "the state is locked by "+who.Username+"@") {
 		t.Errorf("expected to be told who holds the lock, got %s", said)
 	}
 	release()

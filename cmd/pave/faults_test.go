@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,7 +136,9 @@ func TestStatusPushRejectedTwentyTimes(t *testing.T) {
 // that tells in a file that it began.
 func (h *host) slowNote() (began string) {
 	h.Helper()
-	began = filepath.Join(h.dir, "began")
+	folder := h.TempDir()
+	h.flags[slices.Index(h.flags, "--allow-write")+1] += ":" + folder
+	began = filepath.Join(folder, "began")
 	h.replace("blueprints/note/main.tf", `    priority = var.priority
   }
 `, `    priority = var.priority

@@ -83,6 +83,14 @@ func newProposal(t testing.TB) *proposal {
 	return &proposal{p, reconciler.ProposedChange{Ref: "refs/pull/1/head", Head: run("rev-parse", "HEAD"), Base: heads.Tracked, InForce: heads.Tracked}}
 }
 
+// executable is this program by a name that means the same to every process.
+func executable(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	must(t, err)
+	return path
+}
+
 // The process that reads what strangers wrote is told nothing by which the
 // repository is reached, and nobody tells what fetches it where others see it.
 func TestReaderHasNoCredentials(t *testing.T) {
@@ -91,7 +99,7 @@ func TestReaderHasNoCredentials(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://s3cret-proxy.example")
 	told := t.TempDir()
 	self := filepath.Join(told, "pave")
-	must(t, os.WriteFile(self, fmt.Appendf(nil, "#!/bin/sh\nenv >'%[1]s/env'$1\necho \"$@\" >'%[1]s/argv'$1\ntee '%[1]s/stdin'$1 | exec '%[2]s' \"$@\"\n", told, p.self), 0o700))
+	must(t, os.WriteFile(self, fmt.Appendf(nil, "#!/bin/sh\nenv >'%[1]s/env'$1\necho \"$@\" >'%[1]s/argv'$1\ntee '%[1]s/stdin'$1 | exec '%[2]s' \"$@\"\n", told, executable(t)), 0o700))
 	p.self = self
 	proposal, err := p.Propose(t.Context(), p.change)
 	must(t, err)
@@ -143,7 +151,7 @@ func TestWhoseFaultItIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			self := filepath.Join(t.TempDir(), "pave")
-			must(t, os.WriteFile(self, fmt.Appendf(nil, "#!/bin/sh\nif test $1 = %s; then %s; fi\nexec '%s' \"$@\"\n", proposeVerb, test.does, p.self), 0o700))
+			must(t, os.WriteFile(self, fmt.Appendf(nil, "#!/bin/sh\nif test $1 = %s; then %s; fi\nexec '%s' \"$@\"\n", proposeVerb, test.does, executable(t)), 0o700))
 			q := *p.proposer
 			q.self, q.read.deadline = self, test.deadline
 			got, err := q.Propose(t.Context(), p.change)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,8 +159,6 @@ type crime struct {
 	arg func(h *scene) string
 	// spoils is the file that it changes or removes, if any.
 	spoils func(h *scene) string
-	// late is set where the crime comes after the apply, which succeeds.
-	late bool
 }
 
 // crimes are what blueprints try. The last one ends the victim.
@@ -194,11 +193,6 @@ var crimes = []struct {
 	{"writes a file elsewhere", crime{module: writes,
 		arg:    func(h *scene) string { return filepath.Join(h.outside, "made") },
 		spoils: func(h *scene) string { return filepath.Join(h.outside, "made") }}},
-	{"leaves a process that writes later", crime{module: runs, late: true,
-		arg: func(h *scene) string {
-			return fmt.Sprintf("(sleep 1; exec 2>%s/said; echo spoiled >%[2]s/file; echo \"ended $?\" >&2) >/dev/null 2>&1 </dev/null &", filepath.Join(h.host.State, "hostile"), h.outside)
-		},
-		spoils: func(h *scene) string { return filepath.Join(h.outside, "file") }}},
 	{"kills the daemon", crime{module: runs, arg: func(h *scene) string { return fmt.Sprintf("kill -KILL %d", h.daemon.Process.Pid) }}},
 	{"kills a run", crime{module: runs, arg: func(h *scene) string { return fmt.Sprintf("kill -KILL %d", h.pid) }}},
 }
@@ -297,9 +291,6 @@ func (h *scene) commit(i int, name string, c crime, free bool) {
 	result, err := run.Wait(h.Context())
 	must(h.T, err)
 	said := result.Message
-	if c.late {
-		said = h.saidLater()
-	}
 	_, statErr := os.Stat("/proc/" + fmt.Sprint(h.pid))
 	state, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.pid))
 	killed := h.stopDaemon() || statErr != nil || strings.Contains(string(state), ") Z ")
@@ -311,7 +302,7 @@ func (h *scene) commit(i int, name string, c crime, free bool) {
 	}
 	want := reconciler.ApplyFailed
 	switch {
-	case free || c.late:
+	case free:
 		want = reconciler.Applied
 	case c.module == reads:
 		want = reconciler.PlanFailed
@@ -325,17 +316,6 @@ func (h *scene) commit(i int, name string, c crime, free bool) {
 	}
 	must(h.T, run.Forget())
 	must(h.T, os.RemoveAll(filepath.Join(h.host.State, "hostile")))
-}
-
-// saidLater waits for what the process that was left behind says of its crime.
-func (h *scene) saidLater() string {
-	path, text := filepath.Join(h.host.State, "hostile", "said"), ""
-	h.await("the process that was left", func() bool {
-		data, _ := os.ReadFile(path)
-		text = string(data)
-		return strings.Contains(text, "ended")
-	})
-	return text
 }
 
 func (h *scene) spoiled(path string, before []byte) bool {
