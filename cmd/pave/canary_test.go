@@ -186,6 +186,9 @@ func userRequest(name, fails string) string {
 // belong. Passwords are made by a provider, travel between units, and come back in
 // errors, addresses and outputs that call themselves harmless.
 func TestCanaries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	providers := findProviders(t)
 	s := newStand(t)
 	for name, content := range canaryFiles {

@@ -316,6 +316,9 @@ func TestDamagedRecordIsNoEmptyOne(t *testing.T) {
 // A commit that removes a thousand requests deletes none of them, starts no
 // engine, and says in one pass why and what to do.
 func TestThousandAreNotDeleted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	h := newTokens(t, "terraform")
 	h.keepStatesIn(localStore(h))
 	h.cut("catalog/api.cue", "api-user")

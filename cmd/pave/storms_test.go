@@ -328,6 +328,9 @@ func together(t *testing.T, tests map[string]func(t *testing.T)) {
 // nothing twice and applies nothing twice. By default some
 // calls of each kind are tried; every one where $PAVE_TEST_EVERY_CALL is set.
 func TestKilledAnywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	var told [acts][]fake.Call
@@ -431,6 +434,9 @@ type storm func(call int, since time.Duration) fake.Fault
 // Through whatever storms the forge goes while a pull request is opened, approved
 // and merged, it says in the end what it would have said, once.
 func TestStorms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	const length = 6 * time.Second
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
@@ -515,6 +521,9 @@ func TestStorms(t *testing.T) {
 // grows to five minutes at most. TestPublishAfterTenDeadMinutes has a clock of its own and
 // waits for all of them.
 func TestForgeIsDead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	s := newStand(t)
 	s.replace("platform.cue", `intervals: poll: "1s"`, `intervals: {poll: "1s", drift: "5s"}`)
 	s.commit("Look for drift")
