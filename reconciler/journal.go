@@ -573,9 +573,8 @@ func (j *journal) tookOver(job Job, result Result) {
 		return
 	}
 	from := job.Takes.Unit
-	if orphans := slices.DeleteFunc(slices.Clone(j.record.Platform.Orphans), func(o Orphan) bool { return o.Request == job.Unit }); job.Takes.File != "" {
-		j.record.Platform.Orphans = orphans // what was left behind is looked after again
-		j.touch("platform.json")
+	if job.Takes.File != "" { // what was left behind is looked after again
+		j.adopted(job.Unit)
 	}
 	if from == "" || from == job.Unit {
 		return
@@ -666,12 +665,17 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 
 // orphaned lists what a request left behind.
 func (j *journal) orphaned(status *UnitStatus, job Job, result Result, now time.Time) {
-	orphans := slices.DeleteFunc(j.record.Platform.Orphans, func(o Orphan) bool { return o.Request == job.Unit && len(result.Retained) > 0 })
-	if len(result.Retained) > 0 {
-		orphans = append(orphans, Orphan{Request: job.Unit, Owner: status.Owner, Blueprint: status.Blueprint, Environment: status.Environment,
-			Revision: job.Revision, At: now.UTC().Format(time.RFC3339), Resources: result.Retained})
+	if len(result.Retained) == 0 {
+		return
 	}
-	j.record.Platform.Orphans = orphans
+	j.adopted(job.Unit)
+	j.record.Platform.Orphans = append(j.record.Platform.Orphans, Orphan{Request: job.Unit, Owner: status.Owner, Blueprint: status.Blueprint,
+		Environment: status.Environment, Revision: job.Revision, At: now.UTC().Format(time.RFC3339), Resources: result.Retained})
+}
+
+// adopted lists nothing any longer that a request of the name left behind.
+func (j *journal) adopted(name string) {
+	j.record.Platform.Orphans = slices.DeleteFunc(slices.Clone(j.record.Platform.Orphans), func(o Orphan) bool { return o.Request == name })
 	j.touch("platform.json")
 }
 

@@ -101,10 +101,7 @@ func (p Profile) enter() error {
 			return err
 		}
 	}
-	if err := dropCapabilities(p.User); err != nil {
-		return err
-	}
-	return nil
+	return dropCapabilities(p.User)
 }
 
 // landlock restricts the process to what the profile names.

@@ -100,19 +100,10 @@ func (r *Runner) withState(ctx context.Context, job reconciler.Job, do func(*exe
 		}
 		return do(e)
 	}
-	if c, err = c.backendOnly(); err != nil {
-		return err
-	}
-	template, err := e.template(ctx, c, e.env)
+	at, err := e.backendRoom(ctx, c, e.env, e.work())
 	if err != nil {
 		return err
 	}
-	if err := c.workDir(template, e.work()); err != nil {
-		return err
-	}
-	e.reads = templateReads(template)
-	if err := e.own(e.work()); err != nil {
-		return err
-	}
+	e.reads = at.reads
 	return do(e)
 }

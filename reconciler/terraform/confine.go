@@ -104,8 +104,7 @@ func (h Host) byUsers() (Confinement, error) {
 	if err := mapped(lastUser); err != nil {
 		return Confinement{}, err
 	}
-	store, caches := h.providerStore()
-	for _, folder := range slices.Concat(store, caches, []string{h.Cache, h.State, h.Runs, h.CLIConfig, os.TempDir()}) {
+	for _, folder := range slices.Concat(h.stored(), []string{h.Cache, h.State, h.Runs, h.CLIConfig, os.TempDir()}) {
 		for dir := filepath.Dir(folder); dir != "/"; dir = filepath.Dir(dir) {
 			info, err := os.Stat(dir)
 			if err == nil && info.Mode().Perm()&0o001 == 0 {
@@ -162,9 +161,6 @@ func (h Host) confined(engine string, user int, env map[string]string, read, wri
 		Read:    slices.Concat(read, []string{real, h.CLIConfig}, filepath.SplitList(h.AllowRead), named(env)),
 		Write:   slices.Concat(write, []string{env["HOME"], env["TMPDIR"]}, filepath.SplitList(h.AllowWrite)),
 	}
-	store, caches := h.providerStore()
-	p.Read = append(p.Read, store...)
-	p.Read = append(p.Read, caches...)
 	if h.Confine == ByUsers {
 		p.User = user
 	}
@@ -175,7 +171,10 @@ func (h Host) confined(engine string, user int, env map[string]string, read, wri
 
 // confined is that for an engine of the run's unit.
 func (e *execution) confined(env map[string]string, reads, writes []string) (string, map[string]string) {
-	return e.host.confined(e.job.Engine.Path, userOf(e.job.Unit), env, reads, writes)
+	if e.store == nil { // it is looked up once for all that the run starts
+		e.store = e.host.stored()
+	}
+	return e.host.confined(e.job.Engine.Path, userOf(e.job.Unit), env, slices.Concat(reads, e.store), writes)
 }
 
 // own gives folders to the unit's user, where it has one.
@@ -254,6 +253,12 @@ func (h Host) providerStore() (store, caches []string) {
 	return store, caches
 }
 
+// stored returns all of them, which every engine reads.
+func (h Host) stored() []string {
+	store, caches := h.providerStore()
+	return append(store, caches...)
+}
+
 // links returns where the links in a mirror lead: a package may be one.
 func links(mirror string) []string {
 	var found []string
@@ -285,8 +290,7 @@ func templateReads(template string) []string {
 // checkStore refuses a host on which engines would be given a folder that holds
 // what they must not see.
 func (h Host) checkStore() error {
-	store, caches := h.providerStore()
-	open := slices.Concat(store, caches, filepath.SplitList(h.AllowRead), filepath.SplitList(h.AllowWrite))
+	open := slices.Concat(h.stored(), filepath.SplitList(h.AllowRead), filepath.SplitList(h.AllowWrite))
 	for _, folder := range open {
 		for _, secret := range []string{h.Cache, h.State, h.Runs, h.Credentials} {
 			if secret != "" && within(folder, secret) {

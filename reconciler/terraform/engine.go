@@ -101,7 +101,7 @@ func (r *Runner) askVersion(ctx context.Context, path string) (string, error) {
 			return "", err
 		}
 	}
-	path, env := r.host.confined(path, user, baseEnviron(r.host, home, home), nil, nil)
+	path, env := r.host.confined(path, user, baseEnviron(r.host, home, home), r.host.stored(), nil)
 	err = command{
 		path: path, dir: home, env: env,
 		stdout: stdout, stderr: stderr, grace: time.Second,

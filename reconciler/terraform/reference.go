@@ -86,26 +86,32 @@ func (e *execution) pullUpstream(ctx context.Context, request string, c code, en
 	if err != nil {
 		return stateFile{}, err
 	}
-	if c, err = c.backendOnly(); err != nil {
-		return stateFile{}, err
-	}
-	template, err := e.template(ctx, c, env)
+	at, err := e.backendRoom(ctx, c, env, filepath.Join(e.private(), "upstream-"+request))
 	if err != nil {
 		return stateFile{}, err
 	}
-	dir := filepath.Join(e.private(), "upstream-"+request)
-	if err := c.workDir(template, dir); err != nil {
-		return stateFile{}, err
-	}
-	if err := e.own(dir); err != nil {
-		return stateFile{}, err
-	}
-	at := room{dir, env, templateReads(template), []string{dir}}
 	if e.upstreams == nil {
 		e.upstreams = map[string]room{}
 	}
 	e.upstreams[request] = at
 	return e.pull(ctx, at)
+}
+
+// backendRoom makes a folder that is initialised for the backend of some code,
+// and for nothing else of it.
+func (e *execution) backendRoom(ctx context.Context, c code, env map[string]string, dir string) (room, error) {
+	c, err := c.backendOnly()
+	if err != nil {
+		return room{}, err
+	}
+	template, err := e.template(ctx, c, env)
+	if err != nil {
+		return room{}, err
+	}
+	if err := c.workDir(template, dir); err != nil {
+		return room{}, err
+	}
+	return room{dir, env, templateReads(template), []string{dir}}, e.own(dir)
 }
 
 // backendOnly returns code that names the same backend and holds nothing else.

@@ -252,11 +252,7 @@ func (e *execution) locked(ctx context.Context, engine func(patience string) err
 // patience is how long an engine waits for the state's lock: not so long that
 // the step ends without saying who has it.
 func (e *execution) patience() string {
-	patience := lockTimeout
-	if e.job.Timeout > 0 {
-		patience = min(patience, e.job.Timeout/2)
-	}
-	return patience.String()
+	return min(lockTimeout, stepTimeout(e.job)/2).String()
 }
 
 // lockedError tells who has the lock of a state.

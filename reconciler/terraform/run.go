@@ -70,6 +70,7 @@ type execution struct {
 	said    []string // what engines said when they failed, not yet masked
 	tmp     string
 	reads   []string // what the unit's engines read of the template
+	store   []string // where engines find providers, once it was looked up
 	backend string
 	env     map[string]string
 	bound   map[string]map[string]string // the credentials of environments
