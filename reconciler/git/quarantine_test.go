@@ -483,9 +483,11 @@ func TestHostilePack(t *testing.T) {
 	if want := "it brings an object of 1500000000 bytes, more than the limit of 16777216; leave large files out of the repository"; !strings.Contains(out, want) {
 		t.Errorf("it does not say %q: %s", want, out)
 	}
-	// The bomb is one: whoever takes it in without a look dies of it.
-	out, code, _ = reads(t, "trusting", bomb)
-	if code == 0 || !strings.Contains(out, "out of memory") && !strings.Contains(out, "cannot allocate") {
+	// The bomb is one: whoever takes it in without a look dies of it. How is
+	// the runtime's affair: where no page is left it may say that memory is
+	// out, or touch what it did not get, or be killed.
+	const crashed, killed = 2, -1
+	if out, code, _ = reads(t, "trusting", bomb); code != crashed && code != killed {
 		t.Errorf("exit %d: %.300s", code, out)
 	}
 
