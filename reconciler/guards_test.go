@@ -270,7 +270,7 @@ func TestEarlierRunsAreTakenInOrder(t *testing.T) {
 	r.record, r.journal = w.record, w.journal
 	recorded, stuck := left("db", "1"), left("cache", "1")
 	stuck.stuck = true
-	if err := r.Trust.save(trusted{Tip: "tip", Recorded: []string{"1"}}); err != nil {
+	if err := r.Trust.save(trusted{written: written{Tip: "tip", Recorded: []string{"1"}}}); err != nil {
 		t.Fatal(err)
 	}
 	preview := left("db", "4")

@@ -26,6 +26,7 @@ type journal struct {
 	// restore tells that the remote's tip is not what Pave wrote, and must be
 	// overlaid by what is.
 	restore bool
+	pushing pushed // that was not heard of since
 
 	revision Revision
 	subject  string   // of the next commit, where it says nothing of a unit
@@ -81,6 +82,11 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	memory, err := r.Trust.load()
 	if err != nil {
 		return err
+	}
+	if memory.landed(tip) {
+		if err := r.Trust.save(memory); err != nil {
+			return err
+		}
 	}
 	// What this Pave wrote last may be in the mirror though somebody else wrote
 	// or removed the branch since.
@@ -172,11 +178,14 @@ func (r *Reconciler) disbelieve() {
 }
 
 // moved notices that somebody else wrote to the status branch. What this
-// host's key signed is taken over; anything else is overlaid by what was
-// recorded here.
+// host's key signed is taken over; anything else, but for what was pushed without
+// an answer, is overlaid by what was recorded here.
 func (r *Reconciler) moved(ctx context.Context, tip string) error {
 	if tip == r.journal.remote {
 		return nil
+	}
+	if tip != "" && tip == r.journal.pushing.commit {
+		return r.landed(r.journal.pushing)
 	}
 	ours, err := r.ours(ctx, tip, r.journal.base, r.journal.base != "")
 	if err != nil {
@@ -798,12 +807,9 @@ func (j *journal) changes() ([]Edit, map[string][sha256.Size]byte, error) {
 
 // publish makes one status commit of everything since the last, or none.
 func (r *Reconciler) publish(ctx context.Context) error {
-	j := r.journal
-	if !j.pending() {
-		return r.forgetRuns()
-	}
-	for try := 0; ; try++ {
-		commit, files, err := r.commit(ctx, j)
+	for try := 0; r.journal.pending(); try++ {
+		j := r.journal
+		err := r.commit(ctx, j)
 		if errors.Is(err, ErrConflict) && try < 8 {
 			if !sleep(ctx, time.Duration(try*try)*50*time.Millisecond) {
 				return context.Cause(ctx)
@@ -812,40 +818,69 @@ func (r *Reconciler) publish(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			j.remote, j.restore = heads.Status, true
+			if err := r.moved(ctx, heads.Status); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if commit != "" {
-			remember := func(t *trusted) {
-				t.Tip, t.Unverified, t.Recorded = commit, slices.Sorted(maps.Keys(r.unverified)), nil
-				for _, run := range j.done {
-					t.Recorded = append(t.Recorded, run.Job().ID)
-				}
-			}
-			if err := j.trust.update(remember); err != nil {
-				return fmt.Errorf("remember the status commit: %w", err)
-			}
-			j.base, j.remote, r.record.Tip = commit, commit, commit
-			r.progress.LastRecord = r.Now()
-			j.last = r.Now()
-		}
-		j.files, j.restore, j.failures, j.retry = files, false, 0, time.Time{}
 		clear(j.dirty)
 		clear(j.edits)
-		clear(j.events)
+		clear(j.events) // also those that changed nothing in the end
 		j.said, j.subject, j.remarks, j.credits = 0, "", nil, nil
-		return r.forgetRuns()
+		j.failures, j.retry = 0, time.Time{}
+		break
 	}
+	return r.forgetRuns()
 }
 
-// commit publishes the changes; it returns "" where nothing changed.
-func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string][sha256.Size]byte, error) {
+// pushed is what a commit says that may be on the remote by now.
+type pushed struct {
+	commit string
+	files  map[string][sha256.Size]byte
+	said   int // the last event in it
+}
+
+// announced remembers a status commit before it is pushed. A Pave that is killed
+// next, or does not get the answer, finds its own commit on the branch: it would
+// take it for somebody else's, and record everything in it once more.
+func (r *Reconciler) announced(p pushed) error {
+	r.journal.pushing = p
+	pushing := written{Tip: p.commit, Unverified: slices.Sorted(maps.Keys(r.unverified))}
+	for _, run := range r.journal.done {
+		pushing.Recorded = append(pushing.Recorded, run.Job().ID)
+	}
+	err := r.Trust.update(func(t *trusted) { t.Pushing = &pushing })
+	if err != nil {
+		return fmt.Errorf("remember the status commit: %w", err)
+	}
+	return nil
+}
+
+// landed notes that a status commit is on the remote: what it says need not be
+// said again.
+func (r *Reconciler) landed(p pushed) error {
+	if err := r.Trust.update(func(t *trusted) { t.landed(p.commit) }); err != nil {
+		return fmt.Errorf("remember the status commit: %w", err)
+	}
+	j := r.journal
+	j.base, j.remote, r.record.Tip = p.commit, p.commit, p.commit
+	j.files, j.restore, j.pushing = p.files, false, pushed{}
+	for name, said := range j.events {
+		j.events[name] = slices.DeleteFunc(said, func(e event) bool { return e.order <= p.said })
+	}
+	r.progress.LastRecord = r.Now()
+	j.last = r.Now()
+	return nil
+}
+
+// commit publishes the changes, if there are any.
+func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 	edits, files, err := j.changes()
 	if err != nil || len(edits) == 0 && !j.restore {
-		return "", files, err
+		return err
 	}
 	if j.record.Platform.Revision != j.revision.Commit || j.record.Platform.Version == 0 {
 		j.record.Platform.Version = 1
@@ -854,7 +889,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 		}
 		j.touch("platform.json")
 		if edits, files, err = j.changes(); err != nil {
-			return "", nil, err
+			return err
 		}
 	}
 	edits = append(edits, Edit{Path: "README.md", Content: j.record.readme(j.title)})
@@ -875,8 +910,15 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) (string, map[string
 	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, j.credits, events)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
-	commit, err := r.Source.Publish(ctx, j.base, parents, edits, text)
-	return commit, files, err
+	p := pushed{files: files, said: j.said}
+	p.commit, err = r.Source.Publish(ctx, j.base, parents, edits, text, func(commit string) error {
+		p.commit = commit
+		return r.announced(p)
+	})
+	if err != nil {
+		return err
+	}
+	return r.landed(p)
 }
 
 // forgetRuns removes the files of runs whose results are recorded. What cannot

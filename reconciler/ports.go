@@ -71,9 +71,10 @@ type Source interface {
 	// expected to be parents[0]. No parents means that there is no branch: the
 	// commit follows base then, so that a branch that was removed returns with
 	// its history. The new tree is that of base ("" means empty) with the edits.
-	// It returns ErrConflict when the branch is elsewhere; nothing was published
-	// then.
-	Publish(ctx context.Context, base string, parents []string, edits []Edit, message string) (string, error)
+	// announce is called with the commit that is returned before it leaves this
+	// host, and an error of it keeps the commit here. Publish returns ErrConflict when the branch is
+	// elsewhere; nothing was published then. After another error it may have been.
+	Publish(ctx context.Context, base string, parents []string, edits []Edit, message string, announce func(commit string) error) (string, error)
 }
 
 // Edit changes one path of a tree.

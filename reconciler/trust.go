@@ -20,13 +20,10 @@ func NewTrust(path string) *Trust { return &Trust{path: path} }
 
 // trusted is the content of the file.
 type trusted struct {
-	Tip string `json:"tip"`
-	// Unverified are the units whose record came from a tip that is not
-	// believed and that no run has confirmed since.
-	Unverified []string `json:"unverified,omitempty"`
-	// Recorded are the runs whose results are recorded and whose files may be
-	// left: found again, they would be recorded once more, over what came later.
-	Recorded []string `json:"recorded,omitempty"`
+	written
+	// Pushing is what was about to be pushed. Where the branch is found to be
+	// there, it was, though this Pave did not live to hear of it.
+	Pushing *written `json:"pushing,omitempty"`
 	// Revision is the revision of the tracked branch that was in force last.
 	Revision string `json:"revision,omitempty"`
 	// Settled is the revision up to which everything was let happen and was done,
@@ -35,6 +32,26 @@ type trusted struct {
 	Pending map[string]string `json:"pending,omitempty"`
 	// Arrived is the revision up to which it is known which pull requests were merged.
 	Arrived string `json:"arrived,omitempty"`
+}
+
+// written is a status commit of this Pave and what came with it.
+type written struct {
+	Tip string `json:"tip"`
+	// Unverified are the units whose record came from a tip that is not
+	// believed and that no run has confirmed since.
+	Unverified []string `json:"unverified,omitempty"`
+	// Recorded are the runs whose results are recorded and whose files may be
+	// left: found again, they would be recorded once more, over what came later.
+	Recorded []string `json:"recorded,omitempty"`
+}
+
+// landed takes what was about to be pushed for pushed where the branch is there.
+func (v *trusted) landed(tip string) bool {
+	if v.Pushing == nil || v.Pushing.Tip != tip {
+		return false
+	}
+	v.written, v.Pushing = *v.Pushing, nil
+	return true
 }
 
 func (t *Trust) load() (trusted, error) {

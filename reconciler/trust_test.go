@@ -17,7 +17,7 @@ func TestTrustRemembers(t *testing.T) {
 	if v, err := trust.load(); err != nil || !reflect.DeepEqual(v, trusted{}) {
 		t.Fatalf("before anything was written: %+v, %v", v, err)
 	}
-	want := trusted{Tip: "4be1f5c0", Unverified: []string{"a", "b"}, Recorded: []string{"run"}, Revision: "c0ffee"}
+	want := trusted{written: written{Tip: "4be1f5c0", Unverified: []string{"a", "b"}, Recorded: []string{"run"}}, Pushing: &written{Tip: "c0ffee"}, Revision: "c0ffee"}
 	if err := trust.save(want); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestTrustThatCannotBeReadIsAnError(t *testing.T) {
 func TestTrustIsReplacedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	trust := NewTrust(filepath.Join(dir, "trust.json"))
-	values := []trusted{{Tip: strings.Repeat("a", 1<<16)}, {Tip: strings.Repeat("b", 1<<17)}}
+	values := []trusted{{written: written{Tip: strings.Repeat("a", 1<<16)}}, {written: written{Tip: strings.Repeat("b", 1<<17)}}}
 	if err := trust.save(values[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestTrustKeepsTheOldWhereTheNewCannotBeWritten(t *testing.T) {
 	if err := os.Mkdir(file, 0o700); err != nil { // a rename cannot replace it
 		t.Fatal(err)
 	}
-	if err := NewTrust(file).save(trusted{Tip: "x"}); err == nil {
+	if err := NewTrust(file).save(trusted{written: written{Tip: "x"}}); err == nil {
 		t.Error("no error")
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".*")); len(left) > 0 {

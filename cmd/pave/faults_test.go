@@ -132,6 +132,40 @@ func TestStatusPushRejectedTwentyTimes(t *testing.T) {
 	}
 }
 
+// A Pave that is killed when its record has reached the remote, before it heard so,
+// knows the record again for its own: it restores nothing and records nothing twice.
+func TestKilledBetweenPushAndAnswer(t *testing.T) {
+	h := newStarter(t)
+	h.pave(0, "apply")
+	h.cut("catalog/platform/welcome.cue", "welcome-quote")
+	h.commit("Remove the quote")
+	pid := filepath.Join(h.dir, "pid")
+	hook := filepath.Join(h.repo, ".git", "hooks", "post-receive")
+	must(t, os.WriteFile(hook, []byte("#!/bin/sh\nkill -9 $(cat '"+pid+"')\n"), 0o700))
+	cmd := exec.Command("pave", append([]string{"apply", "--repo", h.repo, "--cache-dir", h.cache(), "--state-dir", h.state()}, h.flags...)...)
+	cmd.Env = []string{"HOME=" + h.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	must(t, cmd.Start())
+	must(t, os.WriteFile(pid, fmt.Appendln(nil, cmd.Process.Pid), 0o600))
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("expected a kill, got %v: %s", err, &said)
+	}
+	must(t, os.Remove(hook))
+	h.expectRecorded("welcome-quote destroyed")
+	recorded := h.git("rev-parse", "pave/status")
+	h.expectStarts("version", "init", "plan", "show", "apply")
+	h.pave(0, "apply")
+	h.expectStarts()
+	h.expectAllReady(1)
+	if now := h.git("rev-parse", "pave/status"); now != recorded {
+		t.Errorf("it was recorded once more:\n%s", h.git("log", "--format=%h %B", "pave/status"))
+	}
+	if runs, err := filepath.Glob(filepath.Join(h.state(), "*", "runs", "*", "[0-9]*")); err != nil || len(runs) > 0 {
+		t.Errorf("runs that were left: %v, %v", runs, err)
+	}
+}
+
 // slowNote makes the starter's note take some seconds to apply, in an apply
 // that tells in a file that it began.
 func (h *host) slowNote() (began string) {

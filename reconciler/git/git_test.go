@@ -152,12 +152,15 @@ func fetch(t testing.TB, m *Mirror) reconciler.Heads {
 
 func publish(t testing.TB, m *Mirror, base string, parents []string, edits ...reconciler.Edit) string {
 	t.Helper()
-	c, err := m.Publish(context.Background(), base, parents, edits, "record\n\nPave-Record: v1\n")
+	c, err := m.Publish(context.Background(), base, parents, edits, "record\n\nPave-Record: v1\n", unannounced)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
+
+// unannounced is for who remembers no commits.
+func unannounced(string) error { return nil }
 
 func put(path, content string) reconciler.Edit {
 	return reconciler.Edit{Path: path, Content: []byte(content)}

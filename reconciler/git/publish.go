@@ -27,17 +27,20 @@ var errMoved = fmt.Errorf("push: %w", reconciler.ErrConflict)
 // Publish makes one commit on the status branch; see [reconciler.Source]. The
 // edits apply in their order. Where they change nothing and there is a single
 // parent, that parent is returned and nothing is published.
-func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edits []reconciler.Edit, message string) (string, error) {
+func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edits []reconciler.Edit, message string, announce func(string) error) (string, error) {
 	d, err := m.draft(ctx, base, parents, edits, message)
 	if err != nil {
 		return "", fmt.Errorf("build status commit: %w", err)
 	}
 	if d.unchanged {
-		return parents[0], nil
+		return parents[0], announce(parents[0])
 	}
 	pack, err := d.pack()
 	if err != nil {
 		return "", fmt.Errorf("pack status commit: %w", err)
+	}
+	if err := announce(d.commit.String()); err != nil {
+		return "", err
 	}
 	if err := m.push(ctx, m.options.Status, d.old, d.commit, pack); err != nil {
 		return "", fmt.Errorf("publish on %s: %w", m.options.Status, err)

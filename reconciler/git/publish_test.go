@@ -69,7 +69,7 @@ func TestPublishConflicts(t *testing.T) {
 		first := publish(t, one, "", nil, put("a", "1"))
 		conflict := func(base string, parents ...string) {
 			t.Helper()
-			_, err := two.Publish(background, base, parents, []reconciler.Edit{put("b", "late")}, "record")
+			_, err := two.Publish(background, base, parents, []reconciler.Edit{put("b", "late")}, "record", unannounced)
 			if !errors.Is(err, reconciler.ErrConflict) {
 				t.Fatalf("got %v", err)
 			}
@@ -120,7 +120,7 @@ func record(t *testing.T, m *Mirror, edit reconciler.Edit) {
 		if heads.Status != "" {
 			parents = []string{heads.Status}
 		}
-		_, err = m.Publish(background, heads.Status, parents, []reconciler.Edit{edit}, "record")
+		_, err = m.Publish(background, heads.Status, parents, []reconciler.Edit{edit}, "record", unannounced)
 		if err == nil {
 			return
 		}
@@ -172,7 +172,7 @@ func TestPublishRefusals(t *testing.T) {
 	commit := publish(t, m, "", nil, put("a/b", "1"))
 	fails := func(message string, edits ...reconciler.Edit) error {
 		t.Helper()
-		_, err := m.Publish(background, commit, []string{commit}, edits, message)
+		_, err := m.Publish(background, commit, []string{commit}, edits, message, unannounced)
 		if errors.Is(err, reconciler.ErrConflict) {
 			t.Errorf("%v is a conflict", err)
 		}
@@ -200,7 +200,7 @@ func TestPublishRefusals(t *testing.T) {
 	run(t, work, "switch", "-q", "-c", "pave/status")
 	local := open(t, Options{URL: work, Tracked: "main"})
 	heads := fetch(t, local)
-	_, err := local.Publish(background, heads.Status, []string{heads.Status}, []reconciler.Edit{put("x", "1")}, "record")
+	_, err := local.Publish(background, heads.Status, []string{heads.Status}, []reconciler.Edit{put("x", "1")}, "record", unannounced)
 	refused(t, err, "branch is currently checked out")
 }
 

@@ -371,6 +371,6 @@ func (q *Quarantine) Fetch(context.Context) (reconciler.Heads, error) {
 func (q *Quarantine) Authentic(context.Context, string) (bool, error) { return false, nil }
 
 // Publish fails: a quarantine publishes nothing.
-func (q *Quarantine) Publish(context.Context, string, []string, []reconciler.Edit, string) (string, error) {
+func (q *Quarantine) Publish(context.Context, string, []string, []reconciler.Edit, string, func(string) error) (string, error) {
 	return "", refuse("a quarantine publishes nothing")
 }

@@ -211,7 +211,7 @@ func TestQuarantineIsASourceThatOnlyReads(t *testing.T) {
 	if believed || err != nil {
 		t.Errorf("got %v, %v", believed, err)
 	}
-	_, err = source.Publish(background, "", nil, []reconciler.Edit{put("a", "1")}, "record")
+	_, err = source.Publish(background, "", nil, []reconciler.Edit{put("a", "1")}, "record", unannounced)
 	refused(t, err, "a quarantine publishes nothing")
 }
 
