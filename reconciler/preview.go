@@ -45,7 +45,7 @@ func (r *Reconciler) PreviewRevision(ctx context.Context, commit string, wanted 
 	}
 	for _, name := range wanted {
 		if _, found := checked.Platform.Requests[name]; !found && r.record.Units[name] == nil && checked.holds["request/"+name].reason == "" {
-			return nil, nil, fmt.Errorf("there is no request %q; nearest: %s", name, strings.Join(Nearest(name, sortedNames(checked.Platform.Requests), 3), ", "))
+			return nil, nil, Missing("there is no request", name, sortedNames(checked.Platform.Requests))
 		}
 	}
 	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -16,6 +17,15 @@ func Nearest(wanted string, names []string, n int) []string {
 		})
 	}
 	return sorted[:min(n, len(sorted))]
+}
+
+// Missing is the error for a name that nothing has: what says so, and is followed
+// by the known names that may be meant.
+func Missing(what, name string, known []string) error {
+	if len(known) == 0 {
+		return fmt.Errorf("%s %q: there is none at all", what, name)
+	}
+	return fmt.Errorf("%s %q; nearest: %s", what, name, strings.Join(Nearest(name, known, 3), ", "))
 }
 
 // Similar tells whether one word is likely a misspelling of the other.

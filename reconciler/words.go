@@ -55,7 +55,7 @@ func (r *Reconciler) noRequest(name string) error {
 	if h, held := r.checked.holds["request/"+name]; held {
 		return fmt.Errorf("the request %s holds: %s", name, h.message)
 	}
-	return fmt.Errorf("there is no request %q; nearest: %s", name, strings.Join(Nearest(name, sortedNames(r.checked.Platform.Requests), 3), ", "))
+	return Missing("there is no request", name, sortedNames(r.checked.Platform.Requests))
 }
 
 // StateJob returns what is needed to find the state of a unit that was applied,
@@ -71,7 +71,7 @@ func (r *Reconciler) StateJob(ctx context.Context, name string) (Job, error) {
 	recorded := r.record.Units[name]
 	switch {
 	case !recorded.Exists():
-		return Job{}, fmt.Errorf("nothing is recorded of a state of %q; nearest: %s", name, strings.Join(Nearest(name, sortedNames(r.record.Units), 3), ", "))
+		return Job{}, Missing("nothing is recorded of a state of", name, sortedNames(r.record.Units))
 	case r.unverified[name]:
 		return Job{}, fmt.Errorf("the record of %s is not believed: run `pave status adopt` first", name)
 	}

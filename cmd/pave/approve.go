@@ -78,7 +78,7 @@ func waiting(ctx context.Context, h history, tip, name string) (plan, message st
 		for _, u := range record.Summary().Units {
 			all = append(all, u.Request)
 		}
-		return "", "", fmt.Errorf("there is no request %q; nearest: %s", name, strings.Join(reconciler.Nearest(name, all, 3), ", "))
+		return "", "", reconciler.Missing("there is no request", name, all)
 	}
 	if c, found := unit.Conditions.Get(reconciler.Approved); found && !c.Status && unit.Plan != nil && unit.Plan.Digest != "" {
 		return unit.Plan.Digest, c.Message, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -153,14 +154,9 @@ func (a *app) statusOf(record *reconciler.Record, name string) error {
 		fmt.Fprintf(a.stdout, "service %s: owned by %s, %s\n", name, service.Owner, service.Lifecycle)
 		fmt.Fprintf(a.stdout, "requests: %s\n", strings.Join(service.Requests, ", "))
 	default:
-		known := []string{}
-		for n := range record.Units {
-			known = append(known, n)
-		}
-		for n := range record.Services {
-			known = append(known, n)
-		}
-		return fmt.Errorf("the status branch knows no %q; nearest: %s", name, strings.Join(reconciler.Nearest(name, known, 3), ", "))
+		known := slices.Collect(maps.Keys(record.Units))
+		known = slices.AppendSeq(known, maps.Keys(record.Services))
+		return reconciler.Missing("the status branch knows no", name, known)
 	}
 	for _, c := range conditions {
 		fmt.Fprintf(a.stdout, "  %-9s %-5v %s since %s\n", c.Type, c.Status, c.Reason, c.Since)
