@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -414,7 +415,12 @@ func (x *explainer) expectedByMessages(ps []problem, got string) string {
 			}
 		}
 		if i := strings.Index(p.message, "(out of bound "); i >= 0 {
-			names = append(names, phrase(strings.TrimSuffix(p.message[i+len("(out of bound "):], ")")))
+			bound := strings.TrimSuffix(p.message[i+len("(out of bound "):], ")")
+			if known := listed(strings.TrimPrefix(bound, "=~")); len(known) > 0 {
+				names = append(names, known...)
+			} else {
+				names = append(names, phrase(bound))
+			}
 		} else if i := strings.Index(p.message, "(does not satisfy "); i >= 0 {
 			names = append(names, phrase(strings.TrimSuffix(p.message[i+len("(does not satisfy "):], ")")))
 		}
@@ -589,21 +595,55 @@ func describeStruct(s *ast.StructLit) string {
 	return "fields between { and }"
 }
 
-// alternatives returns the arms of a disjunction, default marks removed.
+// alternatives returns the arms of a disjunction, default marks removed. A pattern
+// that lists names, as those of the schema do, stands for them.
 func alternatives(x ast.Expr) []ast.Expr {
 	switch x := x.(type) {
 	case *ast.BinaryExpr:
-		if x.Op == token.OR {
+		switch x.Op {
+		case token.OR:
 			return append(alternatives(x.X), alternatives(x.Y)...)
+		case token.AND: // what else is asked of a listed name it meets
+			for _, operand := range []ast.Expr{x.X, x.Y} {
+				if names := alternatives(operand); !slices.ContainsFunc(names, func(x ast.Expr) bool { _, literal := x.(*ast.BasicLit); return !literal }) {
+					return names
+				}
+			}
 		}
 	case *ast.UnaryExpr:
-		if x.Op == token.MUL {
+		switch x.Op {
+		case token.MUL:
 			return alternatives(x.X)
+		case token.MAT:
+			if lit, ok := x.X.(*ast.BasicLit); ok {
+				var names []ast.Expr
+				for _, name := range listed(lit.Value) {
+					names = append(names, ast.NewString(name))
+				}
+				if len(names) > 0 {
+					return names
+				}
+			}
 		}
 	case *ast.ParenExpr:
 		return alternatives(x.X)
 	}
 	return []ast.Expr{x}
+}
+
+var listPattern = regexp.MustCompile(`^\^\(([a-z0-9-]+(?:\|[a-z0-9-]+)*)\)\$$`)
+
+// listed returns the names that a quoted pattern lists; none for any other.
+func listed(pattern string) []string {
+	text, err := literal.Unquote(pattern)
+	if err != nil {
+		return nil
+	}
+	m := listPattern.FindStringSubmatch(text)
+	if m == nil {
+		return nil
+	}
+	return strings.Split(m[1], "|")
 }
 
 // phrases puts the schema's own constraints in words.
