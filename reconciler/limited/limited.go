@@ -37,7 +37,9 @@ func (l Limits) Enter() error {
 			return fmt.Errorf("limit the process: %w", err)
 		}
 	}
+	// Up to there, memory is cheaper than collecting it.
 	debug.SetMemoryLimit(int64(l.Memory) * 3 / 4)
+	debug.SetGCPercent(400)
 	return nil
 }
 
