@@ -29,7 +29,7 @@ ALL := ./... ./testdata/tools/...
 export STATICCHECK_CACHE := $(CURDIR)/.cache/staticcheck
 export CUE_CACHE_DIR := $(CURDIR)/.cache/cue
 
-.PHONY: help build demo demo-forge chaos test test-fast check format vet staticcheck policies examples modules imports
+.PHONY: help build demo demo-forge chaos bench test test-fast check format vet staticcheck policies examples modules imports
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ demo-forge: ## watch Pave answer three pull requests on a forge on this machine
 
 chaos: build ## kill everything at random for minutes (CHAOS=2h for hours), and tell what was lost
 	@$(GET) engine terraform-provider-target -- go run ./testdata/tools/chaos
+
+bench: build ## measure Pave beside bare commands (BENCH_UNITS=100,1000 BENCH_ROUNDS=5)
+	@$(GET) engine providers cue -- env PAVE=$(CURDIR)/bin/pave go run ./testdata/tools/bench
 
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"

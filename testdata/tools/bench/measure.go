@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// cost is what something took.
+type cost struct {
+	wall, cpu time.Duration
+	peak      int64 // bytes of memory of the largest process; zero where that is not known
+}
+
+func (c cost) plus(other cost) cost {
+	return cost{c.wall + other.wall, c.cpu + other.cpu, max(c.peak, other.peak)}
+}
+
+// measure runs a command to its end.
+func measure(cmd *exec.Cmd) (cost, error) {
+	var said bytes.Buffer
+	if cmd.Stdout == nil {
+		cmd.Stdout = &said
+	}
+	cmd.Stderr = &said
+	began := time.Now()
+	err := cmd.Run()
+	took := time.Since(began)
+	if err != nil {
+		return cost{}, fmt.Errorf("%s: %w: %.2000s", cmd.Args, err, &said)
+	}
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return cost{took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss << 10}, nil
+}
+
+// contender is one way to do what is compared.
+type contender struct {
+	name string
+	do   func(ctx context.Context, round int) (cost, error)
+}
+
+// compare lets the contenders do their work in turns, each round in another order,
+// and prints their medians, and the ratio of the first to the others.
+func (b *bench) compare(ctx context.Context, title string, contenders ...contender) error {
+	costs := make([][]cost, len(contenders))
+	for round := range b.rounds {
+		for i := range contenders {
+			at := (i + round) % len(contenders)
+			c, err := contenders[at].do(ctx, round)
+			if err != nil {
+				return fmt.Errorf("%s: %w", contenders[at].name, err)
+			}
+			costs[at] = append(costs[at], c)
+		}
+	}
+	fmt.Fprintf(b.out, "\n%s (median of %d)\n", title, b.rounds)
+	first := median(costs[0])
+	for i, contender := range contenders {
+		m := median(costs[i])
+		fmt.Fprintf(b.out, "  %-28s %8.3f s of a processor %8.3f s", contender.name, m.cpu.Seconds(), m.wall.Seconds())
+		if m.peak > 0 {
+			fmt.Fprintf(b.out, " %5d MB", m.peak>>20)
+		}
+		if i > 0 {
+			fmt.Fprintf(b.out, "   %s is %.2f times its processor, %.2f its time", contenders[0].name, ratio(first.cpu, m.cpu), ratio(first.wall, m.wall))
+			if m.peak > 0 && first.peak > 0 {
+				fmt.Fprintf(b.out, ", %.2f its memory", float64(first.peak)/float64(m.peak))
+			}
+		}
+		fmt.Fprintln(b.out)
+	}
+	return nil
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(b, 1)) }
+
+// median returns the median of each figure by itself.
+func median(costs []cost) cost {
+	of := func(figure func(cost) int64) int64 {
+		sorted := slices.Clone(costs)
+		slices.SortFunc(sorted, func(a, b cost) int { return cmp.Compare(figure(a), figure(b)) })
+		return figure(sorted[len(sorted)/2])
+	}
+	return cost{
+		time.Duration(of(func(c cost) int64 { return int64(c.wall) })),
+		time.Duration(of(func(c cost) int64 { return int64(c.cpu) })),
+		of(func(c cost) int64 { return c.peak }),
+	}
+}
