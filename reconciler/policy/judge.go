@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -36,7 +38,7 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 	if err := complete(subject); err != nil {
 		return nil, err
 	}
-	input, err := value(subject)
+	input, err := e.value(subject)
 	if err != nil {
 		return nil, err
 	}
@@ -62,16 +64,67 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 }
 
 // value returns the subject as rules see it.
-func value(subject reconciler.Subject) (ast.Value, error) {
+func (e *Engine) value(subject reconciler.Subject) (ast.Value, error) {
+	shared := map[string]json.RawMessage{
+		"team": subject.Team, "environment": subject.Environment, "blueprint": subject.Blueprint, "settings": subject.Settings,
+	}
+	subject.Team, subject.Environment, subject.Blueprint, subject.Settings = nil, nil, nil, nil
 	text, err := json.Marshal(subject)
 	if err != nil {
 		return nil, fmt.Errorf("write the input: %w", err)
 	}
-	input, err := ast.ValueFromReader(bytes.NewReader(text))
+	input, err := read(text)
+	if err != nil {
+		return nil, err
+	}
+	fields := input.(ast.Object)
+	for name, text := range shared {
+		if len(text) == 0 {
+			continue
+		}
+		v, err := e.shared.read(text)
+		if err != nil {
+			return nil, err
+		}
+		fields.Insert(ast.StringTerm(name), ast.NewTerm(v))
+	}
+	return input, nil
+}
+
+func read(text []byte) (ast.Value, error) {
+	v, err := ast.ValueFromReader(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("read the input: %w", err)
 	}
-	return input, nil
+	return v, nil
+}
+
+// documents are those that many subjects share, such as a blueprint, by their text.
+// Reading them for each subject would take as long as judging it.
+type documents struct {
+	mu     sync.Mutex
+	values map[string]ast.Value // guarded by mu
+}
+
+func (d *documents) read(text []byte) (ast.Value, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v, found := d.values[string(text)]; found {
+		return v, nil
+	}
+	if !json.Valid(text) {
+		return nil, fmt.Errorf("read the input: %.50q is no JSON", text)
+	}
+	v, err := read(text)
+	if err != nil {
+		return nil, err
+	}
+	const most = 4096
+	if d.values == nil || len(d.values) == most {
+		d.values = map[string]ast.Value{}
+	}
+	d.values[string(text)] = v
+	return v, nil
 }
 
 // evaluate returns the findings of each rule, in the order of e.rules.
@@ -107,7 +160,8 @@ func (e *Engine) eval(ctx context.Context, input ast.Value) (rego.ResultSet, err
 		set rego.ResultSet
 		err error
 	}
-	r, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, func() result {
+	start, finished := e.worker.take()
+	r, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, start, func() result {
 		set, err := e.query.Eval(ctx, rego.EvalParsedInput(input))
 		return result{set, err}
 	})
@@ -115,8 +169,42 @@ func (e *Engine) eval(ctx context.Context, input ast.Value) (rego.ResultSet, err
 		e.stuck.Store(true)
 		return nil, err
 	}
+	finished()
 	return r.set, r.err
 }
+
+// worker is a goroutine that one evaluation after the other runs on, because its
+// stack has grown to what they need: growing another for each takes a fifth of
+// their time. One that comes while it is taken runs on a goroutine of its own.
+type worker struct {
+	tasks chan func()
+	free  chan struct{} // holds a token while nobody has taken it
+}
+
+// newWorker starts a worker that ends when its owner is garbage.
+func newWorker(owner *Engine) worker {
+	w := worker{make(chan func()), make(chan struct{}, 1)}
+	w.free <- struct{}{}
+	go func() {
+		for task := range w.tasks {
+			task()
+		}
+	}()
+	runtime.AddCleanup(owner, func(tasks chan func()) { close(tasks) }, w.tasks)
+	return w
+}
+
+// take returns what starts one task, and what is to be called when that ended.
+func (w worker) take() (start func(func()), finished func()) {
+	select {
+	case <-w.free:
+		return func(task func()) { w.tasks <- task }, func() { w.free <- struct{}{} }
+	default:
+		return spawn, func() {}
+	}
+}
+
+func spawn(task func()) { go task() }
 
 // violation reads one finding of a rule. What is no finding denies, whatever
 // the rule's level, because nobody can tell what it was meant to say.

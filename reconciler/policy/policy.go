@@ -55,6 +55,8 @@ type Engine struct {
 	stuck   atomic.Bool
 	rules   []rule // in the order in which the query returns their findings
 	query   rego.PreparedEvalQuery
+	worker  worker
+	shared  documents
 	modules map[string]*ast.Module // by path, tests included
 }
 
@@ -71,7 +73,7 @@ func Compile(ctx context.Context, sources Sources) (*Engine, []reconciler.Violat
 		engine     *Engine
 		violations []reconciler.Violation
 	}
-	r, err := bounded(ctx, limit, func() result {
+	r, err := bounded(ctx, limit, spawn, func() result {
 		engine, violations := compileSources(ctx, sources)
 		return result{engine, violations}
 	})
@@ -85,11 +87,12 @@ func Compile(ctx context.Context, sources Sources) (*Engine, []reconciler.Violat
 	return r.engine, r.violations
 }
 
-// bounded returns what f returns. Where the limit passes or the context ends
-// before that, f is left to itself and the error says which.
-func bounded[T any](ctx context.Context, limit time.Duration, f func() T) (T, error) {
+// bounded returns what f returns, which start has run on another goroutine. Where
+// the limit passes or the context ends before that, f is left to itself and the
+// error says which.
+func bounded[T any](ctx context.Context, limit time.Duration, start func(func()), f func() T) (T, error) {
 	done := make(chan T, 1)
-	go func() { done <- f() }()
+	start(func() { done <- f() })
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	var none T
@@ -128,13 +131,15 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 	for i := range rules {
 		rules[i].override(sources.Overrides)
 	}
-	return &Engine{
+	e := &Engine{
 		bundle:   newBundle(sources),
 		deadline: cmp.Or(sources.Deadline, 5*time.Second),
 		rules:    rules,
 		query:    query,
 		modules:  all,
-	}, nil
+	}
+	e.worker = newWorker(e)
+	return e, nil
 }
 
 // prepare returns the one query that evaluates every rule: an array of the sets

@@ -506,7 +506,7 @@ func TestIncompleteSubjects(t *testing.T) {
 		"blueprint":   {func(s *reconciler.Subject) { s.Blueprint = nil }, "judge request orders-db: the input lacks blueprint"},
 		"cost":        {func(s *reconciler.Subject) { s.Cost = nil }, "judge request orders-db: the input lacks cost"},
 		"plan":        {func(s *reconciler.Subject) { s.Plan = json.RawMessage(`{}`) }, "judge request orders-db: the input lacks plan.format_version"},
-		"JSON":        {func(s *reconciler.Subject) { s.Team = json.RawMessage(`{`) }, "judge request orders-db: write the input: json: error calling MarshalJSON for type json.RawMessage: unexpected end of JSON input"},
+		"JSON":        {func(s *reconciler.Subject) { s.Team = json.RawMessage(`{`) }, "judge request orders-db: read the input: \"{\" is no JSON"},
 		"service's document": {func(s *reconciler.Subject) { s.Kind, s.Document = "service", nil },
 			"judge service orders-db: the input lacks document"},
 		"settings": {func(s *reconciler.Subject) { *s = blueprint("{}"); s.Settings = nil }, "judge blueprint postgres: the input lacks settings"},

@@ -46,7 +46,7 @@ func (e *Engine) runTests(ctx context.Context) ([]TestResult, error) {
 		results <-chan *tester.Result
 		err     error
 	}
-	s, err := bounded(ctx, e.compilation, func() started {
+	s, err := bounded(ctx, e.compilation, spawn, func() started {
 		results, err := tester.NewRunner().
 			SetCompiler(newCompiler().WithEnablePrintStatements(true)).
 			SetModules(e.modules).
@@ -63,7 +63,7 @@ func (e *Engine) runTests(ctx context.Context) ([]TestResult, error) {
 	}
 	var all []TestResult
 	for {
-		result, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, func() *tester.Result { return <-s.results })
+		result, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, spawn, func() *tester.Result { return <-s.results })
 		switch {
 		case err != nil:
 			return all, fmt.Errorf("run the tests: one that is missing here takes longer than %s and cannot be stopped", e.deadline)
