@@ -42,13 +42,14 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 	if err != nil {
 		return nil, err
 	}
-	sets, err := e.evaluate(ctx, input)
+	q := e.queries[subject.Kind]
+	sets, err := e.evaluate(ctx, q, input)
 	if err != nil {
 		return nil, err
 	}
 	var violations []reconciler.Violation
 	for i, set := range sets {
-		rule := &e.rules[i]
+		rule := &e.rules[q.rules[i]]
 		if rule.Level == Off {
 			continue
 		}
@@ -127,11 +128,11 @@ func (d *documents) read(text []byte) (ast.Value, error) {
 	return v, nil
 }
 
-// evaluate returns the findings of each rule, in the order of e.rules.
-func (e *Engine) evaluate(ctx context.Context, input ast.Value) ([]any, error) {
+// evaluate returns the findings of each rule, in the order of q.rules.
+func (e *Engine) evaluate(ctx context.Context, q query, input ast.Value) ([]any, error) {
 	timed, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
-	results, err := e.eval(timed, input)
+	results, err := e.eval(timed, q, input)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
@@ -143,7 +144,7 @@ func (e *Engine) evaluate(ctx context.Context, input ast.Value) ([]any, error) {
 		return nil, errors.New("the policies gave no result")
 	}
 	sets, ok := results[0].Expressions[0].Value.([]any)
-	if !ok || len(sets) != len(e.rules) {
+	if !ok || len(sets) != len(q.rules) {
 		return nil, errors.New("the policies gave no result")
 	}
 	return sets, nil
@@ -152,7 +153,7 @@ func (e *Engine) evaluate(ctx context.Context, input ast.Value) ([]any, error) {
 // eval runs the query. Some functions of Rego do not look whether their time is
 // over: an evaluation that goes on twice as long as it may is left to itself,
 // and no other is started that would do the same.
-func (e *Engine) eval(ctx context.Context, input ast.Value) (rego.ResultSet, error) {
+func (e *Engine) eval(ctx context.Context, q query, input ast.Value) (rego.ResultSet, error) {
 	if e.stuck.Load() {
 		return nil, nil
 	}
@@ -162,7 +163,7 @@ func (e *Engine) eval(ctx context.Context, input ast.Value) (rego.ResultSet, err
 	}
 	start, finished := e.worker.take()
 	r, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, start, func() result {
-		set, err := e.query.Eval(ctx, rego.EvalParsedInput(input))
+		set, err := q.prepared.Eval(ctx, rego.EvalParsedInput(input))
 		return result{set, err}
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -53,8 +54,8 @@ type Engine struct {
 	compilation time.Duration
 	// stuck tells that an evaluation goes on that cannot be stopped.
 	stuck   atomic.Bool
-	rules   []rule // in the order in which the query returns their findings
-	query   rego.PreparedEvalQuery
+	rules   []rule
+	queries map[string]query // by the kind of subject
 	worker  worker
 	shared  documents
 	modules map[string]*ast.Module // by path, tests included
@@ -124,7 +125,7 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 		return nil, reconciler.SortViolations(violations)
 	}
 
-	query, err := prepare(ctx, compiler, rules)
+	queries, err := prepare(ctx, compiler, rules)
 	if err != nil {
 		return nil, []reconciler.Violation{refuse(reconciler.Position{}, fmt.Sprintf("prepare the rules: %v", err), "")}
 	}
@@ -135,24 +136,42 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 		bundle:   newBundle(sources),
 		deadline: cmp.Or(sources.Deadline, 5*time.Second),
 		rules:    rules,
-		query:    query,
+		queries:  queries,
 		modules:  all,
 	}
 	e.worker = newWorker(e)
 	return e, nil
 }
 
-// prepare returns the one query that evaluates every rule: an array of the sets
-// of their findings.
-func prepare(ctx context.Context, compiler *ast.Compiler, rules []rule) (rego.PreparedEvalQuery, error) {
-	sets := make([]*ast.Term, len(rules))
-	for i, rule := range rules {
-		sets[i] = ast.NewTerm(rule.ref)
+// query evaluates all rules that can say anything of one kind of subject: it is an
+// array of the sets of their findings.
+type query struct {
+	prepared rego.PreparedEvalQuery
+	rules    []int // in the order of their sets, as indexes of Engine.rules
+}
+
+// prepare returns the query of each kind.
+func prepare(ctx context.Context, compiler *ast.Compiler, rules []rule) (map[string]query, error) {
+	queries := map[string]query{}
+	for _, kind := range kinds {
+		var q query
+		var sets []*ast.Term
+		for i, rule := range rules {
+			if slices.Contains(kindsOf(compiler, compiler.GetRulesExact(rule.ref)[0].Body), kind) {
+				q.rules, sets = append(q.rules, i), append(sets, ast.NewTerm(rule.ref))
+			}
+		}
+		var err error
+		q.prepared, err = rego.New(
+			rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.ArrayTerm(sets...)))),
+			rego.Compiler(compiler),
+			rego.Capabilities(capabilities()),
+			rego.StrictBuiltinErrors(true),
+		).PrepareForEval(ctx)
+		if err != nil {
+			return nil, err
+		}
+		queries[kind] = q
 	}
-	return rego.New(
-		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.ArrayTerm(sets...)))),
-		rego.Compiler(compiler),
-		rego.Capabilities(capabilities()),
-		rego.StrictBuiltinErrors(true),
-	).PrepareForEval(ctx)
+	return queries, nil
 }
