@@ -192,6 +192,7 @@ func TestAWSConverges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs built servers: make test")
 	}
+	t.Parallel()
 	providers := findProviders(t)
 	text, err := os.ReadFile(providers)
 	must(t, err)

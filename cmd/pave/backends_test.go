@@ -365,6 +365,7 @@ func TestStateBackends(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs PostgreSQL and a built server: make test")
 	}
+	t.Parallel()
 	for _, name := range []string{"local", "pg", "s3", "http"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

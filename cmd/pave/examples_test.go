@@ -19,8 +19,12 @@ func TestAcmeConverges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs built providers: make test")
 	}
+	t.Parallel()
 	for _, engine := range []string{"terraform", "tofu"} {
-		t.Run(engine, func(t *testing.T) { convergeAcme(newAcme(t, engine)) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			convergeAcme(newAcme(t, engine))
+		})
 	}
 }
 

@@ -168,6 +168,7 @@ func (s *stand) expect(p *fake.Pull, commit, state string, words ...string) {
 // An approval after the merge counts where it is later than the comment that named
 // the plan, and from somebody who had no hand in the change.
 func TestApprovalAfterTheMerge(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve()
 	s.replace(ledgerFile, `value: "one"`, `value: "hurried"`)
@@ -193,6 +194,7 @@ func TestApprovalAfterTheMerge(t *testing.T) {
 
 // One check and one comment, whatever the number of units.
 func TestForgeCallsAreFew(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve()
 	writes := map[int]int{}
@@ -216,6 +218,7 @@ func TestForgeCallsAreFew(t *testing.T) {
 // What a rule calls pre-approved is merged where the settings allow it, and nothing
 // that is denied, comes from a fork or changes what others are judged by.
 func TestAutoMerge(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	must(t, os.MkdirAll(filepath.Join(s.work, "policies"), 0o755))
 	must(t, os.WriteFile(filepath.Join(s.work, "policies/small.rego"), []byte(`package small
@@ -265,6 +268,7 @@ preapprove contains "only a value of development" if {
 
 // A merge queue is answered for each of its commits.
 func TestMergeQueue(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve()
 	s.replace(ledgerFile, `value: "one"`, `value: 1`)
@@ -290,6 +294,7 @@ func TestMergeQueue(t *testing.T) {
 
 // A change of rules says what they would deny of what runs and of what was applied.
 func TestRulesOnTheLivePlatform(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve()
 	must(t, os.MkdirAll(filepath.Join(s.work, "policies"), 0o755))
@@ -335,6 +340,7 @@ func (s *stand) expectSaid(want int, words, args []string) {
 
 // A pull request that cannot be read holds what it brought, and nothing else.
 func TestPassBesidesUnreadPullRequest(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.applies(0, "3 of 3 requests are ready")
 	s.replace(ledgerFile, `value: "one"`, `value: "unread"`)
@@ -356,6 +362,7 @@ func TestPassBesidesUnreadPullRequest(t *testing.T) {
 // Where it is not known what was in force, nothing comes into force but by an
 // operator's word: the tip of the tracked branch does not say who may approve it.
 func TestNobodyKnowsWhatWasInForce(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.applies(0, "3 of 3 requests are ready")
 	s.replace("teams.cue", `members: ["dana", "erin"]`, `members: ["dana", "erin", "mallory"]`)

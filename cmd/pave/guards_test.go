@@ -319,6 +319,7 @@ func TestThousandAreNotDeleted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: make test")
 	}
+	t.Parallel()
 	h := newTokens(t, "terraform")
 	h.keepStatesIn(localStore(h))
 	h.cut("catalog/api.cue", "api-user")

@@ -33,8 +33,10 @@ request: "ledger-box": {
 // A pull request from its opening to what became of it, by webhooks and by
 // polling alone.
 func TestPullRequest(t *testing.T) {
+	t.Parallel()
 	for name, webhooks := range map[string]bool{"Webhooks": true, "Polling": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newForge(t, webhooks)
 			f.unit("ledger-box", "Ready     true")
 
@@ -71,6 +73,7 @@ const ledgerFile = "catalog/payments/ledger.cue"
 // Converge is the gate: whatever came to the tracked branch, a unit applies only
 // what somebody who may let it happen has approved.
 func TestGate(t *testing.T) {
+	t.Parallel()
 	f := newForge(t, true)
 	f.unit("ledger-box", "Ready     true")
 
@@ -242,6 +245,7 @@ func (p *pull) recordOf(revision string) string {
 // What a pull request may bring to get what it must not: nothing of it runs, it
 // allows itself nothing, and the comment names it.
 func TestHostilePullRequests(t *testing.T) {
+	t.Parallel()
 	f := newForge(t, true)
 	for _, unit := range []string{"ledger-box", "vault-box", "index-box", "third"} {
 		f.unit(unit, "Ready     true")

@@ -136,8 +136,12 @@ func TestStateInS3(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a built server: make test")
 	}
+	t.Parallel()
 	for _, engine := range []string{"terraform", "tofu"} {
-		t.Run(engine, func(t *testing.T) { keepStateInS3(t, engine) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			keepStateInS3(t, engine)
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,12 @@ var update = flag.Bool("update", false, "rewrite the expected output in the scri
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && children[os.Args[1]] != nil {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	// Most tests wait for a daemon, an engine or a disk more than they compute, so
+	// that more of them go on at once than there are processors. The command line
+	// counts, which is read later.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"pave": func() {
 		os.Args = withEngine(os.Args)
@@ -51,24 +58,45 @@ func TestMain(m *testing.M) {
 //
 // and $ENGINE, the engine's name, and $ENGINES, a file with a line for each of
 // its starts.
-func TestScripts(t *testing.T) { runScripts(t, "*.txtar", "terraform") }
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	runScripts(t, "terraform", "*")
+}
 
-// TestScriptsWithTofu runs the scripts that converge once more.
+// engineScripts are the scripts whose outcome is what an engine says: of plans,
+// states, providers and failures. In the others Pave decides, of what every engine
+// says in the same way.
+var engineScripts = []string{
+	"converge", "converge-cache", "converge-change", "converge-delete", "converge-drift", "converge-failed",
+	"converge-failed-outputs", "converge-heal", "converge-import", "converge-missing", "converge-order",
+	"converge-policy-plan", "converge-policy-protect", "converge-rename", "converge-retain", "converge-state",
+	"converge-state-lost", "converge-state-moved", "converge-values",
+}
+
+// TestScriptsWithTofu runs the scripts whose outcome is an engine's once more.
 func TestScriptsWithTofu(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a built tofu: make test")
 	}
-	runScripts(t, "converge*.txtar", "tofu")
+	t.Parallel()
+	runScripts(t, "tofu", engineScripts...)
 }
 
-// runScripts runs the scripts of a pattern with an engine.
-func runScripts(t *testing.T, pattern, engine string) {
+// runScripts runs the scripts of patterns with an engine.
+func runScripts(t *testing.T, engine string, patterns ...string) {
 	engines := findEngines(t)
 	if engines[engine] == "" {
 		t.Fatalf("%s is not on the PATH: `go run ./testdata/tools/get %s` builds it", engine, engine)
 	}
-	scripts, err := filepath.Glob(filepath.Join("..", "..", "testdata", "scripts", pattern))
-	must(t, err)
+	var scripts []string
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join("..", "..", "testdata", "scripts", pattern+".txtar"))
+		must(t, err)
+		if len(found) == 0 {
+			t.Fatalf("there is no script %s", pattern)
+		}
+		scripts = append(scripts, found...)
+	}
 	testscript.Run(t, testscript.Params{
 		Files:              scripts,
 		UpdateScripts:      *update,

@@ -331,6 +331,7 @@ func TestKilledAnywhere(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: make test")
 	}
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	var told [acts][]fake.Call
@@ -437,6 +438,7 @@ func TestStorms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: make test")
 	}
+	t.Parallel()
 	const length = 6 * time.Second
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
@@ -524,6 +526,7 @@ func TestForgeIsDead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: make test")
 	}
+	t.Parallel()
 	s := newStand(t)
 	s.replace("platform.cue", `intervals: poll: "1s"`, `intervals: {poll: "1s", drift: "5s"}`)
 	s.commit("Look for drift")

@@ -189,6 +189,9 @@ func TestHostileModules(t *testing.T) {
 		{"tests", repeated("", func(i int) string { return fmt.Sprintf("test_%d if true\n", i) }), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if testing.Short() && test.refused != deep {
+				t.Skip("compiles until a limit of time or memory: go test ./reconciler/policy -run TestHostileModules")
+			}
 			sources := own(test.module)
 			if sources.Compilation = limit; test.refused == slow {
 				sources.Compilation = 0 // the default must be one that ends, too
