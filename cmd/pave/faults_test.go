@@ -109,6 +109,9 @@ func TestRemoteFaults(t *testing.T) {
 // However often the record is refused, what was applied is not applied again,
 // and is recorded as soon as it can be.
 func TestStatusPushRejectedTwentyTimes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	h := newStarter(t)
 	count := filepath.Join(h.dir, "refused")
 	hook := filepath.Join(h.repo, ".git", "hooks", "update")
@@ -201,6 +204,9 @@ func (h *host) awaitLines(file string, want int) {
 
 // The cache may go at any time, in mid-apply as well.
 func TestCacheDeletedWhileRunning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	h := newStarter(t)
 	began := h.slowNote()
 	h.commit("Take your time")
@@ -222,6 +228,9 @@ func TestCacheDeletedWhileRunning(t *testing.T) {
 // Without the folder of runs an outcome is unknown, and then observed: what was
 // made is not made again.
 func TestRunsDeletedWhileRunning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make test")
+	}
 	h := newStarter(t)
 	began := h.slowNote()
 	h.commit("Take your time")
