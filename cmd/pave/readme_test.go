@@ -211,7 +211,7 @@ var changing = []struct {
 	pattern *regexp.Regexp
 	name    string
 }{
-	{regexp.MustCompile(`(?m)^(converging|planning)(: .*)?\n`), ""}, // on a slow machine
+	{regexp.MustCompile(`(?m)^(converging|planning|validating)(: .*)?\n`), ""}, // on a slow machine
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "LINEAGE"},
 	{regexp.MustCompile(`\b[0-9a-f]{7,40}\b`), "HASH"},
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?`), "TIME"},
