@@ -20,7 +20,8 @@
 #                        the provider of the server that chaos starts
 #
 # A test that cannot do without one of them, terraform excepted, is left out by
-# -short, and so by `make test-fast`.
+# -short, and so by `make test-fast`; so is what takes long where something short
+# shows the like. Each says how to run it, which -v shows.
 
 GET := go run ./testdata/tools/get
 ALL := ./... ./testdata/tools/...
