@@ -253,7 +253,7 @@ pave() {
 
 func TestReadmeOfAcme(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it needs providers")
+		t.Skip("needs built providers: make test")
 	}
 	t.Parallel()
 	s := newSession(t)
@@ -275,7 +275,7 @@ func TestReadmeOfAcme(t *testing.T) {
 
 func TestReadmeOfAWS(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it needs providers and servers")
+		t.Skip("needs built providers and servers: make test")
 	}
 	t.Parallel()
 	s := newSession(t)

@@ -363,7 +363,7 @@ func documentsOf(export []byte) (map[string]string, error) {
 // cueCommand returns the cue command that the comparison is with.
 func cueCommand(t *testing.T) string {
 	if testing.Short() {
-		t.Skip("needs the cue command, which is built")
+		t.Skip("needs the cue command, which is built: make test")
 	}
 	if program := os.Getenv("PAVE_TEST_CUE"); program != "" {
 		return program

@@ -16,7 +16,7 @@ import (
 
 func TestProgramEndsWithItsInput(t *testing.T) {
 	if testing.Short() {
-		t.Skip("needs Gitea, which `go run ./testdata/tools/get gitea` builds")
+		t.Skip("needs Gitea, which `go run ./testdata/tools/get gitea` builds: make test")
 	}
 	program := filepath.Join(t.TempDir(), "forge")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {

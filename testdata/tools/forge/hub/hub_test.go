@@ -32,7 +32,7 @@ type forge struct {
 func start(t *testing.T, change func(*hub.Options)) *forge {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("needs Gitea, which `go run ./testdata/tools/get gitea` builds")
+		t.Skip("needs Gitea, which `go run ./testdata/tools/get gitea` builds: make test")
 	}
 	o := hub.Options{Gitea: os.Getenv("PAVE_TEST_GITEA"), Dir: t.TempDir(), Approvals: 1, Log: t.Output()}
 	if o.Gitea == "" {
