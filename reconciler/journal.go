@@ -706,6 +706,11 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 			message += fmt.Sprintf(" (and %d more)", more)
 		}
 	}
+	run := ""
+	if result.Outcome == Unknown { // each is told, also where the one before it ended alike
+		run = " run=" + job.ID
+		message = "run " + job.ID + ": " + message
+	}
 	message = oneLine(message, 1000)
 	if job.Success != nil && !status.Exists() {
 		conditions, files := status.Conditions, status.Sources
@@ -743,7 +748,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		j.keepApplied(job, result)
 	}
-	e := event{unit: job.Unit, run: true, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message}
+	e := event{unit: job.Unit, run: true, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s%s", result.Plan, f.reason, run), text: message}
 	if f.condition == Allowed || f.condition == Approved {
 		e.verb, e.trailer = "hold", fmt.Sprintf("held %s reason=%s", result.Plan, f.reason)
 	}

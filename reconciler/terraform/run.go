@@ -381,12 +381,36 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 		return "", nil
 	case e.before.empty():
 		_ = os.Remove(e.ownedFile())
+		if err := e.clearLock(); err != nil {
+			return reconciler.PlanFailed, fmt.Errorf("clear the state's lock: %w", err)
+		}
 		return e.nothingToDo(), nil
 	case !e.owned():
 		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
+}
+
+// clearLock removes what a killed engine left of a lock of a local state where no
+// engine comes after it, which would: the note of whose the lock is, and the file
+// that it was taken on, where nothing was written to that. The lock itself went
+// with its process.
+func (e *execution) clearLock() error {
+	if e.backend != "local" {
+		return nil
+	}
+	state := localState(e.host, e.job.Unit)
+	left := []string{filepath.Join(filepath.Dir(state), "."+filepath.Base(state)+".lock.info")}
+	if info, err := os.Stat(state); err == nil && info.Size() == 0 {
+		left = append(left, state)
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // beginState writes an empty state for a new unit on PostgreSQL. Until there is

@@ -127,6 +127,22 @@ func TestDestroy(t *testing.T) {
 	b.expectStarts()
 }
 
+// A unit whose first engine was killed as soon as it had the lock leaves nothing.
+func TestDestroyClearsTheLock(t *testing.T) {
+	b := newBench(t)
+	job := b.job("checkout-db", simple, inputs("size", `"small"`))
+	job.Destroy = true
+	unit := filepath.Dir(localState(b.host, job.Unit))
+	must(t, os.MkdirAll(unit, 0o700))
+	for _, name := range []string{"terraform.tfstate", ".terraform.tfstate.lock.info"} {
+		must(t, os.WriteFile(filepath.Join(unit, name), nil, 0o600))
+	}
+	b.run(job, reconciler.Destroyed)
+	if left, err := os.ReadDir(unit); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
 func TestDestroyOnlyWhatIsOwned(t *testing.T) {
 	b := newBench(t)
 	applied := b.run(b.job("checkout-db", simple, inputs("size", `"small"`)), reconciler.Applied)
