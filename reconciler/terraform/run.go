@@ -272,6 +272,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	if e.env, err = e.environ(ctx, e.job.Environment); err != nil {
 		return err
 	}
+	e.secrets.addDefaults(e.job.Module)
 	c := code{files: e.job.Module, generated: e.job.Rendering.Generated, lock: e.job.Lock}
 	if e.backend, err = c.backend(); err != nil {
 		return err
