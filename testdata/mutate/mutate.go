@@ -5,10 +5,13 @@ package mutate
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"runtime/debug"
 	"runtime/metrics"
@@ -41,6 +44,20 @@ func Fuzz(f *testing.F, seeds [][]byte, target func(t testing.TB, input []byte))
 		many(f, seeds, target)
 	}
 	f.Fuzz(func(t *testing.T, input []byte) { one(t, input, target) })
+}
+
+// WriteFile writes a file for a target that reads one. It is a new file each time:
+// file systems write the old content out before they cut it off, which takes longer
+// than everything else.
+func WriteFile(t testing.TB, path string, input []byte) {
+	t.Helper()
+	err := os.Remove(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.WriteFile(path, input, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func many(f *testing.F, seeds [][]byte, target func(t testing.TB, input []byte)) {
