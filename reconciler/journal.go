@@ -645,6 +645,7 @@ func (j *journal) keepApplied(job Job, result Result) {
 func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	status := j.unit(job.Unit)
 	blueprint := status.Blueprint
+	failed := status.FailedModule != "" && status.Fingerprint == "" // its last apply, not its last plan
 	if job.Retain {
 		j.orphaned(status, job, result, now)
 	}
@@ -668,6 +669,9 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	e := event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)}
 	if job.Retain {
 		e.verb, e.trailer = "release", fmt.Sprintf("retained resources=%d blueprint=%s", len(result.Retained), blueprint)
+	}
+	if failed {
+		e.text = "its last apply failed: anything that it made and could not write down is in no state and still there: look for it by name"
 	}
 	j.event(e)
 }

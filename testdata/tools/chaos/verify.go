@@ -193,13 +193,10 @@ func (c *chaos) lost(name string) bool {
 	return !made.asked.IsZero() && c.cutOff(name, made.asked, made.done.Add(writing))
 }
 
-// told tells whether the record says of an apply of the unit that it failed, or
-// that nobody knows how it ended.
+// told tells whether the record says that something may be left of the unit.
 func (c *chaos) told(ctx context.Context, unit string) bool {
-	all, err := c.sayings(ctx)
-	return err == nil && slices.ContainsFunc(all, func(s saying) bool {
-		return s.unit == unit && (s.unknown() != "" || strings.Contains(s.text, "reason="+reconciler.ReasonApplyFailed))
-	})
+	said, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--format=%s", "--grep", "^"+unit+": its last apply failed: ", statusBranch)
+	return err == nil && said != ""
 }
 
 func readJSON(file string, v any) error {
