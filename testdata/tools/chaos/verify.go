@@ -324,10 +324,11 @@ func (s saying) unknown() string {
 }
 
 // healed tells whether it says how things are after a run of which nobody knows
-// how it ended.
+// how it ended. A unit is released where that was a look, and the next one found
+// what was applied.
 func (s saying) healed() bool {
 	first, _, _ := strings.Cut(s.text, " ")
-	return first == "applied" || first == "unchanged" || first == "destroyed"
+	return first == "applied" || first == "unchanged" || first == "destroyed" || first == "released"
 }
 
 // unhealed returns, by unit, the runs that ended as unknown and after which the
