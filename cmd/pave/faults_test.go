@@ -133,8 +133,9 @@ func TestDaemonAndBrokenRevisions(t *testing.T) {
 	h := newStarter(t)
 	h.replace("platform.cue", `owner: "platform"`, "owner: \"platform\"\n\tintervals: {poll: \"1s\", retry: \"1s\"}")
 	h.commit("Look often")
+	kept := silence
 	silence = time.Second
-	t.Cleanup(func() { silence = time.Minute })
+	t.Cleanup(func() { silence = kept })
 	f := h.serveFaulty()
 	d := h.serveThrough(f)
 	d.until("outcome=applied", 2)

@@ -188,8 +188,8 @@ func (a address) explain(ctx context.Context, err error) error {
 }
 
 // silence is how long a repository may send nothing in the middle of a pack. Git
-// itself says something every five seconds.
-var silence = time.Minute
+// itself says something every five seconds, others prepare in silence.
+var silence = 2 * time.Minute
 
 // What keeps a pack from being whole. Nothing is taken of one that is not.
 var (
