@@ -118,6 +118,7 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	defer release()
 	e.run(ctx)
 	e.endLeft()
+	e.clearLock()
 	return writeJSON(filepath.Join(dir, resultName), e.result)
 }
 
@@ -126,6 +127,36 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 func (e *execution) unlockUnit() {
 	for _, lock := range e.locks[1:] {
 		unlock(lock)
+	}
+}
+
+// clearLock removes what a killed engine left of its lock of a local state, which
+// went with its process: the note of whose it was, and the file that it was taken
+// on, where nothing was written to that. No other engine might come after it. A
+// preview goes on beside other runs of the unit, and leaves that to them.
+func (e *execution) clearLock() {
+	if e.backend != "local" || e.job.Mode == reconciler.Preview {
+		return
+	}
+	state := localState(e.host, e.job.Unit)
+	file, err := os.Open(state)
+	if err == nil {
+		defer file.Close()
+		lock := unix.Flock_t{Type: unix.F_WRLCK}
+		if err := unix.FcntlFlock(file.Fd(), unix.F_GETLK, &lock); err != nil || lock.Type != unix.F_UNLCK {
+			return // an engine that somebody started by hand
+		}
+		if info, err := file.Stat(); err == nil && info.Size() == 0 {
+			removeLeft(state)
+		}
+	}
+	removeLeft(filepath.Join(filepath.Dir(state), "."+filepath.Base(state)+".lock.info"))
+}
+
+// removeLeft removes a file that may not be there. That it stays is no fault of the run.
+func removeLeft(path string) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(os.Stderr, "remove what an engine left: %v\n", err)
 	}
 }
 
@@ -382,36 +413,12 @@ func (e *execution) checkState(ctx context.Context) (reconciler.Outcome, error) 
 		return "", nil
 	case e.before.empty():
 		_ = os.Remove(e.ownedFile())
-		if err := e.clearLock(); err != nil {
-			return reconciler.PlanFailed, fmt.Errorf("clear the state's lock: %w", err)
-		}
 		return e.nothingToDo(), nil
 	case !e.owned():
 		return reconciler.NotOwned, fmt.Errorf("the state at %s records %s as its owner, not %s: nothing of it is destroyed",
 			e.job.Rendering.Address, orNone(e.before.owner()), e.job.Unit)
 	}
 	return "", nil
-}
-
-// clearLock removes what a killed engine left of a lock of a local state where no
-// engine comes after it, which would: the note of whose the lock is, and the file
-// that it was taken on, where nothing was written to that. The lock itself went
-// with its process.
-func (e *execution) clearLock() error {
-	if e.backend != "local" {
-		return nil
-	}
-	state := localState(e.host, e.job.Unit)
-	left := []string{filepath.Join(filepath.Dir(state), "."+filepath.Base(state)+".lock.info")}
-	if info, err := os.Stat(state); err == nil && info.Size() == 0 {
-		left = append(left, state)
-	}
-	for _, path := range left {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 // beginState writes an empty state for a new unit on PostgreSQL. Until there is
