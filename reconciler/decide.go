@@ -33,6 +33,8 @@ type decision struct {
 	rendering Rendering
 	// deletes tells that the unit is to be destroyed, at once or later.
 	deletes bool
+	// looked tells that it is busy with no more than being looked at.
+	looked bool
 	// heals tells that nothing is asked for but to put drift right.
 	heals bool
 	glass *BreakGlass // where the environment is frozen
@@ -76,6 +78,7 @@ type decider struct {
 	engine   Engine
 	render   func(Unit) (Rendering, error)
 	running  map[string]bool
+	looking  map[string]bool // those of them that only look
 	attempts map[string]attempt
 	// unverified are the units whose record is not believed.
 	unverified map[string]bool
@@ -129,7 +132,8 @@ func (d *decider) explain() {
 
 func (d *decider) orBusy(name string, made decision) decision {
 	if d.running[name] {
-		return decision{verb: busy, reason: ReasonWaiting, message: "a run is going on", basis: made.basis, deletes: made.deletes}
+		return decision{verb: busy, reason: ReasonWaiting, message: "a run is going on", basis: made.basis, deletes: made.deletes,
+			looked: made.verb == keep && d.looking[name]}
 	}
 	return made
 }
@@ -335,7 +339,7 @@ func (d *decider) upstream(u Unit) (decision, bool) {
 			// A rollout reaches that one later. Waiting for it could be for ever.
 		case made.basis != "" && d.attempts[name].basis == made.basis && d.attempts[name].failures > 0:
 			return waits(name, "failed: "+readiness(recorded))
-		case made.verb == start, made.verb == busy, made.verb == destroy:
+		case made.verb == start, made.verb == busy && !made.looked, made.verb == destroy:
 			return waits(name, "this revision changes")
 		case made.verb == wait:
 			return waits(name, "waits itself: "+made.message)

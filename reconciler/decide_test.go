@@ -321,6 +321,12 @@ func TestDecide(t *testing.T) {
 			map[string]string{"a": "start", "b": "keep Applied"}},
 		{"upstream runs", newSituation(ask("a"), ask("b", using("a"))).then(func(s *situation) { s.running["a"] = true }),
 			map[string]string{"a": "busy Waiting: a run is going on", "b": "wait WaitingForUpstream: waits for a, which this revision changes"}},
+		{"upstream is only looked at", newSituation(ask("a"), ask("b", using("a"))).applied("a").then(func(s *situation) {
+			s.running["a"], s.looking = true, map[string]bool{"a": true}
+		}), map[string]string{"a": "busy Waiting: a run is going on", "b": "start"}},
+		{"upstream is looked at and changes then", newSituation(ask("a"), ask("b", using("a"))).applied("a").changed("a", size("2")).then(func(s *situation) {
+			s.running["a"], s.looking = true, map[string]bool{"a": true}
+		}), map[string]string{"a": "busy Waiting: a run is going on", "b": "wait WaitingForUpstream: waits for a, which this revision changes"}},
 		{"upstream's outputs changed", newSituation(ask("a"), ask("b", using("a"))).applied("a", "b").then(func(s *situation) { s.record.Units["a"].OutputsVersion = "a:2" }),
 			map[string]string{"a": "keep Applied", "b": "start"}},
 		{"upstream failed at first", newSituation(ask("a"), ask("b", using("a"))).failed("a", "no such zone"),

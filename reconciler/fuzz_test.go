@@ -2,7 +2,6 @@ package reconciler
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -116,9 +115,7 @@ func FuzzShown(f *testing.F) {
 	}
 	path := filepath.Join(f.TempDir(), "shown.json")
 	mutate.Fuzz(f, seeds, func(t testing.TB, input []byte) {
-		if err := os.WriteFile(path, input, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		mutate.WriteFile(t, path, input)
 		s := NewShown(path)
 		left, err := s.unfinished()
 		if err != nil {

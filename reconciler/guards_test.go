@@ -189,6 +189,35 @@ func TestUnknownFirstApplyIsNotForgotten(t *testing.T) {
 	}
 }
 
+// What a run made and could not write down nothing can destroy. It is said where
+// that may be, and nowhere else.
+func TestDestroyAfterAFailedApplySaysWhatMayBeLeft(t *testing.T) {
+	for _, test := range []struct {
+		outcomes []Outcome // of runs before the destroy
+		left     bool
+	}{
+		{[]Outcome{Unknown}, true},
+		{[]Outcome{ApplyFailed, PlanFailed}, true},
+		{[]Outcome{ApplyFailed, Applied}, false},
+		{[]Outcome{Applied, PlanFailed}, false},
+	} {
+		w := newWorld(t)
+		w.revise("one", request("db"))
+		for _, outcome := range test.outcomes {
+			job := w.job("db")
+			job.Success.Module = "module"
+			w.end(job, outcome)
+		}
+		job := w.job("db")
+		job.Destroy, job.Success = true, nil
+		w.end(job, Destroyed)
+		events := w.journal.events["db"]
+		if last := events[len(events)-1]; (last.text != "") != test.left {
+			t.Errorf("%v: got %q", test.outcomes, last.text)
+		}
+	}
+}
+
 // A destroy that failed is tried again from all that is known.
 func TestFailedDestroyForgetsNothing(t *testing.T) {
 	w := newWorld(t)

@@ -645,6 +645,7 @@ func (j *journal) keepApplied(job Job, result Result) {
 func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	status := j.unit(job.Unit)
 	blueprint := status.Blueprint
+	failed := status.FailedModule != "" && status.Fingerprint == "" // its last apply, not its last plan
 	if job.Retain {
 		j.orphaned(status, job, result, now)
 	}
@@ -668,6 +669,9 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	e := event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)}
 	if job.Retain {
 		e.verb, e.trailer = "release", fmt.Sprintf("retained resources=%d blueprint=%s", len(result.Retained), blueprint)
+	}
+	if failed {
+		e.text = "its last apply failed: anything that it made and could not write down is in no state and still there: look for it by name"
 	}
 	j.event(e)
 }
@@ -706,6 +710,11 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 			message += fmt.Sprintf(" (and %d more)", more)
 		}
 	}
+	run := ""
+	if result.Outcome == Unknown { // each is told, also where the one before it ended alike
+		run = " run=" + job.ID
+		message = "run " + job.ID + ": " + message
+	}
 	message = oneLine(message, 1000)
 	if job.Success != nil && !status.Exists() {
 		conditions, files := status.Conditions, status.Sources
@@ -743,7 +752,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		j.keepApplied(job, result)
 	}
-	e := event{unit: job.Unit, run: true, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s", result.Plan, f.reason), text: message}
+	e := event{unit: job.Unit, run: true, verb: "fail", trailer: fmt.Sprintf("failed %s reason=%s%s", result.Plan, f.reason, run), text: message}
 	if f.condition == Allowed || f.condition == Approved {
 		e.verb, e.trailer = "hold", fmt.Sprintf("held %s reason=%s", result.Plan, f.reason)
 	}

@@ -522,11 +522,12 @@ func (r *Reconciler) decide() map[string]decision {
 }
 
 func (r *Reconciler) decider() *decider {
-	running := map[string]bool{}
-	for name := range r.running {
+	running, looking := map[string]bool{}, map[string]bool{}
+	for name, run := range r.running {
 		running[name] = true
+		looking[name] = run.Job().Mode == Observe
 	}
-	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running,
+	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running, looking: looking,
 		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar,
 		moves: r.Moves, imports: r.Imports}
 	if r.observed != nil {

@@ -15,12 +15,13 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	_ "unsafe" // for go:linkname
 )
 
 // faulty serves the host's repository over HTTP, as Git does, with a fault.
 type faulty struct {
 	*httptest.Server
-	fault atomic.Value // of type string: "", refuse, hang or truncate
+	fault atomic.Value // of type string: "", refuse, hang, truncate, cut a pack or stall in one
 	asked atomic.Int32 // since the fault began
 }
 
@@ -45,15 +46,26 @@ func (h *host) serveFaulty() *faulty {
 			http.Error(w, "no", http.StatusServiceUnavailable)
 		case "hang":
 			<-r.Context().Done()
-		case "truncate":
+		case "truncate", "cut", "stall":
 			whole := httptest.NewRecorder()
 			backend.ServeHTTP(whole, r)
+			answer := whole.Body.Bytes()
+			if fault != "truncate" && !bytes.Contains(answer, []byte("PACK")) {
+				fault = "" // only a pack breaks off
+			}
 			for key, values := range whole.Header() {
 				w.Header()[key] = values
 			}
-			w.Header().Set("Content-Length", fmt.Sprint(whole.Body.Len()))
+			w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
 			w.WriteHeader(whole.Code)
-			_, _ = w.Write(whole.Body.Bytes()[:whole.Body.Len()*2/3])
+			if fault != "" {
+				answer = answer[:len(answer)*2/3]
+			}
+			_, _ = w.Write(answer)
+			if fault == "stall" {
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			}
 		default:
 			backend.ServeHTTP(w, r)
 		}
@@ -61,6 +73,9 @@ func (h *host) serveFaulty() *faulty {
 	h.Cleanup(f.CloseClientConnections)
 	return f
 }
+
+// serveThrough serves the repository of the host through the faulty server.
+func (h *host) serveThrough(f *faulty) *daemon { h.Helper(); return h.serveFrom(f.URL + "/.git") }
 
 // through runs a command of Pave that reaches the repository through the
 // faulty server, for so long, and returns its exit code and what it said.
@@ -104,6 +119,81 @@ func TestRemoteFaults(t *testing.T) {
 		t.Errorf("expected exit code 0, got %d: %s", code, said)
 	}
 	h.expectRecorded("welcome-quote destroyed")
+}
+
+// silence is how long a repository may send nothing in the middle of a pack.
+//
+//go:linkname silence github.com/pave-dev/pave/reconciler/git.silence
+var silence time.Duration
+
+// A pack that breaks off, one that stops coming, and a revision without a file
+// destroy nothing. The daemon says what is wrong and what to do, and goes on as
+// soon as it can.
+func TestDaemonAndBrokenRevisions(t *testing.T) {
+	h := newStarter(t)
+	h.replace("platform.cue", `owner: "platform"`, "owner: \"platform\"\n\tintervals: {poll: \"1s\", retry: \"1s\"}")
+	h.commit("Look often")
+	kept := silence
+	silence = time.Second
+	t.Cleanup(func() { silence = kept })
+	f := h.serveFaulty()
+	d := h.serveThrough(f)
+	d.until("outcome=applied", 2)
+	h.awaitRecord("Unit: welcome-quote applied")
+	h.expectStarts("version", "init", "plan", "show", "apply")
+	for i, fault := range []struct{ name, says string }{
+		{"cut", "the repository sent less than it announced: nothing is taken of it, and it is asked again"},
+		{"stall", "the repository sent nothing more in the middle of an answer"},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			recorded := h.git("rev-parse", "pave/status")
+			f.fault.Store(fault.name)
+			before, after := fmt.Sprintf("greeting %d", i), fmt.Sprintf("greeting %d", i+1)
+			if i == 0 {
+				before = "Hello from Git."
+			}
+			h.replace("catalog/platform/welcome.cue", before, after)
+			h.commit("Say " + after)
+			d.until(fault.says, 1)
+			h.expectStarts()
+			if now := h.git("rev-parse", "pave/status"); now != recorded {
+				t.Error("something was recorded")
+			}
+			f.fault.Store("")
+			f.CloseClientConnections()
+			h.awaitRecord("Revision: " + strings.TrimSpace(h.git("rev-parse", "main")))
+			h.expectStarts("plan", "show", "apply")
+		})
+	}
+	state := h.stateOf("welcome-note")
+	h.git("rm", "--quiet", "-r", ".")
+	h.commit("Empty everything")
+	const why = "the repository is empty: `git revert` the commit that emptied it"
+	h.awaitRecord("refused: " + why)
+	d.until(`msg="refused a revision"`, 1)
+	d.until(why, 1)
+	h.git("revert", "--no-edit", "HEAD")
+	h.awaitRecord("Accept the revision")
+	d.end()
+	h.expectStarts()
+	h.expectAllReady(2)
+	if h.stateOf("welcome-note") != state {
+		t.Error("the state was changed")
+	}
+}
+
+// awaitRecord waits until the last status commit says something.
+func (h *host) awaitRecord(text string) {
+	h.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		said := h.git("log", "-1", "--format=%B", "--glob=refs/heads/pave/status*")
+		if strings.Contains(said, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.Fatalf("it was not recorded that %s; the last record says %s", text, said)
+		}
+	}
 }
 
 // However often the record is refused, what was applied is not applied again,
@@ -250,7 +340,7 @@ func TestRunsDeletedWhileRunning(t *testing.T) {
 	}
 	d.end()
 	h.expectAllReady(2)
-	if log := h.git("log", "--format=%B", "pave/status"); !strings.Contains(log, "Unit: welcome-note failed +0 ~0 -0 reason=OutcomeUnknown") {
+	if log := h.git("log", "--format=%B", "pave/status"); !strings.Contains(log, "Unit: welcome-note failed +0 ~0 -0 reason=OutcomeUnknown run=") {
 		t.Errorf("the unknown outcome is not recorded:\n%s", log)
 	}
 }

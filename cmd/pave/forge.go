@@ -135,7 +135,7 @@ func (a *app) proposals(ctx context.Context, r *reconciler.Reconciler, mirror *g
 		unlock()
 		return nil, nil, err
 	}
-	proposer, err := newProposer(filepath.Join(cache, "quarantine"), proposing{Quarantine: quarantine, Host: runner.Host()}, r.Evaluator.(*catalog.Evaluator).Answers)
+	proposer, err := newProposer(filepath.Join(cache, "quarantine"), proposing{Quarantine: quarantine}, r.Evaluator.(*catalog.Evaluator).Answers)
 	if err != nil {
 		unlock()
 		return nil, nil, err

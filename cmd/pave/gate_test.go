@@ -192,6 +192,49 @@ func TestApprovalAfterTheMerge(t *testing.T) {
 	}
 }
 
+// What breaks the glass of a freeze is judged, waits for the platform team, and is
+// kept in the record.
+func TestGlassIsBrokenWithApproval(t *testing.T) {
+	s := newStand(t)
+	s.replace("environments.cue", `development: stage: "development"`, `development: {stage: "development", freeze: [{from: "* * * * *", for: "2h", timeZone: "UTC", reason: "we move house"}]}`)
+	s.commit("Freeze")
+	s.git("push", "--quiet", "origin", "main")
+	s.serve()
+	recorded := func() string {
+		s.git("fetch", "--quiet")
+		return s.git("log", "--format=%B", "--all", "--grep", "^Unit: ledger-box ")
+	}
+	s.eventually("the request waits", func() bool { return strings.Contains(recorded(), "Unit: ledger-box waiting reason=Freeze") })
+	glass := func(until string) *fake.Pull {
+		s.replace(ledgerFile, `inputs: value: "one"`, fmt.Sprintf("breakGlass: {until: %q, reason: \"the shop is down\"}\n\tinputs: value: \"one\"", until))
+		return s.open("alice", false)
+	}
+	p := glass("2099-01-01")
+	s.expect(p, p.HeadSHA, "failure", "more than seven days ahead", "break-glass-max")
+	until := time.Now().UTC().AddDate(0, 0, 2).Format(time.DateOnly)
+	p = glass(until)
+	s.expect(p, p.HeadSHA, "pending", "`platform` must approve", "while development is frozen")
+	merge := s.merge(p, "alice")
+	s.review(p, "bob", "APPROVED") // whose request it is, but not whose freeze
+	s.expect(p, merge, "pending", "`platform`", "`ledger-box`")
+	time.Sleep(3 * time.Second) // in which nothing must happen
+	if log := recorded(); strings.Contains(log, "Unit: ledger-box applied") {
+		t.Fatalf("nobody of the platform team had approved it:\n%s", log)
+	}
+	s.review(p, "dana", "APPROVED")
+	s.expect(p, merge, "success", "Deployed", "`ledger-box`")
+	log := recorded()
+	if !containsAll(log, []string{"Unit: ledger-box applied", "Break-Glass: ledger-box until " + until + ": the shop is down", "Approved-By: dana"}) {
+		t.Errorf("the record does not keep who broke the glass and why:\n%s", log)
+	}
+	if status := s.git("show", "origin/pave/status:requests/le/ledger-box.json"); !containsAll(status, []string{`"breakGlass": {`, `"reason": "the shop is down"`, `"used": "20`}) {
+		t.Errorf("the status does not keep it: %s", status)
+	}
+	if strings.Contains(s.git("log", "--format=%B", "--all"), "Unit: index-box applied") {
+		t.Error("the glass was broken for another request")
+	}
+}
+
 // One check and one comment, whatever the number of units.
 func TestForgeCallsAreFew(t *testing.T) {
 	t.Parallel()

@@ -108,11 +108,14 @@ func (d *daemon) said() string {
 	return d.log.String()
 }
 
-func (h *host) serve() *daemon {
+func (h *host) serve() *daemon { h.Helper(); return h.serveFrom(h.repo) }
+
+// serveFrom serves a repository by another address.
+func (h *host) serveFrom(repo string) *daemon {
 	h.Helper()
 	ctx, stop := context.WithCancel(h.Context())
 	d := &daemon{h: h, stop: stop, ended: make(chan int, 1)}
-	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--repo", h.repo, "--cache-dir", h.cache(), "--state-dir", h.state()}, h.flags...)
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--repo", repo, "--cache-dir", h.cache(), "--state-dir", h.state()}, h.flags...)
 	go func() { d.ended <- run(ctx, args, strings.NewReader(""), d, d) }()
 	h.Cleanup(d.end)
 	return d

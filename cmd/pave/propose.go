@@ -42,7 +42,6 @@ const (
 type proposing struct {
 	Change     reconciler.ProposedChange `json:"change"`
 	Quarantine git.QuarantineOptions     `json:"quarantine"`
-	Host       terraform.Host            `json:"host"`
 	// Known is what the daemon evaluated of the tracked branch, so that it is not
 	// evaluated for each pull request again. Nothing is taken back.
 	Known json.RawMessage `json:"known,omitempty"`
@@ -64,7 +63,7 @@ type child struct {
 	deadline time.Duration
 	seconds  time.Duration // of processor time
 	late     error         // the cause of its end where it is over the deadline
-	environ  func(dir string) []string
+	environ  func(in proposing, dir string) []string
 }
 
 // Propose starts the processes, one after the other, and waits for their word.
@@ -80,7 +79,6 @@ func (p *proposer) Propose(ctx context.Context, change reconciler.ProposedChange
 	defer os.RemoveAll(dir)
 	in := p.input
 	in.Change, in.Quarantine.Dir = change, filepath.Join(dir, "git")
-	in.Host.Cache, in.Host.Runs, in.Host.Credentials = filepath.Join(dir, "cache"), filepath.Join(dir, "runs"), ""
 	var brought fetched
 	why, err := p.fetch.run(ctx, p.self, dir, in, &brought)
 	switch {
@@ -119,7 +117,7 @@ func (c child) run(ctx context.Context, self, dir string, in proposing, answer a
 	timer := time.AfterFunc(c.deadline, func() { kill(c.late) })
 	defer timer.Stop()
 	cmd := exec.CommandContext(ctx, self, c.verb)
-	cmd.Env = c.environ(dir)
+	cmd.Env = c.environ(in, dir)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -170,14 +168,20 @@ func newProposer(folder string, input proposing, known func() (json.RawMessage, 
 }
 
 // readEnviron is the whole environment of what reads a pull request: nothing of
-// the host's but where programs are.
-func readEnviron(dir string) []string {
+// the host's but where programs are. It shuts the process in where the kernel can:
+// of files it is left the mirror to read and its own folder.
+func readEnviron(in proposing, dir string) []string {
+	return append(baseEnviron(dir), confine.Shut([]string{in.Quarantine.Mirror}, []string{dir})...)
+}
+
+func baseEnviron(dir string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "GOTRACEBACK=none", "LANG=C.UTF-8"}
 }
 
-// fetchEnviron adds what it takes to reach the repository.
-func fetchEnviron(dir string) []string {
-	env := append(readEnviron(dir), "SSH_AUTH_SOCK="+os.Getenv("SSH_AUTH_SOCK"), "SSH_KNOWN_HOSTS="+knownHosts())
+// fetchEnviron is that of what fetches one, with what it takes to reach the
+// repository.
+func fetchEnviron(_ proposing, dir string) []string {
+	env := append(baseEnviron(dir), "SSH_AUTH_SOCK="+os.Getenv("SSH_AUTH_SOCK"), "SSH_KNOWN_HOSTS="+knownHosts())
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if value, set := os.LookupEnv(name); set {
 			env = append(env, name+"="+value)
@@ -298,7 +302,10 @@ func proposalOf(ctx context.Context, in proposing) (*reconciler.Proposal, error)
 	if err := parts.Evaluator.(*catalog.Evaluator).Know(in.Known); err != nil {
 		return nil, err
 	}
-	runner, err := terraform.NewRunner(in.Host)
+	// It only renders: nothing is started here.
+	dir := filepath.Dir(in.Quarantine.Dir)
+	runner, err := terraform.NewRunner(terraform.Host{Confine: terraform.Unconfined,
+		Cache: filepath.Join(dir, "cache"), State: filepath.Join(dir, "units"), Runs: filepath.Join(dir, "runs")})
 	if err != nil {
 		return nil, err
 	}

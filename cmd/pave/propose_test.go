@@ -18,7 +18,6 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/git"
-	"github.com/pave-dev/pave/reconciler/terraform"
 )
 
 // What reads pull requests begins with nothing of an earlier process. Only what
@@ -36,7 +35,7 @@ func TestProposer(t *testing.T) {
 	const proxy = "HTTPS_PROXY=http://user:password@proxy.example:3128"
 	t.Setenv("HTTPS_PROXY", strings.TrimPrefix(proxy, "HTTPS_PROXY="))
 	t.Setenv("PAVE_TOKEN", "secret")
-	if env := fetchEnviron(folder); !slices.Contains(env, proxy) || slices.Contains(env, "PAVE_TOKEN=secret") {
+	if env := fetchEnviron(proposing{}, folder); !slices.Contains(env, proxy) || slices.Contains(env, "PAVE_TOKEN=secret") {
 		t.Errorf("got %q", env)
 	}
 }
@@ -77,7 +76,6 @@ func newProposal(t testing.TB) *proposal {
 	run("push", "--quiet", bare, "HEAD:refs/pull/1/head")
 	p, err := newProposer(filepath.Join(cache, "quarantine"), proposing{
 		Quarantine: git.QuarantineOptions{URL: bare, Token: "s3cret-token", Mirror: filepath.Join(cache, "mirror"), Tracked: "main"},
-		Host:       terraform.Host{State: filepath.Join(dir, "state"), Credentials: filepath.Join(dir, "s3cret-folder")},
 	}, evaluator.Answers)
 	must(t, err)
 	return &proposal{p, reconciler.ProposedChange{Ref: "refs/pull/1/head", Head: run("rev-parse", "HEAD"), Base: heads.Tracked, InForce: heads.Tracked}}
@@ -109,7 +107,7 @@ func TestReaderHasNoCredentials(t *testing.T) {
 	secrets := func(what string) (found []string) {
 		content, err := os.ReadFile(filepath.Join(told, what))
 		must(t, err)
-		for _, secret := range []string{"s3cret-token", "s3cret-agent", "s3cret-proxy", "s3cret-folder"} {
+		for _, secret := range []string{"s3cret-token", "s3cret-agent", "s3cret-proxy"} {
 			if strings.Contains(string(content), secret) {
 				found = append(found, secret)
 			}

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "rewrite the expected output in the scri
 // calls run makes Pave start itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && children[os.Args[1]] != nil {
+		unmask(os.Args[1:])
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	// Most tests wait for a daemon, an engine or a disk more than they compute, so

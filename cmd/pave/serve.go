@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/terraform"
 )
@@ -114,11 +115,12 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	if a.confinement.Way == terraform.Unconfined {
 		level = slog.LevelWarn
 	}
-	log.Log(ctx, level, a.confinement.String())
+	confinement := confinementLine(a.confinement, confine.Level())
+	log.Log(ctx, level, confinement)
 	if err := front.open(); err != nil {
 		return err
 	}
-	monitor.serve(a.confinement.String(), hook)
+	monitor.serve(confinement, hook)
 	r.Progress = monitor.update
 	log.Info("serving", "repository", a.repo, "listen", front.address(), "version", version())
 
@@ -138,6 +140,16 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		group.Go(func() error { return pulls.Serve(ctx) })
 	}
 	return group.Wait()
+}
+
+// confinementLine says what is confined on this host, whose kernel has that level
+// of Landlock.
+func confinementLine(runs terraform.Confinement, level int) string {
+	line := runs.String()
+	if level < confine.MinLevel {
+		line += "; what reads pull requests is not confined"
+	}
+	return line
 }
 
 // watch pokes when a repository on this machine changes. Polling goes on

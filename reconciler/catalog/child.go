@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/limited"
 )
 
@@ -80,7 +81,7 @@ func oneChild(ctx context.Context, command []string, deadline time.Duration, job
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = []string{"CUE_REGISTRY=none", "CUE_CACHE_DIR=/nonexistent", "GOTRACEBACK=none"}
+	cmd.Env = append(confine.Shut(nil, nil), "CUE_REGISTRY=none", "CUE_CACHE_DIR=/nonexistent", "GOTRACEBACK=none")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second

@@ -53,7 +53,7 @@ func survey(tree *reconciler.Tree) (*layout, []reconciler.Violation) {
 		blueprintPackage: map[string]string{}, blueprintAt: map[string]reconciler.Position{},
 	}}
 	if len(tree.Files) == 0 {
-		s.deny(reconciler.ScopeRevision, reconciler.Position{}, "the repository is empty", "run `pave init` in it")
+		s.deny(reconciler.ScopeRevision, reconciler.Position{}, "the repository is empty: `git revert` the commit that emptied it, or begin with `pave init`", "")
 		return nil, s.violations
 	}
 	if _, found := tree.Find("platform.cue"); !found {

@@ -22,7 +22,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
+	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -35,9 +37,9 @@ const (
 	Variable = "PAVE_CONFINED"
 	// Path is the running program, also when its file was replaced meanwhile.
 	Path = "/proc/self/exe"
-	// failed is the exit code where the program could not be started: the one
+	// Failed is the exit code where the program could not be started: the one
 	// that shells use for it.
-	failed = 126
+	Failed = 126
 )
 
 // Profile says what a program may touch.
@@ -53,6 +55,19 @@ type Profile struct {
 	// caller's, and that Landlock keeps it to Read and Write; with another user
 	// it is the owners and modes of files that do.
 	User int `json:"user,omitempty"`
+	// Offline keeps the program from every network and from every socket.
+	Offline bool `json:"offline,omitempty"`
+}
+
+// Shut returns what to add to the environment of this very program, started as
+// [Path], so that before it does anything it gives up all but these paths and what
+// belongs to the system, and can reach nobody. It is empty where the kernel cannot
+// do that.
+func Shut(read, write []string) []string {
+	if Level() < MinLevel {
+		return nil
+	}
+	return []string{Variable + "=" + Profile{Program: Path, Read: read, Write: write, Offline: true}.Environ()}
 }
 
 // Environ returns the value of [Variable].
@@ -70,7 +85,7 @@ func init() {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "Error: confine: %v\n", become(text))
-	os.Exit(failed)
+	os.Exit(Failed)
 }
 
 // become turns this process into the program of a profile. It returns only an
@@ -101,6 +116,11 @@ func (p Profile) enter() error {
 			return err
 		}
 	}
+	if p.Offline {
+		if err := refuseSockets(); err != nil {
+			return err
+		}
+	}
 	return dropCapabilities(p.User)
 }
 
@@ -109,8 +129,10 @@ func (p Profile) landlock() error {
 	if level := Level(); level < MinLevel {
 		return fmt.Errorf("the kernel has Landlock %d, which is less than %d", level, MinLevel)
 	}
-	config := landlock.V9
-	config.HandledAccessNet = 0 // providers speak to the world
+	config := landlock.V10
+	if !p.Offline { // providers speak to the world
+		config.HandledAccessNet = 0
+	}
 	rules := append(readable(system), readable(p.Read)...)
 	rules = append(rules, writable(devices)...)
 	rules = append(rules, writable(p.Write)...)
@@ -143,6 +165,44 @@ func each(paths []string, file, dir func(...string) landlock.FSRule) []landlock.
 		rules = append(rules, rule(path).WithResolveUnix().IgnoreIfMissing())
 	}
 	return rules
+}
+
+// refuseSockets has the kernel refuse every new socket, and what makes them in
+// other ways: Landlock knows some kinds of them, each since another level.
+func refuseSockets() error {
+	arch, known := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
+	if !known {
+		return nil
+	}
+	const (
+		number, architecture = 0, 4 // of a system call, as offsets in struct seccomp_data
+		x32                  = 1 << 30
+	)
+	load := func(offset uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+	}
+	jump := func(test uint16, value uint32, ifTrue, ifFalse uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_K | test, K: value, Jt: ifTrue, Jf: ifFalse}
+	}
+	answer := func(value uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: value}
+	}
+	// A jump tells how many lines it skips.
+	filter := []unix.SockFilter{
+		load(architecture),
+		jump(unix.BPF_JEQ, arch, 0, 5), // the calls of another have other numbers
+		load(number),
+		jump(unix.BPF_JGE, x32, 3, 0),
+		jump(unix.BPF_JEQ, unix.SYS_SOCKET, 2, 0),
+		jump(unix.BPF_JEQ, unix.SYS_IO_URING_SETUP, 1, 0),
+		answer(unix.SECCOMP_RET_ALLOW),
+		answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EACCES)),
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
+		return fmt.Errorf("refuse sockets: %w", err)
+	}
+	return nil
 }
 
 // dropCapabilities gives up what root, or a service that was given some, may do

@@ -187,6 +187,30 @@ func (a address) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("%s: %s", a.shown, printable(err.Error()))
 }
 
+// silence is how long a repository may send nothing in the middle of a pack. Git
+// itself says something every five seconds, others prepare in silence.
+var silence = 2 * time.Minute
+
+// What keeps a pack from being whole. Nothing is taken of one that is not.
+var (
+	errSilent = errors.New("the repository sent nothing more in the middle of an answer: nothing is taken of it, and it is asked again; if that goes on, see what is between")
+	errCut    = errors.New("the repository sent less than it announced: nothing is taken of it, and it is asked again; if that goes on, run `git fsck` in it, and see what is between")
+)
+
+// heard puts off a timer with everything that it reads.
+type heard struct {
+	io.Reader
+	timer *time.Timer
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 {
+		h.timer.Reset(silence)
+	}
+	return n, err
+}
+
 // download fetches the wanted commits with all that they need and the
 // repository does not have, into sink.
 func download(ctx context.Context, s transport.UploadPackSession, refs advertised, wants, haves []plumbing.Hash, sink storer.PackfileWriter) error {
@@ -197,19 +221,29 @@ func download(ctx context.Context, s transport.UploadPackSession, refs advertise
 		}
 	}
 	req.Wants, req.Haves = wants, haves
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	answer, err := s.UploadPack(ctx, req)
 	if err != nil {
 		return err
 	}
 	defer answer.Close()
-	err = packfile.WritePackfileToObjectStorage(sink, demultiplex(req.Capabilities, answer))
-	if err != nil {
-		// The server may be in the middle of sending. Closing waits until it has
-		// ended, and reading after the context has ended is what ends it.
-		stop()
-		io.Copy(io.Discard, answer)
+	timer := time.AfterFunc(silence, func() { stop(errSilent) })
+	defer timer.Stop()
+	err = packfile.WritePackfileToObjectStorage(sink, demultiplex(req.Capabilities, heard{answer, timer}))
+	if err == nil {
+		return nil
+	}
+	silent := context.Cause(ctx) == errSilent
+	// The server may be in the middle of sending. Closing waits until it has
+	// ended, and reading after the context has ended is what ends it.
+	stop(nil)
+	io.Copy(io.Discard, answer)
+	switch {
+	case silent:
+		return errSilent
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errCut
 	}
 	return err
 }

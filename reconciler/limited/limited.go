@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pave-dev/pave/reconciler/confine"
 )
 
 // Limits are what a process may use.
@@ -62,8 +64,9 @@ func Why(ctx context.Context, wait error, stderr *Tail, memory uint64, deadline 
 	}
 	// The runtime itself may be what finds no memory, and then says anything:
 	// that a thread cannot be made, or that it met a nil pointer. A process that
-	// says itself what is wrong ends with 1.
-	if exit, ended := errors.AsType[*exec.ExitError](wait); ended && exit.ExitCode() != 1 {
+	// says itself what is wrong ends with 1, and one that could not be confined has a
+	// code of its own.
+	if exit, ended := errors.AsType[*exec.ExitError](wait); ended && exit.ExitCode() != 1 && exit.ExitCode() != confine.Failed {
 		return fmt.Sprintf("needs more than %d MB of memory", memory>>20), nil
 	}
 	return "", fmt.Errorf("%w: %s", wait, strings.TrimSpace(stderr.String()))

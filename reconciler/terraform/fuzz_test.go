@@ -236,7 +236,7 @@ func FuzzIntent(f *testing.F) {
 	dir := filepath.Join(f.TempDir(), job.Unit, job.ID)
 	must(f, os.MkdirAll(dir, 0o700))
 	mutate.Fuzz(f, [][]byte{seed}, func(t testing.TB, input []byte) {
-		must(t, os.WriteFile(filepath.Join(dir, intentName), input, 0o600))
+		mutate.WriteFile(t, filepath.Join(dir, intentName), input)
 		if run, err := (&Runner{}).adopt(dir); err == nil && (run.job.Unit != job.Unit || run.job.ID != job.ID) {
 			t.Errorf("adopted %s of %s", run.job.ID, run.job.Unit)
 		}
@@ -259,7 +259,7 @@ func FuzzResult(f *testing.F) {
 		Plan: reconciler.PlanSummary{Add: 1, Changes: []reconciler.ChangedField{{Address: "a.b", Action: "create"}}}})
 	must(f, err)
 	mutate.Fuzz(f, [][]byte{seed}, func(t testing.TB, input []byte) {
-		must(t, os.WriteFile(filepath.Join(p.dir, resultName), input, 0o600))
+		mutate.WriteFile(t, filepath.Join(p.dir, resultName), input)
 		result := p.collect()
 		if result.ID != p.job.ID || result.Unit != p.job.Unit {
 			t.Errorf("the result is of %s of %s", result.ID, result.Unit)

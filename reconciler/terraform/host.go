@@ -134,9 +134,6 @@ func (h Host) makeDir(dir string) error {
 	return os.Chmod(dir, 0o711)
 }
 
-// Host returns what the runner was prepared for, with what it filled in.
-func (r *Runner) Host() Host { return r.host }
-
 // validate names the field that cannot be used.
 func (h Host) validate() error {
 	paths := []struct{ field, path string }{

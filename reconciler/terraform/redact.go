@@ -103,8 +103,15 @@ func (s *secrets) addMarked(value, marks any) {
 	}
 }
 
+// unmasked is set by a test of the whole program alone, which shows that it finds
+// what is not masked.
+var unmasked bool
+
 // mask returns the text with every known secret replaced.
 func (s *secrets) mask(text string) string {
+	if unmasked {
+		return text
+	}
 	if s.replacer == nil {
 		// The longest first: a secret may hold another one.
 		values := slices.SortedFunc(maps.Keys(s.known), func(a, b string) int {

@@ -118,6 +118,7 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	defer release()
 	e.run(ctx)
 	e.endLeft()
+	e.clearLock()
 	return writeJSON(filepath.Join(dir, resultName), e.result)
 }
 
@@ -126,6 +127,36 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 func (e *execution) unlockUnit() {
 	for _, lock := range e.locks[1:] {
 		unlock(lock)
+	}
+}
+
+// clearLock removes what a killed engine left of its lock of a local state, which
+// went with its process: the note of whose it was, and the file that it was taken
+// on, where nothing was written to that. No other engine might come after it. A
+// preview goes on beside other runs of the unit, and leaves that to them.
+func (e *execution) clearLock() {
+	if e.backend != "local" || e.job.Mode == reconciler.Preview {
+		return
+	}
+	state := localState(e.host, e.job.Unit)
+	file, err := os.Open(state)
+	if err == nil {
+		defer file.Close()
+		lock := unix.Flock_t{Type: unix.F_WRLCK}
+		if err := unix.FcntlFlock(file.Fd(), unix.F_GETLK, &lock); err != nil || lock.Type != unix.F_UNLCK {
+			return // an engine that somebody started by hand
+		}
+		if info, err := file.Stat(); err == nil && info.Size() == 0 {
+			removeLeft(state)
+		}
+	}
+	removeLeft(filepath.Join(filepath.Dir(state), "."+filepath.Base(state)+".lock.info"))
+}
+
+// removeLeft removes a file that may not be there. That it stays is no fault of the run.
+func removeLeft(path string) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(os.Stderr, "remove what an engine left: %v\n", err)
 	}
 }
 
@@ -272,6 +303,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	if e.env, err = e.environ(ctx, e.job.Environment); err != nil {
 		return err
 	}
+	e.secrets.addDefaults(e.job.Module)
 	c := code{files: e.job.Module, generated: e.job.Rendering.Generated, lock: e.job.Lock}
 	if e.backend, err = c.backend(); err != nil {
 		return err

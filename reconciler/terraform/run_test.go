@@ -127,6 +127,32 @@ func TestDestroy(t *testing.T) {
 	b.expectStarts()
 }
 
+// A unit whose first engine was killed as soon as it had the lock leaves nothing,
+// whatever its run was to do.
+func TestKilledEngineLeavesNoLock(t *testing.T) {
+	b := newBench(t)
+	for _, destroy := range []bool{false, true} {
+		// Its upstream was never applied, so no engine comes after that one.
+		job := b.job("checkout-db", `variable "host" { type = string }`, inputs("host", `{"from":{"request":"ledger-db","output":"host"}}`))
+		if job.Destroy = destroy; destroy {
+			job.Rendering.References = nil
+		}
+		unit := filepath.Dir(localState(b.host, job.Unit))
+		must(t, os.MkdirAll(unit, 0o700))
+		for _, name := range []string{"terraform.tfstate", ".terraform.tfstate.lock.info"} {
+			must(t, os.WriteFile(filepath.Join(unit, name), nil, 0o600))
+		}
+		outcome := reconciler.PlanFailed
+		if destroy {
+			outcome = reconciler.Destroyed
+		}
+		b.run(job, outcome)
+		if left, err := os.ReadDir(unit); err != nil || len(left) > 0 {
+			t.Errorf("destroy %v: left are %v, %v", destroy, left, err)
+		}
+	}
+}
+
 func TestDestroyOnlyWhatIsOwned(t *testing.T) {
 	b := newBench(t)
 	applied := b.run(b.job("checkout-db", simple, inputs("size", `"small"`)), reconciler.Applied)

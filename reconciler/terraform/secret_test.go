@@ -304,3 +304,35 @@ func expectEnviron(t *testing.T, s start, credential string) {
 		t.Errorf("%v: expected the credential %q, got %q", s.Args, credential, got)
 	}
 }
+
+// Defaults of sensitive variables are secret in whatever way they are written, and
+// truth is not.
+func TestDefaultsOfSensitiveVariables(t *testing.T) {
+	var s secrets
+	s.addDefaults(map[string][]byte{
+		"main.tf": []byte(`
+variable "pin" {
+  default   = { codes = ["first-code", "${"second"}-code", 471147], open = true }
+  sensitive = true
+}
+variable "text" {
+  default   = <<-EOT
+    one line
+    another line
+  EOT
+  sensitive = "true"
+}
+variable "plain" { default = "everybody" }`),
+		"more.tf.json":    []byte(`{"variable": {"key": {"default": {"deep": ["json-code"]}, "sensitive": true}, "other": {"default": "known"}}}`),
+		"nested/other.tf": []byte("variable \"x\" {\n  default = \"elsewhere\"\n  sensitive = true\n}"),
+		"broken.tf":       []byte(`variable "x" {`),
+	})
+	const text = "first-code second 471147 one line another line json-code"
+	if got := s.mask(text); strings.ContainsAny(strings.ReplaceAll(got, masked, ""), "abcdefghijklmnopqrstuvwxyz0123456789") {
+		t.Errorf("got %q", got)
+	}
+	const open = "true everybody known elsewhere"
+	if got := s.mask(open); got != open {
+		t.Errorf("got %q", got)
+	}
+}

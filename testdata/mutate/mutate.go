@@ -5,16 +5,19 @@ package mutate
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"math/rand/v2"
-	"regexp"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -41,6 +44,20 @@ func Fuzz(f *testing.F, seeds [][]byte, target func(t testing.TB, input []byte))
 		many(f, seeds, target)
 	}
 	f.Fuzz(func(t *testing.T, input []byte) { one(t, input, target) })
+}
+
+// WriteFile writes a file for a target that reads one. It is a new file each time:
+// file systems write the old content out before they cut it off, which takes longer
+// than everything else.
+func WriteFile(t testing.TB, path string, input []byte) {
+	t.Helper()
+	err := os.Remove(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.WriteFile(path, input, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func many(f *testing.F, seeds [][]byte, target func(t testing.TB, input []byte)) {
@@ -100,7 +117,50 @@ type mutator struct {
 	plain int      // how many of the words, the first ones, stand where any value does
 }
 
-var word = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"|[A-Za-z0-9_.-]+|\s+|.`)
+// split returns where the words of a text are, which is all of it: texts in
+// quotation marks, names and numbers, space, and any other character alone.
+func split(b []byte) [][]int {
+	var all [][]int
+	for from, to := 0, 0; from < len(b); from = to {
+		switch c := b[from]; {
+		case c == '"':
+			to = from + quoted(b[from:])
+		case named(c):
+			for to++; to < len(b) && named(b[to]); to++ {
+			}
+		case spaced(c):
+			for to++; to < len(b) && spaced(b[to]); to++ {
+			}
+		default:
+			_, size := utf8.DecodeRune(b[from:])
+			to = from + size
+		}
+		all = append(all, []int{from, to})
+	}
+	return all
+}
+
+// quoted returns how long the quoted text is that begins here: the mark alone,
+// where it does not end in its line.
+func quoted(b []byte) int {
+	for i := 1; i < len(b) && b[i] != '\n'; i++ {
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			if i++; i < len(b) && b[i] == '\n' {
+				return 1
+			}
+		}
+	}
+	return 1
+}
+
+func named(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '.' || c == '-'
+}
+
+func spaced(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' }
 
 func newMutator(seeds [][]byte, seed uint64) *mutator {
 	m := &mutator{Rand: rand.New(rand.NewPCG(1, seed)), seeds: seeds}
@@ -115,7 +175,10 @@ func newMutator(seeds [][]byte, seed uint64) *mutator {
 		}
 	}
 	for _, s := range seeds {
-		m.words = append(m.words, word.FindAll(s, 2000)...)
+		at := split(s)
+		for _, here := range at[:min(len(at), 2000)] {
+			m.words = append(m.words, s[here[0]:here[1]])
+		}
 	}
 	return m
 }
@@ -161,7 +224,7 @@ func (m *mutator) changeBytes(b []byte) []byte {
 }
 
 func (m *mutator) changeWords(b []byte) []byte {
-	at := word.FindAllIndex(b, -1)
+	at := split(b)
 	if len(at) == 0 {
 		return m.words[m.IntN(len(m.words))]
 	}
@@ -183,7 +246,7 @@ func (m *mutator) changeWords(b []byte) []byte {
 // of its own, or says it twice, and most often leaves the whole well-formed.
 func (m *mutator) changeValues(b []byte) []byte {
 	var found, open [][]int
-	for _, at := range word.FindAllIndex(b, -1) {
+	for _, at := range split(b) {
 		switch b[at[0]] {
 		case '{', '[', '(':
 			open = append(open, at)

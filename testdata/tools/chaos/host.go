@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // kind is what a process is.
@@ -159,10 +161,19 @@ func (h *host) inspect(pid int) (process, bool) {
 	return p, true
 }
 
-// has tells whether the run left that file.
-func (h *host) has(p process, file string) bool {
-	found, _ := filepath.Glob(filepath.Join(h.stateDir(), "*", "runs", p.unit, p.run, file))
-	return len(found) > 0
+// owes tells whether the record must say that nobody knows how the run ended,
+// which was killed. Once it left its result it has nothing more to tell, and a look
+// for drift changes nothing.
+func (h *host) owes(p process) bool {
+	dirs, _ := filepath.Glob(filepath.Join(h.stateDir(), "*", "runs", p.unit, p.run))
+	if len(dirs) != 1 {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(dirs[0], "result.json")); err == nil {
+		return false
+	}
+	var intent struct{ Job reconciler.Job }
+	return readJSON(filepath.Join(dirs[0], "intent.json"), &intent) == nil && intent.Job.Mode == reconciler.Converge
 }
 
 // stopRuns ends everything that runs, when all is over.

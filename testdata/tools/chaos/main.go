@@ -93,6 +93,7 @@ type chaos struct {
 	target   *target
 	kills    []killed
 	again    map[string]bool // what was asked of the target once more
+	byHand   int             // objects that nobody asked for any more and no state knew
 }
 
 // killed is one kill.
@@ -308,8 +309,7 @@ func (c *chaos) killInRun(wanted kind) bool {
 		if p.kill() != nil {
 			continue
 		}
-		// Once it left its result a run has nothing more to tell.
-		k.told = wanted == runKind && waitDead(p) && !c.host.has(p, "result.json") && c.host.has(p, "intent.json")
+		k.told = wanted == runKind && waitDead(p) && c.host.owes(p)
 		c.kills = append(c.kills, k)
 		return true
 	}

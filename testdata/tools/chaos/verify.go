@@ -71,6 +71,11 @@ func (c *chaos) missing(ctx context.Context) []string {
 	if !quiet {
 		missing = append(missing, "the target has not finished")
 	}
+	for name := range have {
+		if _, asked := want[name]; !asked && c.lost(name) {
+			delete(have, name)
+		}
+	}
 	if !maps.Equal(have, want) {
 		missing = append(missing, fmt.Sprintf("there is %v, asked for is %v", have, want))
 	}
@@ -115,7 +120,7 @@ func (c *chaos) verify(ctx context.Context) []string {
 	if err != nil {
 		fault("the record cannot be read: %v", err)
 	}
-	c.verifyStates(units, fault)
+	c.verifyStates(ctx, units, fault)
 	c.verifyFiles(fault)
 	c.verifyHistory(ctx, fault)
 	c.verifyLog(fault)
@@ -141,15 +146,12 @@ type state struct {
 
 // verifyStates: every object is in exactly one state as it is, and every state
 // is the recorded one.
-func (c *chaos) verifyStates(units map[string]reconciler.UnitStatus, fault func(string, ...any)) {
+func (c *chaos) verifyStates(ctx context.Context, units map[string]reconciler.UnitStatus, fault func(string, ...any)) {
 	objects, _ := c.target.now()
 	for _, file := range c.glob("units", "*", "terraform.tfstate") {
 		unit := filepath.Base(filepath.Dir(file))
 		var s state
 		recorded, known := units[unit]
-		if info, err := os.Stat(file); err == nil && info.Size() == 0 && !known {
-			continue // Terraform was killed when it had the lock and nothing to write
-		}
 		if err := readJSON(file, &s); err != nil {
 			fault("half-written: %s: %v", file, err)
 			continue
@@ -160,9 +162,7 @@ func (c *chaos) verifyStates(units map[string]reconciler.UnitStatus, fault func(
 		for _, r := range s.Resources {
 			for _, i := range r.Instances {
 				content, found := objects[i.Attributes.Name]
-				// A plan that finds nothing to change writes no state, so what was
-				// done before Terraform could write it down stays as it was there.
-				same := content == i.Attributes.Content || c.cutOff(unit, time.Time{}, time.Now())
+				same := content == i.Attributes.Content || c.unwritten(unit, i.Attributes.Content, content)
 				if !found || !same || i.Attributes.Name != unit {
 					fault("%s: the state has %s with %q; there is %q (%v)", unit, i.Attributes.Name, i.Attributes.Content, content, found)
 				}
@@ -171,8 +171,49 @@ func (c *chaos) verifyStates(units map[string]reconciler.UnitStatus, fault func(
 		}
 	}
 	for name := range objects {
-		fault("%s exists and is in no state", name)
+		if _, known := units[name]; known || !c.lost(name) || !c.told(ctx, name) {
+			fault("%s exists and is in no state", name)
+			continue
+		}
+		c.byHand++
+		c.target.change(http.MethodDelete, name, "")
 	}
+}
+
+// writing is more than it takes from the answer of the target to the state.
+const writing = 2 * time.Second
+
+// unwritten tells whether the last change of an object was that from one content
+// to another, and Terraform or its provider was killed before it could write that
+// down. The next plan finds what is asked for, and Terraform writes no state for
+// that, though it has compared it with what is there.
+func (c *chaos) unwritten(name, from, to string) bool {
+	var last entry
+	for _, e := range c.target.history() {
+		if e.name == name && !e.refused {
+			last = e
+		}
+	}
+	return last.method == http.MethodPut && last.before == from && last.after == to && c.cutOff(name, last.asked, last.done.Add(writing))
+}
+
+// lost tells whether Terraform or its provider was killed before it could write
+// down that it made the object. What is asked for still is found by its name, and
+// of what is not no state can know: a person has to remove it.
+func (c *chaos) lost(name string) bool {
+	var made entry
+	for _, e := range c.target.history() {
+		if e.name == name && e.method == http.MethodPost && !e.refused {
+			made = e
+		}
+	}
+	return !made.asked.IsZero() && c.cutOff(name, made.asked, made.done.Add(writing))
+}
+
+// told tells whether the record says that something may be left of the unit.
+func (c *chaos) told(ctx context.Context, unit string) bool {
+	said, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--format=%s", "--grep", "^"+unit+": its last apply failed: ", statusBranch)
+	return err == nil && said != ""
 }
 
 func readJSON(file string, v any) error {
@@ -194,6 +235,8 @@ func (c *chaos) verifyFiles(fault func(string, ...any)) {
 		switch {
 		case entry.IsDir():
 		case strings.HasPrefix(name, ".new-"), strings.HasSuffix(name, ".tmp"), name == "errored.tfstate":
+			fault("left behind: %s", file)
+		case strings.HasSuffix(name, ".lock.info"):
 			fault("left behind: %s", file)
 		case name == "lock" && !free(file):
 			fault("still locked: %s", file)
@@ -227,29 +270,20 @@ func (c *chaos) verifyFiles(fault func(string, ...any)) {
 }
 
 // saying is what one status commit says of one unit.
-type saying struct {
-	at   time.Time
-	unit string
-	text string
-}
+type saying struct{ unit, text string }
 
 var unitTrailer = regexp.MustCompile(`(?m)^Unit: (\S+) (.*)$`)
 
 // sayings returns what the record says, the oldest first.
 func (c *chaos) sayings(ctx context.Context) ([]saying, error) {
-	log, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--reverse", "--format=%x00%ct%n%B", statusBranch)
+	log, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--reverse", "--format=%x00%B", statusBranch)
 	if err != nil {
 		return nil, err
 	}
 	var all []saying
-	for _, commit := range strings.Split(log, "\x00")[1:] {
-		first, message, _ := strings.Cut(commit, "\n")
-		seconds, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			return nil, err
-		}
+	for _, message := range strings.Split(log, "\x00")[1:] {
 		for _, m := range unitTrailer.FindAllStringSubmatch(message, -1) {
-			all = append(all, saying{time.Unix(seconds, 0), m[1], m[2]})
+			all = append(all, saying{m[1], m[2]})
 		}
 	}
 	return all, nil
@@ -286,27 +320,46 @@ func (c *chaos) verifyHistory(ctx context.Context, fault func(string, ...any)) {
 		if !k.told {
 			continue
 		}
-		if !reported(all, k) {
+		if !slices.ContainsFunc(all, func(s saying) bool { return s.unit == k.unit && s.unknown() == k.run }) {
 			fault("unreported: the %s of %s that was killed at %s (run %s)", k.kind, k.unit, k.at.Format(time.TimeOnly), k.run)
 		}
 	}
+	for unit, runs := range unhealed(all) {
+		fault("unhealed: %s, whose runs %q ended as unknown", unit, runs)
+	}
 }
 
-// reported tells whether the record says that the outcome of a killed run is
-// unknown. Where it said so already, saying it again would change nothing.
-func reported(all []saying, k killed) bool {
-	before, unknown := false, false
+var unknownRun = regexp.MustCompile(" reason=" + reconciler.ReasonUnknown + ` run=(\S+)`)
+
+// unknown returns the run of which it says that nobody knows how it ended, if it
+// says so of one.
+func (s saying) unknown() string {
+	if m := unknownRun.FindStringSubmatch(s.text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// healed tells whether it says how things are after a run of which nobody knows
+// how it ended. A unit is released where that was a look, and the next one found
+// what was applied.
+func (s saying) healed() bool {
+	first, _, _ := strings.Cut(s.text, " ")
+	return first == "applied" || first == "unchanged" || first == "destroyed" || first == "released"
+}
+
+// unhealed returns, by unit, the runs that ended as unknown and after which the
+// record does not say how things are.
+func unhealed(all []saying) map[string][]string {
+	open := map[string][]string{}
 	for _, s := range all {
-		is := strings.Contains(s.text, "reason="+reconciler.ReasonUnknown)
-		switch {
-		case s.unit != k.unit, strings.HasPrefix(s.text, "recorded"):
-		case s.at.Before(k.at.Truncate(time.Second)):
-			before = is
-		default:
-			unknown = unknown || is
+		if run := s.unknown(); run != "" {
+			open[s.unit] = append(open[s.unit], run)
+		} else if s.healed() {
+			delete(open, s.unit)
 		}
 	}
-	return before || unknown
+	return open
 }
 
 // verifyLog: nothing was made, changed or removed twice, unless what did it was
@@ -367,19 +420,17 @@ func (c *chaos) counts(ctx context.Context) string {
 	fmt.Fprintf(&b, "\ndaemons %d, runs %d, adopted %d", c.host.starts, said[`msg="started a run"`], said[`msg="found a run of an earlier process"`])
 	all, _ := c.sayings(ctx)
 	word := map[string]int{}
-	unknown, healed := 0, 0
-	open := map[string]int{}
+	unknown := 0
 	for _, s := range all {
 		first, _, _ := strings.Cut(s.text, " ")
 		word[first]++
-		switch {
-		case strings.Contains(s.text, "reason="+reconciler.ReasonUnknown):
+		if s.unknown() != "" {
 			unknown++
-			open[s.unit]++
-		case first == "applied" || first == "unchanged" || first == "destroyed":
-			healed += open[s.unit]
-			open[s.unit] = 0
 		}
+	}
+	healed := unknown
+	for _, runs := range unhealed(all) {
+		healed -= len(runs)
 	}
 	changes := map[string]int{}
 	for _, e := range c.target.history() {
@@ -388,7 +439,7 @@ func (c *chaos) counts(ctx context.Context) string {
 	commits, _ := c.platform.git(ctx, "-C", c.platform.remote, "rev-list", "--count", statusBranch)
 	fmt.Fprintf(&b, "\nrecorded: applied %d, unchanged %d, destroyed %d, failed %d, of these unknown %d, healed %d; status commits %s, pushes %d",
 		word["applied"], word["unchanged"], word["destroyed"], word["failed"], unknown, healed, strings.TrimSpace(commits), c.platform.pushes)
-	fmt.Fprintf(&b, "\ntarget: made %d, changed %d, removed %d; done again after a kill of Terraform %d\n",
-		changes[http.MethodPost], changes[http.MethodPut], changes[http.MethodDelete], len(c.again))
+	fmt.Fprintf(&b, "\ntarget: made %d, changed %d, removed %d; after kills of Terraform done again %d, left to a person %d\n",
+		changes[http.MethodPost], changes[http.MethodPut], changes[http.MethodDelete], len(c.again), c.byHand)
 	return b.String()
 }
