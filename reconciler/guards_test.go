@@ -266,7 +266,7 @@ func left(unit, id string) *ended { return &ended{job: Job{Unit: unit, ID: id, M
 // never twice.
 func TestEarlierRunsAreTakenInOrder(t *testing.T) {
 	w := newWorld(t)
-	r := New(Options{Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
+	r := New(Options{Runner: runnerFunc(nil), Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	r.record, r.journal = w.record, w.journal
 	recorded, stuck := left("db", "1"), left("cache", "1")
 	stuck.stuck = true

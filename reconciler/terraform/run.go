@@ -116,8 +116,10 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	defer scrub(dir)
 	ctx, release := e.watchStop(ctx)
 	defer release()
+	taken := watchMemory()
 	e.run(ctx)
 	e.endLeft()
+	e.noteMemory(taken())
 	return writeJSON(filepath.Join(dir, resultName), e.result)
 }
 
