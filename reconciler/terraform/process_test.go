@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/pave-dev/pave/reconciler"
 )
 
@@ -168,8 +170,8 @@ func TestStopDuringTheApply(t *testing.T) {
 }
 
 // living returns the processes of a run's engines.
-func (b *bench) living(job reconciler.Job) []int {
-	return livingWhere(func(id int, _ stat) bool { return ofRun(b.dir(job), id) })
+func (b *bench) living(job reconciler.Job) []procfs.Proc {
+	return livingWhere(func(p procfs.Proc) bool { return ofRun(b.dir(job), p) })
 }
 
 // A provisioner may leave processes behind, which inherit all that the apply

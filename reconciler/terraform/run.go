@@ -425,8 +425,12 @@ func (e *execution) owned() bool {
 
 // lost tells what was expected where, and what to do.
 func (e *execution) lost(found string) error {
-	return fmt.Errorf("expected state lineage %s at %s, %s: restore the state from a backup",
-		e.job.Recorded.Lineage, e.job.Rendering.Address, found)
+	return lost(e.job.Unit, e.job.Recorded.Lineage, e.job.Rendering.Address, found)
+}
+
+func lost(unit, lineage, address, found string) error {
+	return fmt.Errorf("expected state lineage %s at %s, %s: put it back from a backup with `pave state restore %s FILE`",
+		lineage, address, found, unit)
 }
 
 // readBefore reads the unit's state as the run finds it.
