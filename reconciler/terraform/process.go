@@ -228,7 +228,11 @@ func (p *running) leftSecrets() (left *secrets, known bool) {
 // Stop asks the run to end: before its apply it changes nothing any more,
 // during it the engine is interrupted and given time to write its state.
 func (p *running) Stop() error {
-	if err := writeFile(filepath.Join(p.dir, stopName), nil); err != nil {
+	err := os.MkdirAll(p.dir, 0o700) // somebody may have removed it
+	if err == nil {
+		err = writeFile(filepath.Join(p.dir, stopName), nil)
+	}
+	if err != nil {
 		return fmt.Errorf("stop run: %w", err)
 	}
 	return nil

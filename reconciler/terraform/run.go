@@ -119,6 +119,9 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	taken := watchMemory()
 	e.run(ctx)
 	e.endLeft()
+	if err := e.host.makeDir(dir); err != nil { // somebody may have removed it meanwhile
+		return err
+	}
 	e.noteMemory(taken())
 	return writeJSON(filepath.Join(dir, resultName), e.result)
 }
@@ -268,6 +271,9 @@ func (e *execution) prepare(ctx context.Context) error {
 		return fmt.Errorf("lock unit: %w", err)
 	}
 	e.locks = append(e.locks, unit)
+	if err := e.strays(); err != nil {
+		return err
+	}
 	if err := e.makePrivate(); err != nil {
 		return fmt.Errorf("prepare run: %w", err)
 	}

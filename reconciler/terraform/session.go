@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -131,20 +132,53 @@ func (p *running) alive() (bool, error) {
 		return false, err
 	}
 	var leader process
-	if readJSON(filepath.Join(p.dir, processName), 1<<10, &leader) != nil || !leader.here() {
+	switch known := readJSON(filepath.Join(p.dir, processName), 1<<10, &leader) == nil; {
+	case !known && !exists(filepath.Join(p.dir, intentName)): // somebody removed the folder, and the lock with it
+	case !known || !leader.here():
 		return locked, nil // before it began, or elsewhere: its lock alone tells
-	}
-	if leader.alive() {
+	case leader.alive():
 		return true, nil
 	}
 	left := livingWhere(func(process procfs.Proc) bool { return ofRun(p.dir, process) })
 	for _, process := range left {
-		if p.applies(process) && p.mayGoOn(process.PID) {
+		if p.leads(process) || p.applies(process) && p.mayGoOn(process.PID) {
 			return true, nil
 		}
 	}
 	killAll(left)
 	return locked || len(left) > 0, nil
+}
+
+// leads tells whether a process is the run's own.
+func (p *running) leads(process procfs.Proc) bool {
+	args, err := process.CmdLine()
+	return err == nil && len(args) == 3 && args[1] == "__run" && args[2] == p.dir
+}
+
+// strays refuses to go on beside another run of the unit whose folder somebody
+// removed, with the lock by which it would be known.
+func (e *execution) strays() error {
+	home := regexp.MustCompile("^HOME=(" + regexp.QuoteMeta(filepath.Dir(e.dir)) + "/([^/]+))/" + privateName + "/home$")
+	others := map[string]string{} // the names of runs by their folders
+	livingWhere(func(process procfs.Proc) bool {
+		environ, _ := process.Environ()
+		for _, variable := range environ {
+			if found := home.FindStringSubmatch(variable); found != nil && found[1] != e.dir {
+				others[found[1]] = found[2]
+			}
+		}
+		return false
+	})
+	for dir, id := range others {
+		alive, err := (&running{host: e.host, job: e.job, dir: dir}).alive()
+		if err != nil {
+			return fmt.Errorf("look for other runs of %s: %w", e.job.Unit, err)
+		}
+		if alive {
+			return fmt.Errorf("run %s of %s has not ended: when it has, what it did is looked at", id, e.job.Unit)
+		}
+	}
+	return nil
 }
 
 // applies tells whether a process is the run's apply.
@@ -163,7 +197,7 @@ func (p *running) mayGoOn(id int) bool {
 	if !exists(filepath.Join(p.dir, stopName)) && age(id) < stepTimeout(p.job) {
 		return true
 	}
-	err := errors.Join(writeFile(mark, nil), syscall.Kill(id, syscall.SIGINT))
+	err := errors.Join(os.MkdirAll(p.dir, 0o700), writeFile(mark, nil), syscall.Kill(id, syscall.SIGINT))
 	return err == nil
 }
 
