@@ -286,14 +286,7 @@ func TestLockOfSomebodyElseIsReported(t *testing.T) {
 // the plan.
 func TestChosenProvidersAreReturned(t *testing.T) {
 	b := newBench(t)
-	mirror := filepath.Join(t.TempDir(), "mirror")
-	folder := filepath.Join(mirror, "registry.terraform.io/pave/fake/1.2.3", platform)
-	must(t, os.MkdirAll(folder, 0o700))
-	must(t, os.WriteFile(filepath.Join(folder, "terraform-provider-fake_v1.2.3"), []byte("no program"), 0o700))
-	b.host.CLIConfig = filepath.Join(t.TempDir(), "config.tfrc")
-	must(t, os.WriteFile(b.host.CLIConfig, []byte(`provider_installation { filesystem_mirror { path = "`+mirror+`" } }`), 0o600))
-	b.restart()
-
+	b.offer("fake", "1.2.3", []byte("no program"))
 	job := b.job("one", `terraform {
   required_providers { fake = { source = "registry.terraform.io/pave/fake" } }
 }

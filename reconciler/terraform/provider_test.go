@@ -1,0 +1,159 @@
+package terraform
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// offer makes a program the one provider that engines find: pave/NAME.
+func (b *bench) offer(name, version string, program []byte) {
+	b.Helper()
+	mirror := filepath.Join(b.TempDir(), "mirror")
+	folder := filepath.Join(mirror, "registry.terraform.io/pave", name, version, platform)
+	must(b.T, os.MkdirAll(folder, 0o700))
+	must(b.T, os.WriteFile(filepath.Join(folder, "terraform-provider-"+name+"_v"+version), program, 0o700))
+	b.host.CLIConfig = filepath.Join(b.TempDir(), "config.tfrc")
+	must(b.T, os.WriteFile(b.host.CLIConfig, []byte(`provider_installation { filesystem_mirror { path = "`+mirror+`" } }`), 0o600))
+	b.restart()
+}
+
+// objects is a server that keeps objects by their names, for the provider pave/target.
+type objects struct {
+	mu    sync.Mutex
+	there map[string]string // guarded by mu, as all below
+	made  map[string]int
+	// crash is the request, METHOD NAME, at which the provider crashes once, and
+	// late tells that it was done by then.
+	crash string
+	late  bool
+}
+
+func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	name := filepath.Base(r.URL.Path)
+	crashes := r.Method+" "+name == o.crash
+	if crashes {
+		o.crash = ""
+		defer w.WriteHeader(http.StatusTeapot)
+		if !o.late {
+			return
+		}
+	}
+	content, found := o.there[name]
+	switch {
+	case !found && r.Method != http.MethodPost:
+		w.WriteHeader(http.StatusNotFound)
+	case r.Method == http.MethodPost || r.Method == http.MethodPut:
+		o.there[name] = string(body)
+		if r.Method == http.MethodPost {
+			o.made[name]++
+		}
+	case r.Method == http.MethodDelete:
+		delete(o.there, name)
+	case !crashes:
+		_, _ = io.WriteString(w, content)
+	}
+}
+
+// A provider that crashes ends the run of its unit and nothing else: what was
+// made by then is recorded, and the next run does the rest.
+func TestProviderCrashes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a built provider: make test")
+	}
+	path := os.Getenv("PAVE_TEST_TERRAFORM_PROVIDER_TARGET")
+	if path == "" {
+		t.Fatal("PAVE_TEST_TERRAFORM_PROVIDER_TARGET is not set: `go run ./testdata/tools/get terraform-provider-target` makes what it names, `make test` sets it")
+	}
+	program, err := os.ReadFile(path)
+	must(t, err)
+	b := newBench(t)
+	b.offer("target", "1.0.0", program)
+	server := &objects{there: map[string]string{}, made: map[string]int{}}
+	listener := httptest.NewServer(server)
+	t.Cleanup(listener.Close)
+	module := func(unit, content string) string {
+		return `
+terraform {
+  required_providers { target = { source = "pave/target" } }
+}
+provider "target" { address = "` + listener.URL + `" }
+resource "target_object" "first" {
+  name    = "` + unit + `-first"
+  content = "steady"
+}
+resource "target_object" "second" {
+  name       = "` + unit + `-second"
+  content    = "` + content + `"
+  depends_on = [target_object.first]
+}
+resource "target_object" "third" {
+  name       = "` + unit + `-third"
+  content    = "steady"
+  depends_on = [target_object.second]
+}`
+	}
+	crash := func(request string, late bool) {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		server.crash, server.late = request, late
+	}
+	expect := func(result reconciler.Result, addresses ...string) {
+		t.Helper()
+		if !slices.Equal(result.Resources, addresses) {
+			t.Errorf("expected %v to be recorded, got %v", addresses, result.Resources)
+		}
+	}
+	all := []string{"target_object.first", "target_object.second", "target_object.third"}
+
+	crash("POST one-second", false)
+	other := b.start(b.job("two", module("two", "old"), nil)) // beside it
+	job := b.job("one", module("one", "old"), nil)
+	result := b.run(job, reconciler.ApplyFailed)
+	contains(t, result.Message, "the provider met a fault of its own")
+	expect(result, all[0])
+	expect(b.wait(other, reconciler.Applied), all...)
+	result = b.run(b.again(job, result), reconciler.Applied)
+	expect(result, all...)
+
+	// What was done before the crash is seen by the next run, and not done again.
+	job.Module["main.tf"] = []byte(module("one", "new"))
+	crash("PUT one-second", true)
+	result = b.run(b.again(job, result), reconciler.ApplyFailed)
+	expect(result, all...)
+	result = b.run(b.again(job, result), reconciler.Unchanged)
+
+	// A plan changes nothing, and neither does its crash.
+	crash("GET one-second", false)
+	result = b.run(b.again(job, result), reconciler.PlanFailed)
+	contains(t, result.Message, "the provider met a fault of its own")
+	result = b.run(b.again(job, result), reconciler.Unchanged)
+
+	job = b.again(job, result)
+	job.Destroy = true
+	crash("DELETE one-second", true)
+	result = b.run(job, reconciler.ApplyFailed)
+	expect(result, all[:2]...)
+	job = b.again(job, result)
+	b.run(job, reconciler.Destroyed)
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	for _, name := range []string{"one-first", "one-second", "one-third", "two-first", "two-second", "two-third"} {
+		if _, there := server.there[name]; server.made[name] != 1 || there != (name[:3] == "two") {
+			t.Errorf("%s was made %d times; it is there: %t", name, server.made[name], there)
+		}
+	}
+}
