@@ -128,29 +128,43 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 			return reconciler.Result{}, context.Cause(ctx)
 		}
 	}
-	for {
+	for said := false; ; {
 		alive, err := p.alive()
+		if err == nil && !alive {
+			var result reconciler.Result
+			if result, err = p.collect(); err == nil {
+				return result, nil
+			}
+		}
+		wait := lockPoll
+		if lacking(err) { // whether it lives, and what it left, is not known until there is some
+			if !said {
+				fmt.Fprintf(os.Stderr, "wait for run %s of %s: %v\n", p.job.ID, p.job.Unit, err)
+			}
+			said, wait, err = true, time.Second, nil
+		}
 		if err != nil {
 			return reconciler.Result{}, fmt.Errorf("wait for run: %w", err)
 		}
-		if !alive {
-			return p.collect(), nil
-		}
-		if err := sleep(ctx, lockPoll); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return reconciler.Result{}, err
 		}
 	}
 }
 
-// collect reads what a run that has ended left.
-func (p *running) collect() reconciler.Result {
-	defer scrub(p.dir)
+// collect reads what a run that has ended left. The error tells that it could
+// not be read for want of something.
+func (p *running) collect() (reconciler.Result, error) {
 	var result reconciler.Result
 	err := readJSON(filepath.Join(p.dir, resultName), maxResult, &result)
-	if err == nil && result.ID == p.job.ID && result.Unit == p.job.Unit {
-		return result
+	if lacking(err) {
+		return reconciler.Result{}, err
 	}
-	return p.unknown()
+	defer scrub(p.dir)
+	if err == nil && result.ID == p.job.ID && result.Unit == p.job.Unit {
+		return result, nil
+	}
+	return p.unknown(), nil
 }
 
 // unknown is the result of a run that left none.

@@ -171,7 +171,9 @@ func TestStopDuringTheApply(t *testing.T) {
 
 // living returns the processes of a run's engines.
 func (b *bench) living(job reconciler.Job) []procfs.Proc {
-	return livingWhere(func(p procfs.Proc) bool { return ofRun(b.dir(job), p) })
+	left, err := livingWhere(func(p procfs.Proc) (bool, error) { return ofRun(b.dir(job), p) })
+	must(b.T, err)
+	return left
 }
 
 // A provisioner may leave processes behind, which inherit all that the apply

@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,27 +75,37 @@ func statOf(id int) (procfs.ProcStat, error) {
 func dead(stat procfs.ProcStat) bool { return stat.State == "Z" || stat.State == "X" }
 
 // livingWhere returns the living processes, but for this one, of which something
-// is so.
-func livingWhere(so func(procfs.Proc) bool) []procfs.Proc {
+// is so. What cannot be read of a process ended, or is of somebody else. The error
+// tells that nothing could be read for want of something.
+func livingWhere(so func(procfs.Proc) (bool, error)) ([]procfs.Proc, error) {
 	all, err := procfs.AllProcs()
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(all, func(p procfs.Proc) bool {
-		if p.PID == os.Getpid() || !so(p) {
-			return true
+	var found []procfs.Proc
+	for _, p := range all {
+		if p.PID == os.Getpid() {
+			continue
 		}
-		stat, err := p.Stat()
-		return err != nil || dead(stat)
-	})
+		is, readErr := so(p)
+		if is && readErr == nil {
+			var stat procfs.ProcStat
+			stat, readErr = p.Stat()
+			is = readErr == nil && !dead(stat)
+		}
+		if lacking(readErr) {
+			err = readErr
+		}
+		if is {
+			found = append(found, p)
+		}
+	}
+	return found, err
 }
 
 // ofRun tells whether a process was started by the engines of a run, directly or
 // not: they have a home that nothing else has. That holds in another session as
 // well, and unlike a number it is never given again.
-func ofRun(dir string, p procfs.Proc) bool {
+func ofRun(dir string, p procfs.Proc) (bool, error) {
 	environ, err := p.Environ()
-	return err == nil && slices.Contains(environ, "HOME="+filepath.Join(dir, privateName, "home"))
+	return slices.Contains(environ, "HOME="+filepath.Join(dir, privateName, "home")), err
 }
 
 // endLeft ends what the engines of this process left behind, once none of them
@@ -103,10 +114,15 @@ func ofRun(dir string, p procfs.Proc) bool {
 func (e *execution) endLeft() {
 	own := os.Getpid()
 	for range 50 {
-		left := livingWhere(func(p procfs.Proc) bool {
-			session, err := unix.Getsid(p.PID)
-			return err == nil && session == own || ofRun(e.dir, p)
+		left, err := livingWhere(func(p procfs.Proc) (bool, error) {
+			if session, err := unix.Getsid(p.PID); err == nil && session == own {
+				return true, nil
+			}
+			return ofRun(e.dir, p)
 		})
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "look for processes that are left: %v\n", err)
+		}
 		if len(left) == 0 {
 			return
 		}
@@ -132,14 +148,21 @@ func (p *running) alive() (bool, error) {
 		return false, err
 	}
 	var leader process
-	switch known := readJSON(filepath.Join(p.dir, processName), 1<<10, &leader) == nil; {
+	err = readJSON(filepath.Join(p.dir, processName), 1<<10, &leader)
+	if lacking(err) {
+		return false, err
+	}
+	switch known := err == nil; {
 	case !known && !exists(filepath.Join(p.dir, intentName)): // somebody removed the folder, and the lock with it
 	case !known || !leader.here():
 		return locked, nil // before it began, or elsewhere: its lock alone tells
 	case leader.alive():
 		return true, nil
 	}
-	left := livingWhere(func(process procfs.Proc) bool { return ofRun(p.dir, process) })
+	left, err := livingWhere(func(process procfs.Proc) (bool, error) { return ofRun(p.dir, process) })
+	if err != nil {
+		return false, err
+	}
 	for _, process := range left {
 		if p.leads(process) || p.applies(process) && p.mayGoOn(process.PID) {
 			return true, nil
@@ -160,23 +183,24 @@ func (p *running) leads(process procfs.Proc) bool {
 func (e *execution) strays() error {
 	home := regexp.MustCompile("^HOME=(" + regexp.QuoteMeta(filepath.Dir(e.dir)) + "/([^/]+))/" + privateName + "/home$")
 	others := map[string]string{} // the names of runs by their folders
-	livingWhere(func(process procfs.Proc) bool {
-		environ, _ := process.Environ()
+	_, err := livingWhere(func(process procfs.Proc) (bool, error) {
+		environ, err := process.Environ()
 		for _, variable := range environ {
 			if found := home.FindStringSubmatch(variable); found != nil && found[1] != e.dir {
 				others[found[1]] = found[2]
 			}
 		}
-		return false
+		return false, err
 	})
 	for dir, id := range others {
-		alive, err := (&running{host: e.host, job: e.job, dir: dir}).alive()
-		if err != nil {
-			return fmt.Errorf("look for other runs of %s: %w", e.job.Unit, err)
-		}
+		alive, aliveErr := (&running{host: e.host, job: e.job, dir: dir}).alive()
 		if alive {
 			return fmt.Errorf("run %s of %s has not ended: when it has, what it did is looked at", id, e.job.Unit)
 		}
+		err = cmp.Or(err, aliveErr)
+	}
+	if err != nil {
+		return fmt.Errorf("look for other runs of %s: %w", e.job.Unit, err)
 	}
 	return nil
 }
