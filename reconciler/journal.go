@@ -666,6 +666,10 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	j.record.Platform.Deletions = append(recent, Deletion{Request: job.Unit, Revision: job.Revision, At: now.UTC().Format(time.RFC3339)})
 	j.touch("platform.json")
 	e := event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)}
+	if c, _ := status.Conditions.Get(Done); c.Reason == ReasonUnknown && status.Plan.outlives(result.Plan) {
+		e.trailer += " doubt=" + ReasonUnknown
+		e.text = fmt.Sprintf("look in %s, where something of it may be left: %s", status.Environment, c.Message)
+	}
 	if job.Retain {
 		e.verb, e.trailer = "release", fmt.Sprintf("retained resources=%d blueprint=%s", len(result.Retained), blueprint)
 	}

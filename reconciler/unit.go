@@ -248,6 +248,30 @@ type ChangedField struct {
 // Empty tells whether the plan changes nothing.
 func (p PlanSummary) Empty() bool { return p.Add+p.Change+p.Destroy == 0 }
 
+// Makes returns the addresses of what the plan creates, beside or in place of
+// what there is.
+func (p PlanSummary) Makes() []string {
+	var made []string
+	for _, c := range p.Changes {
+		if c.Action == "create" || c.Action == "replace" {
+			made = append(made, c.Address)
+		}
+	}
+	return made
+}
+
+// outlives tells whether something may be left of what a run with this plan, of
+// which nobody knows how it ended, made and wrote down nowhere, after another
+// plan destroyed what it found.
+func (p *PlanSummary) outlives(end PlanSummary) bool {
+	if p == nil || p.Empty() { // nobody knows what it was to make
+		return true
+	}
+	return slices.ContainsFunc(p.Makes(), func(address string) bool {
+		return !slices.ContainsFunc(end.Changes, func(c ChangedField) bool { return c.Address == address })
+	})
+}
+
 // String returns the counts as they stand in status commits: "+1 ~0 -0".
 func (p PlanSummary) String() string {
 	return sprintCounts(p.Add, p.Change, p.Destroy)

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -177,11 +178,20 @@ func (p *running) unknown() reconciler.Result {
 	if tail := p.tail(); tail != "" && known {
 		message += ": " + tail
 	}
-	if keepErrored(p.dir) {
+	kept := keepErrored(p.dir)
+	if kept {
 		message += "; a state that was not written is kept beside it as " + erroredName
 	}
+	var plan reconciler.PlanSummary // of the apply, where one began
+	_ = readJSON(filepath.Join(p.dir, begunName), maxResult, &plan)
+	if made := plan.Makes(); len(made) > 0 && !kept {
+		if more := len(made) - 8; more > 0 {
+			made = append(made[:8], fmt.Sprintf("and %d more", more))
+		}
+		message += "; what it was to make may exist though no state has it: " + strings.Join(made, ", ")
+	}
 	return reconciler.Result{
-		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown,
+		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown, Plan: plan,
 		Message: secrets.line(message), State: p.job.Recorded, Finished: time.Now().UTC(),
 	}
 }

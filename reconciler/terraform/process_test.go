@@ -57,7 +57,10 @@ func TestKilledRunIsUnknownAndItsApplyEnds(t *testing.T) {
 		t.Error("a run was forgotten while its apply was alive")
 	}
 	result := b.wait(run, reconciler.Unknown)
-	contains(t, result.Message, "the run ended without a result: signal: killed")
+	contains(t, result.Message, "the run ended without a result: signal: killed", "may exist though no state has it: terraform_data.slow")
+	if result.Plan.Add != 1 {
+		t.Errorf("the plan is %+v", result.Plan)
+	}
 	state, err := readLocalState(b.host, "checkout-db")
 	must(t, err)
 	if got := state.addresses(); len(got) != 1 {

@@ -28,6 +28,7 @@ import (
 // The files of a run directory.
 const (
 	intentName  = "intent.json" // what to do; written once, by Start
+	begunName   = "begun.json"  // the plan, from when its apply began
 	resultName  = "result.json" // what came of it; written once, by the run
 	stopName    = "stop"        // its existence asks the run to end
 	runLock     = "lock"        // locked as long as anything of the run lives
@@ -675,6 +676,10 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 			return reconciler.PlanFailed, fmt.Errorf("note the ownership: %w", err)
 		}
 	}
+	e.maskPlan()
+	if err := writeJSON(filepath.Join(e.dir, begunName), e.result.Plan); err != nil {
+		return reconciler.PlanFailed, fmt.Errorf("note what begins: %w", err)
+	}
 	applyErr := e.runApply(ctx)
 	// A run that was asked to stop has still changed things: it reads them.
 	state, err := e.readState(context.WithoutCancel(ctx))
@@ -770,15 +775,19 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		}
 		v.Position.File = e.secrets.line(v.Position.File)
 	}
-	for i := range r.Plan.Changes {
-		c := &r.Plan.Changes[i]
-		c.Address, c.By = e.secrets.mask(c.Address), e.secrets.line(c.By)
-	}
+	e.maskPlan()
 	for i := range r.Retained {
 		r.Retained[i].Address, r.Retained[i].ID = e.secrets.mask(r.Retained[i].Address), e.secrets.line(r.Retained[i].ID)
 	}
 	e.reportState()
 	r.Finished = time.Now().UTC()
+}
+
+func (e *execution) maskPlan() {
+	for i := range e.result.Plan.Changes {
+		c := &e.result.Plan.Changes[i]
+		c.Address, c.By = e.secrets.mask(c.Address), e.secrets.line(c.By)
+	}
 }
 
 // reportState tells the state after the run. Where it was not read, or is not
