@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/terraform/stores"
 )
 
 // offer makes a program the one provider that engines find: pave/NAME.
@@ -68,29 +70,37 @@ func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// offerTarget makes pave/target the one provider, and starts what it manages
+// objects of.
+func (b *bench) offerTarget() (server *objects, address string) {
+	b.Helper()
+	path := os.Getenv("PAVE_TEST_TERRAFORM_PROVIDER_TARGET")
+	if path == "" {
+		b.Fatal("PAVE_TEST_TERRAFORM_PROVIDER_TARGET is not set: `go run ./testdata/tools/get terraform-provider-target` makes what it names, `make test` sets it")
+	}
+	program, err := os.ReadFile(path)
+	must(b.T, err)
+	b.offer("target", "1.0.0", program)
+	server = &objects{there: map[string]string{}, made: map[string]int{}}
+	listener := httptest.NewServer(server)
+	b.Cleanup(listener.Close)
+	return server, listener.URL
+}
+
 // A provider that crashes ends the run of its unit and nothing else: what was
 // made by then is recorded, and the next run does the rest.
 func TestProviderCrashes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a built provider: make test")
 	}
-	path := os.Getenv("PAVE_TEST_TERRAFORM_PROVIDER_TARGET")
-	if path == "" {
-		t.Fatal("PAVE_TEST_TERRAFORM_PROVIDER_TARGET is not set: `go run ./testdata/tools/get terraform-provider-target` makes what it names, `make test` sets it")
-	}
-	program, err := os.ReadFile(path)
-	must(t, err)
 	b := newBench(t)
-	b.offer("target", "1.0.0", program)
-	server := &objects{there: map[string]string{}, made: map[string]int{}}
-	listener := httptest.NewServer(server)
-	t.Cleanup(listener.Close)
+	server, address := b.offerTarget()
 	module := func(unit, content string) string {
 		return `
 terraform {
   required_providers { target = { source = "pave/target" } }
 }
-provider "target" { address = "` + listener.URL + `" }
+provider "target" { address = "` + address + `" }
 resource "target_object" "first" {
   name    = "` + unit + `-first"
   content = "steady"
@@ -155,5 +165,58 @@ resource "target_object" "third" {
 		if _, there := server.there[name]; server.made[name] != 1 || there != (name[:3] == "two") {
 			t.Errorf("%s was made %d times; it is there: %t", name, server.made[name], there)
 		}
+	}
+}
+
+// What a plan without changes finds out is in the state afterwards.
+func TestUnchangedPlanKeepsWhatItLearnt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a built provider: make test")
+	}
+	for name, remote := range map[string]bool{"local": false, "http": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			server, address := b.offerTarget()
+			job := b.job("one", `
+terraform {
+  required_providers { target = { source = "pave/target" } }
+}
+provider "target" { address = "`+address+`" }
+resource "target_object" "main" {
+  name    = "one"
+  content = "old"
+  lifecycle { ignore_changes = [content] }
+}`, nil)
+			state := func() string {
+				state, err := readLocalState(b.host, job.Unit)
+				must(t, err)
+				return string(state.raw)
+			}
+			if remote {
+				store := stores.NewHTTP(t).Store()
+				job, state = b.on(job, store), func() string { return store.State(job.Unit) }
+			}
+			result := b.run(job, reconciler.Applied)
+			before := result.State
+			b.forgetStarts()
+			server.mu.Lock()
+			server.there["one"] = "new"
+			server.mu.Unlock()
+
+			looks := b.again(job, result)
+			looks.Mode = reconciler.Observe
+			if b.run(looks, reconciler.Unchanged); strings.Contains(state(), `"new"`) {
+				t.Error("an observation wrote a state")
+			}
+			result = b.run(b.again(job, result), reconciler.Unchanged)
+			if !strings.Contains(state(), `"new"`) || result.State.Serial != before.Serial+1 || len(result.Resources) != 1 {
+				t.Errorf("got %+v; the state is %s", result, state())
+			}
+			b.forgetStarts()
+			result = b.run(b.again(job, result), reconciler.Unchanged)
+			if result.State.Serial != before.Serial+1 || slices.ContainsFunc(b.starts(), func(s start) bool { return s.Args[0] == "apply" }) {
+				t.Errorf("got %+v after %v", result, b.starts())
+			}
+		})
 	}
 }

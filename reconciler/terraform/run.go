@@ -224,6 +224,9 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 		return reconciler.PlanFailed, fmt.Errorf("begin the state: %w", err)
 	}
 	if outcome, err := e.consider(ctx, e.here()); outcome != "" {
+		if outcome == reconciler.Unchanged {
+			e.keepRefreshed(ctx)
+		}
 		return outcome, err
 	}
 	if e.job.Retain {
