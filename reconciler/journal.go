@@ -572,7 +572,19 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if ended {
 		e.trailer += " drift=ended"
 	}
+	made := result.Plan.Makes()
+	e.doubt(slices.DeleteFunc(slices.Clone(old.Doubt), func(address string) bool { return !slices.Contains(made, address) }), status.Environment)
 	j.event(e)
+}
+
+// doubt says that a failed run before this one may have made something that this
+// one did not find.
+func (e *event) doubt(addresses []string, environment string) {
+	if len(addresses) == 0 {
+		return
+	}
+	e.trailer += fmt.Sprintf(" doubt=%d", len(addresses))
+	e.text = fmt.Sprintf("look in %s for what a run before it may have left: %s", environment, Unwritten(addresses))
 }
 
 // tookOver gives a unit the history of the one whose state it took over, which is
@@ -666,13 +678,12 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	j.record.Platform.Deletions = append(recent, Deletion{Request: job.Unit, Revision: job.Revision, At: now.UTC().Format(time.RFC3339)})
 	j.touch("platform.json")
 	e := event{unit: job.Unit, run: true, verb: "destroy", trailer: fmt.Sprintf("destroyed %s blueprint=%s", result.Plan, blueprint)}
-	if c, _ := status.Conditions.Get(Done); c.Reason == ReasonUnknown && status.Plan.outlives(result.Plan) {
-		e.trailer += " doubt=" + ReasonUnknown
-		e.text = fmt.Sprintf("look in %s, where something of it may be left: %s", status.Environment, c.Message)
-	}
 	if job.Retain {
 		e.verb, e.trailer = "release", fmt.Sprintf("retained resources=%d blueprint=%s", len(result.Retained), blueprint)
 	}
+	e.doubt(slices.DeleteFunc(slices.Clone(status.Doubt), func(address string) bool {
+		return slices.ContainsFunc(result.Plan.Changes, func(c ChangedField) bool { return c.Address == address })
+	}), status.Environment)
 	j.event(e)
 }
 
@@ -735,6 +746,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		if status.State.Address == "" {
 			status.State.Address = job.Rendering.Address
 		}
+		status.Doubt = slices.Compact(slices.Sorted(slices.Values(slices.Concat(status.Doubt, result.Doubt))))
 		if result.Outcome == ApplyFailed {
 			status.Resources = result.Resources
 		}

@@ -3,7 +3,9 @@ package reconciler
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -216,8 +218,11 @@ type Result struct {
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
 	Sensitive []string                   `json:"sensitive,omitempty"`
 	Resources []string                   `json:"resources,omitempty"` // addresses after the run, sorted
-	Started   time.Time                  `json:"started"`
-	Finished  time.Time                  `json:"finished"`
+	// Doubt are the addresses of what may exist though no state has it: the run was
+	// to make it, and was ended before it wrote down what it had made.
+	Doubt    []string  `json:"doubt,omitempty"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
 }
 
 // RetainedResource is something that exists and that no state describes any longer.
@@ -260,16 +265,17 @@ func (p PlanSummary) Makes() []string {
 	return made
 }
 
-// outlives tells whether something may be left of what a run with this plan, of
-// which nobody knows how it ended, made and wrote down nowhere, after another
-// plan destroyed what it found.
-func (p *PlanSummary) outlives(end PlanSummary) bool {
-	if p == nil || p.Empty() { // nobody knows what it was to make
-		return true
+// Unwritten says in words what a run may have made that was ended before it wrote
+// that down; nothing where there is none.
+func Unwritten(addresses []string) string {
+	if len(addresses) == 0 {
+		return ""
 	}
-	return slices.ContainsFunc(p.Makes(), func(address string) bool {
-		return !slices.ContainsFunc(end.Changes, func(c ChangedField) bool { return c.Address == address })
-	})
+	named := addresses
+	if more := len(addresses) - 8; more > 0 {
+		named = append(slices.Clone(addresses[:8]), fmt.Sprintf("and %d more", more))
+	}
+	return "what it was to make may exist though no state has it: " + strings.Join(named, ", ")
 }
 
 // String returns the counts as they stand in status commits: "+1 ~0 -0".

@@ -2,21 +2,14 @@ package reconciler
 
 import "testing"
 
-func TestPlanOutlives(t *testing.T) {
-	made := &PlanSummary{Add: 1, Change: 1, Changes: []ChangedField{{Address: "a.new", Action: "create"}, {Address: "a.old", Action: "update"}}}
-	for _, c := range []struct {
-		plan *PlanSummary
-		end  PlanSummary
-		want bool
-	}{
-		{nil, PlanSummary{}, true},
-		{&PlanSummary{}, PlanSummary{Destroy: 1, Changes: []ChangedField{{Address: "a.old", Action: "delete"}}}, true},
-		{made, PlanSummary{Destroy: 1, Changes: []ChangedField{{Address: "a.old", Action: "delete"}}}, true},
-		{made, PlanSummary{Destroy: 1, Changes: []ChangedField{{Address: "a.new", Action: "delete"}}}, false},
-		{&PlanSummary{Destroy: 1, Changes: []ChangedField{{Address: "a.old", Action: "delete"}}}, PlanSummary{}, false},
+func TestUnwritten(t *testing.T) {
+	for want, addresses := range map[string][]string{
+		"": nil,
+		"what it was to make may exist though no state has it: a.b":                                {"a.b"},
+		"what it was to make may exist though no state has it: 1, 2, 3, 4, 5, 6, 7, 8, and 1 more": {"1", "2", "3", "4", "5", "6", "7", "8", "9"},
 	} {
-		if got := c.plan.outlives(c.end); got != c.want {
-			t.Errorf("%+v after %+v: got %t", c.end, c.plan, got)
+		if got := Unwritten(addresses); got != want {
+			t.Errorf("%v: got %q", addresses, got)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -184,14 +183,15 @@ func (p *running) unknown() reconciler.Result {
 	}
 	var plan reconciler.PlanSummary // of the apply, where one began
 	_ = readJSON(filepath.Join(p.dir, begunName), maxResult, &plan)
-	if made := plan.Makes(); len(made) > 0 && !kept {
-		if more := len(made) - 8; more > 0 {
-			made = append(made[:8], fmt.Sprintf("and %d more", more))
-		}
-		message += "; what it was to make may exist though no state has it: " + strings.Join(made, ", ")
+	var doubt []string
+	if !kept {
+		doubt = plan.Makes()
+	}
+	if words := reconciler.Unwritten(doubt); words != "" {
+		message += "; " + words
 	}
 	return reconciler.Result{
-		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown, Plan: plan,
+		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown, Plan: plan, Doubt: doubt,
 		Message: secrets.line(message), State: p.job.Recorded, Finished: time.Now().UTC(),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -691,7 +692,7 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	}
 	switch {
 	case applyErr != nil:
-		return reconciler.ApplyFailed, applyErr
+		return reconciler.ApplyFailed, e.doubted(applyErr, state)
 	case err != nil:
 		return reconciler.Unknown, fmt.Errorf("read state after apply: %w", err)
 	case !e.job.Destroy:
@@ -701,6 +702,34 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	}
 	_ = os.Remove(e.ownedFile()) // it would say nothing of another lineage
 	return reconciler.Destroyed, nil
+}
+
+// doubted adds to the error of an apply that did not end by itself, or whose
+// provider did not, what may exist that the state lacks.
+func (e *execution) doubted(applyErr error, after stateFile) error {
+	if !errors.As(applyErr, new(*cutError)) {
+		return applyErr
+	}
+	written := after.addresses()
+	e.result.Doubt = slices.DeleteFunc(e.result.Plan.Makes(), func(address string) bool { return slices.Contains(written, address) })
+	if words := reconciler.Unwritten(e.result.Doubt); words != "" {
+		return fmt.Errorf("%w; %s", applyErr, words)
+	}
+	return applyErr
+}
+
+// cutError is of an apply that may have made what it did not write down.
+type cutError struct{ error }
+
+// asCut makes the error of an apply one where its engine was killed, or a provider
+// ended in the middle of an answer.
+func asCut(err, ended error, ds []diagnostic) error {
+	exit, is := errors.AsType[*exec.ExitError](ended)
+	killed := is && !exit.Exited()
+	if killed || slices.ContainsFunc(ds, func(d diagnostic) bool { return d.Summary == "Plugin did not respond" }) {
+		return &cutError{err}
+	}
+	return err
 }
 
 // runApply starts the engine's apply. Its output goes to files, and it keeps
@@ -731,7 +760,7 @@ func (e *execution) runApply(ctx context.Context) error {
 		return nil
 	}
 	said, ds := applyErrors(stdout, stderr, cut)
-	return e.explain(ctx, "apply", err, said, ds)
+	return asCut(e.explain(ctx, "apply", err, said, ds), err, ds)
 }
 
 // applyErrors reads what a failed apply said, in its stream and beside it. Where

@@ -34,7 +34,7 @@ schema.#Root
 
 platform: {
 	owner: "platform"
-	guards: {maxDeletes: 1000, maxDeletesPerHour: 10000}
+	guards: {maxDeletes: 1000, maxDeletesPerHour: 10000, maxDeletesShare: 100}
 	policy: providers: ["pave/target"]
 	intervals: {poll: "2s", retry: "1s", drift: "40s"}
 	limits: parallel: 4
