@@ -70,6 +70,8 @@ func (c *chaos) missing(ctx context.Context) []string {
 	have, quiet := c.target.now()
 	if !quiet {
 		missing = append(missing, "the target has not finished")
+	} else if err := c.tidy(ctx, have, want); err != nil {
+		missing = append(missing, err.Error())
 	}
 	if !maps.Equal(have, want) {
 		missing = append(missing, fmt.Sprintf("there is %v, asked for is %v", have, want))
@@ -98,6 +100,27 @@ func (c *chaos) missing(ctx context.Context) []string {
 		missing = append(missing, fmt.Sprintf("runs have not ended: %v", runs))
 	}
 	return missing
+}
+
+// tidy removes, as somebody does who reads the record, what it says that a run
+// may have left that was killed before it wrote that down.
+func (c *chaos) tidy(ctx context.Context, have, want map[string]string) error {
+	all, err := c.sayings(ctx)
+	if err != nil {
+		return err
+	}
+	last := map[string]string{}
+	for _, s := range all {
+		last[s.unit] = s.text
+	}
+	for name := range have {
+		if _, asked := want[name]; !asked && strings.HasPrefix(last[name], "destroyed ") && strings.Contains(last[name], " doubt=") {
+			c.target.change(http.MethodDelete, name, "")
+			c.say("removed %s, which the record doubts", name)
+			delete(have, name)
+		}
+	}
+	return nil
 }
 
 // glob finds files below the state of the repository.
