@@ -204,9 +204,7 @@ func TestDestroyAfterAFailedApplySaysWhatMayBeLeft(t *testing.T) {
 		w := newWorld(t)
 		w.revise("one", request("db"))
 		for _, outcome := range test.outcomes {
-			job := w.job("db")
-			job.Success.Module = "module"
-			w.end(job, outcome)
+			w.journal.result(w.job("db"), Result{Outcome: outcome, Doubt: []string{"terraform_data.db"}}, w.now)
 		}
 		job := w.job("db")
 		job.Destroy, job.Success = true, nil
@@ -295,7 +293,7 @@ func left(unit, id string) *ended { return &ended{job: Job{Unit: unit, ID: id, M
 // never twice.
 func TestEarlierRunsAreTakenInOrder(t *testing.T) {
 	w := newWorld(t)
-	r := New(Options{Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
+	r := New(Options{Runner: runnerFunc(nil), Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	r.record, r.journal = w.record, w.journal
 	recorded, stuck := left("db", "1"), left("cache", "1")
 	stuck.stuck = true

@@ -18,6 +18,7 @@ const module = "github.com/pave-dev/pave/"
 var owners = map[string]string{
 	"cuelang.org/go":                                 "reconciler/catalog",
 	"github.com/open-policy-agent/opa":               "reconciler/policy",
+	"github.com/KimMachineGun/automemlimit":          "reconciler/terraform",
 	"github.com/hashicorp/hcl/v2":                    "reconciler/terraform",
 	"github.com/hashicorp/terraform-exec":            "reconciler/terraform",
 	"github.com/hashicorp/terraform-json":            "reconciler/terraform",

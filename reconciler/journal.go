@@ -572,7 +572,19 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if ended {
 		e.trailer += " drift=ended"
 	}
+	made := result.Plan.Makes()
+	e.doubt(slices.DeleteFunc(slices.Clone(old.Doubt), func(address string) bool { return !slices.Contains(made, address) }), status.Environment)
 	j.event(e)
+}
+
+// doubt says that a failed run before this one may have made something that this
+// one did not find.
+func (e *event) doubt(addresses []string, environment string) {
+	if len(addresses) == 0 {
+		return
+	}
+	e.trailer += fmt.Sprintf(" doubt=%d", len(addresses))
+	e.text = fmt.Sprintf("look in %s for what a run before it may have left: %s", environment, Unwritten(addresses))
 }
 
 // tookOver gives a unit the history of the one whose state it took over, which is
@@ -645,7 +657,6 @@ func (j *journal) keepApplied(job Job, result Result) {
 func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	status := j.unit(job.Unit)
 	blueprint := status.Blueprint
-	failed := status.FailedModule != "" && status.Fingerprint == "" // its last apply, not its last plan
 	if job.Retain {
 		j.orphaned(status, job, result, now)
 	}
@@ -670,9 +681,9 @@ func (j *journal) destroyed(job Job, result Result, now time.Time) {
 	if job.Retain {
 		e.verb, e.trailer = "release", fmt.Sprintf("retained resources=%d blueprint=%s", len(result.Retained), blueprint)
 	}
-	if failed {
-		e.text = "its last apply failed: anything that it made and could not write down is in no state and still there: look for it by name"
-	}
+	e.doubt(slices.DeleteFunc(slices.Clone(status.Doubt), func(address string) bool {
+		return slices.ContainsFunc(result.Plan.Changes, func(c ChangedField) bool { return c.Address == address })
+	}), status.Environment)
 	j.event(e)
 }
 
@@ -740,6 +751,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		if status.State.Address == "" {
 			status.State.Address = job.Rendering.Address
 		}
+		status.Doubt = slices.Compact(slices.Sorted(slices.Values(slices.Concat(status.Doubt, result.Doubt))))
 		if result.Outcome == ApplyFailed {
 			status.Resources = result.Resources
 		}

@@ -16,10 +16,10 @@ func newID(now time.Time) string {
 	return now.UTC().Format("20060102T150405.000000") + "-" + hex.EncodeToString(id[:])
 }
 
-// plan makes the plans of jobs, at most so many at a time, and takes each result
-// as it comes. Nothing of the plans is left, whatever happens: a context that
+// plan makes the plans of jobs, at most so many at a time and as the memory
+// allows, and takes each result as it comes. Nothing of the plans is left, whatever happens: a context that
 // ends stops what is going on and waits for it.
-func plan(ctx context.Context, runner Runner, jobs []Job, parallel int, take func(Job, Result)) error {
+func plan(ctx context.Context, runner Runner, memory *memory, jobs []Job, parallel int, take func(Job, Result)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wait sync.WaitGroup
@@ -36,7 +36,7 @@ func plan(ctx context.Context, runner Runner, jobs []Job, parallel int, take fun
 		job.ID, job.Mode = newID(time.Now()), Preview
 		wait.Go(func() {
 			defer func() { <-slots }()
-			result, err := planOne(ctx, runner, job)
+			result, err := planOne(ctx, runner, memory, job)
 			if err != nil {
 				cancel(fmt.Errorf("plan %s: %w", job.Unit, err))
 				return
@@ -50,7 +50,11 @@ func plan(ctx context.Context, runner Runner, jobs []Job, parallel int, take fun
 	return context.Cause(ctx)
 }
 
-func planOne(ctx context.Context, runner Runner, job Job) (Result, error) {
+func planOne(ctx context.Context, runner Runner, memory *memory, job Job) (Result, error) {
+	if err := memory.await(ctx, job.ID, runner.Memory(job.Unit)); err != nil {
+		return Result{}, err
+	}
+	defer memory.release(job.ID)
 	run, err := runner.Start(ctx, job)
 	if err != nil {
 		return Result{}, err

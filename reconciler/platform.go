@@ -56,7 +56,8 @@ type Settings struct {
 		Warn Interval `json:"warn"`
 	} `json:"expiry"`
 	Limits struct {
-		Parallel int      `json:"parallel"`
+		Parallel int      `json:"parallel"` // 0 means what suits the host, as with Memory
+		Memory   uint64   `json:"memory"`   // in bytes
 		RunTime  Interval `json:"runTime"`
 	} `json:"limits"`
 	Preview struct {

@@ -133,6 +133,8 @@ type Runner interface {
 	Render(Unit) (Rendering, error)
 	// Engine returns the engine that the settings name, found on this host.
 	Engine(ctx context.Context, name string) (Engine, error)
+	// Memory returns how many bytes a run of the unit is expected to take.
+	Memory(unit string) uint64
 	// Start starts a run in a process of its own and returns at once.
 	Start(ctx context.Context, job Job) (Running, error)
 	// Unfinished returns the runs of this repository that were started by

@@ -147,11 +147,12 @@ func (r *Reconciler) plannable(ctx context.Context, chosen func(string) bool) ([
 // the order of names.
 func (r *Reconciler) planAll(ctx context.Context, units []PlannedUnit, jobs []Job) error {
 	r.progress.Running = len(jobs)
-	parallel := 2
+	var settings Settings
 	if r.checked != nil && !r.checked.Refused() {
-		parallel = r.checked.Platform.Settings.Limits.Parallel
+		settings = r.checked.Platform.Settings
 	}
-	return plan(ctx, r.Runner, jobs, parallel, func(job Job, result Result) {
+	r.memory.bound(r.Machine.memory(settings))
+	return plan(ctx, r.Runner, r.memory, jobs, r.Machine.parallel(settings), func(job Job, result Result) {
 		takePlan(units, job, result)
 		r.progress.Running--
 		if r.Progress != nil {

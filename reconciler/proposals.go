@@ -454,14 +454,14 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 
 // plan makes the plans of a pull request and says what they show.
 func (p *Proposals) plan(ctx context.Context, x *proposed) error {
-	limit := x.view.InForce.Platform.Settings.Limits.Parallel
+	limit := p.Loop.Machine.parallel(x.view.InForce.Platform.Settings)
 	jobs := x.jobs()
 	units := slices.Clone(x.units)
 	view, err := p.Loop.View(ctx)
 	if err != nil {
 		return err
 	}
-	err = plan(ctx, p.Runner, jobs, limit-view.Running, func(job Job, result Result) { takePlan(units, job, result) })
+	err = plan(ctx, p.Runner, p.Loop.memory, jobs, limit-view.Running, func(job Job, result Result) { takePlan(units, job, result) })
 	if err != nil {
 		return trouble{"its plans cannot be made", err}
 	}

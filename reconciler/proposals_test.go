@@ -157,6 +157,7 @@ type runnerFunc func(Job) (Running, error)
 
 func (runnerFunc) Render(Unit) (Rendering, error)                      { return Rendering{}, nil }
 func (runnerFunc) Engine(context.Context, string) (Engine, error)      { return Engine{}, nil }
+func (runnerFunc) Memory(string) uint64                                { return 0 }
 func (runnerFunc) Unfinished() ([]Running, error)                      { return nil, nil }
 func (r runnerFunc) Start(_ context.Context, job Job) (Running, error) { return r(job) }
 

@@ -24,6 +24,8 @@ type Options struct {
 	Log    *slog.Logger // nil discards
 	// Engine overrides the engine that the settings name.
 	Engine string
+	// Machine is what runs may use.
+	Machine Machine
 	// Forge is where changes are reviewed; nil where there is none. Shown and
 	// Accounts are needed with it.
 	Forge    Forge
@@ -79,6 +81,7 @@ type Reconciler struct {
 	engine      Engine
 
 	running    map[string]Running
+	memory     *memory         // of the runs, and of the plans of pull requests
 	attending  context.Context // ends when nobody waits for runs any more
 	attempts   map[string]attempt
 	unverified map[string]bool
@@ -120,6 +123,7 @@ func New(o Options) *Reconciler {
 	r := &Reconciler{Options: o, attending: context.Background(), started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
 		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
+	r.memory = newMemory(func() { nudge(r.wakes) })
 	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
 	return r
 }
@@ -423,6 +427,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		clear(r.asking) // other rules may ask for other approvals
 	}
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
+	r.memory.bound(r.Machine.memory(checked.Platform.Settings))
 	r.journal.inForce(checked)
 	return nil
 }
@@ -456,14 +461,13 @@ func (r *Reconciler) step(ctx context.Context) error {
 	r.journal.note(r.checked, decisions, r.Now())
 	for _, name := range sortedNames(decisions) {
 		made := decisions[name]
-		if r.full() || made.verb != start && made.verb != destroy {
+		if made.verb != start && made.verb != destroy {
 			continue
 		}
-		job, err := r.job(ctx, name, made)
-		if err == nil {
-			err = r.begins(ctx, job)
+		if !r.room(name) { // for those that come after it neither: they would overtake it for ever
+			return nil
 		}
-		if err != nil {
+		if err := r.begins(ctx, name, func() (Job, error) { return r.job(ctx, name, made) }); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -475,25 +479,16 @@ func (r *Reconciler) step(ctx context.Context) error {
 	return r.observe(ctx, decisions)
 }
 
-// full tells whether as many runs go on as may.
-func (r *Reconciler) full() bool {
-	return len(r.running) >= r.checked.Platform.Settings.Limits.Parallel
-}
-
 // observe starts to compare units with what runs, where a run is left over:
 // changes overtake drift.
 func (r *Reconciler) observe(ctx context.Context, decisions map[string]decision) error {
 	d := r.decider()
 	d.made = decisions
 	for _, name := range d.looks() {
-		if r.full() {
+		if !r.room(name) {
 			return nil
 		}
-		job, err := r.appliedJob(ctx, name, Observe)
-		if err == nil {
-			err = r.begins(ctx, job)
-		}
-		if err != nil {
+		if err := r.begins(ctx, name, func() (Job, error) { return r.appliedJob(ctx, name, Observe) }); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -501,7 +496,14 @@ func (r *Reconciler) observe(ctx context.Context, decisions map[string]decision)
 			r.Log.Error("look for drift", "unit", name, "error", err)
 		}
 	}
+	r.memory.relent()
 	return nil
+}
+
+// room tells whether a run of a unit may go on beside the others, and keeps the
+// place for it.
+func (r *Reconciler) room(unit string) bool {
+	return len(r.running) < r.Machine.parallel(r.checked.Platform.Settings) && r.memory.tryTake(unit, r.Runner.Memory(unit))
 }
 
 // saw remembers that a unit was compared with what runs.
@@ -565,10 +567,15 @@ func spread(name string, interval time.Duration) time.Duration {
 	return time.Duration(float64(interval) * float64(h.Sum32()) / float64(1<<32))
 }
 
-// begins starts a run and waits for it in the background.
-func (r *Reconciler) begins(ctx context.Context, job Job) error {
-	run, err := r.Runner.Start(ctx, job)
+// begins starts a run for which there is room, and waits for it in the background.
+func (r *Reconciler) begins(ctx context.Context, unit string, assemble func() (Job, error)) error {
+	job, err := assemble()
+	var run Running
+	if err == nil {
+		run, err = r.Runner.Start(ctx, job)
+	}
 	if err != nil {
+		r.memory.release(unit)
 		return err
 	}
 	r.progress.Started++
@@ -588,7 +595,9 @@ func (r *Reconciler) attend() (leave func()) {
 func (r *Reconciler) await(runs ...Running) {
 	ctx := r.attending
 	last := runs[len(runs)-1]
-	r.running[last.Job().Unit] = last
+	unit := last.Job().Unit
+	r.running[unit] = last
+	r.memory.take(unit, r.Runner.Memory(unit))
 	go func() {
 		for _, run := range runs {
 			result, err := run.Wait(ctx)
@@ -628,6 +637,7 @@ func (r *Reconciler) finish(f finished) {
 	job := f.run.Job()
 	if r.running[job.Unit] == f.run {
 		delete(r.running, job.Unit)
+		r.memory.release(job.Unit)
 	}
 	result := f.result
 	if f.err != nil {

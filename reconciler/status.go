@@ -141,6 +141,9 @@ type UnitStatus struct {
 	// BreakGlass is what let the last apply happen while the environment was frozen.
 	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
 	Resources  []string    `json:"resources,omitempty"`
+	// Doubt are the addresses of what failed runs since the last apply may have made
+	// and written down nowhere.
+	Doubt []string `json:"doubt,omitempty"`
 
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
 	Sensitive []string                   `json:"sensitiveOutputs,omitempty"`

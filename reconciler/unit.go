@@ -3,7 +3,9 @@ package reconciler
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -216,8 +218,11 @@ type Result struct {
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
 	Sensitive []string                   `json:"sensitive,omitempty"`
 	Resources []string                   `json:"resources,omitempty"` // addresses after the run, sorted
-	Started   time.Time                  `json:"started"`
-	Finished  time.Time                  `json:"finished"`
+	// Doubt are the addresses of what may exist though no state has it: the run was
+	// to make it, and was ended before it wrote down what it had made.
+	Doubt    []string  `json:"doubt,omitempty"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
 }
 
 // RetainedResource is something that exists and that no state describes any longer.
@@ -247,6 +252,31 @@ type ChangedField struct {
 
 // Empty tells whether the plan changes nothing.
 func (p PlanSummary) Empty() bool { return p.Add+p.Change+p.Destroy == 0 }
+
+// Makes returns the addresses of what the plan creates, beside or in place of
+// what there is.
+func (p PlanSummary) Makes() []string {
+	var made []string
+	for _, c := range p.Changes {
+		if c.Action == "create" || c.Action == "replace" {
+			made = append(made, c.Address)
+		}
+	}
+	return made
+}
+
+// Unwritten says in words what a run may have made that was ended before it wrote
+// that down; nothing where there is none.
+func Unwritten(addresses []string) string {
+	if len(addresses) == 0 {
+		return ""
+	}
+	named := addresses
+	if more := len(addresses) - 8; more > 0 {
+		named = append(slices.Clone(addresses[:8]), fmt.Sprintf("and %d more", more))
+	}
+	return "what it was to make may exist though no state has it: " + strings.Join(named, ", ")
+}
 
 // String returns the counts as they stand in status commits: "+1 ~0 -0".
 func (p PlanSummary) String() string {

@@ -283,7 +283,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		unlock()
 	}
 	return reconciler.New(reconciler.Options{
-		Parts: a.parts(), Source: mirror, Runner: runner, Engine: a.engine, Log: log,
+		Parts: a.parts(), Source: mirror, Runner: runner, Engine: a.engine, Machine: terraform.ThisMachine(), Log: log,
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
 		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")), Accounts: reconciler.NewAccounts(filepath.Join(state, "people.json")),
 	}), mirror, release, nil

@@ -3,37 +3,21 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pave-dev/pave/reconciler/terraform/stores"
 )
 
-// stateStore is a server that keeps states, or the folder of this host.
-type stateStore struct {
-	config string // its backend in CUE
-	// stop ends the server at once, as a crash does, and start makes it answer
-	// again with what it kept. They are nil where there is no server.
-	stop, start func()
-	// lose deletes the state of a unit by the store's own means.
-	lose func(unit string)
-}
-
-// stores are the backends, by name.
-var stores = map[string]func(h *host) stateStore{
-	"local": localStore, "pg": pgStore, "s3": s3Store, "http": httpStore,
-}
-
-func localStore(h *host) stateStore {
-	return stateStore{config: `{type: "local"}`, lose: func(unit string) {
+// localStore is the folder of this host.
+func localStore(h *host) stores.Store {
+	return stores.Store{Backend: "local", Config: map[string]any{}, Lose: func(unit string) {
 		files, err := filepath.Glob(filepath.Join(h.state(), "*", "units", unit, "terraform.tfstate"))
 		must(h.T, err)
 		for _, file := range files {
@@ -42,194 +26,22 @@ func localStore(h *host) stateStore {
 	}}
 }
 
-func s3Store(h *host) stateStore {
-	s := startS3(h.T)
-	s.expect(200, http.MethodPut, "/states")
-	return s.store()
-}
-
-func (s *awsServer) store() stateStore {
-	return stateStore{
-		config: `{type: "s3", config: {bucket: "states", region: "us-east-1", endpoints: s3: "` + s.url() + `", use_lockfile: true, use_path_style: true, max_retries: 1,
-			skip_credentials_validation: true, skip_metadata_api_check: true, skip_region_validation: true, skip_requesting_account_id: true}}`,
-		stop: s.stop, start: s.start,
-		lose: func(unit string) { s.expect(204, http.MethodDelete, "/states/pave/"+unit+".tfstate") },
-	}
-}
-
-func httpStore(h *host) stateStore {
-	s := &stateServer{states: map[string][]byte{}, locks: map[string][]byte{}}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(h.T, err)
-	address := listener.Addr().String()
-	server := &http.Server{Handler: s}
-	go func() { _ = server.Serve(listener) }()
-	stop := func() { _ = server.Close() }
-	h.Cleanup(func() { stop() })
-	return stateStore{
-		config: `{type: "http", config: {address: "http://` + address + `/units", retry_max: 0}}`,
-		stop:   stop,
-		start: func() {
-			listener, err := net.Listen("tcp", address)
-			must(h.T, err)
-			server = &http.Server{Handler: s}
-			go func(server *http.Server) { _ = server.Serve(listener) }(server)
-		},
-		lose: func(unit string) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			delete(s.states, "/units/"+unit)
-		},
-	}
-}
-
-// stateServer keeps states as the backend "http" wants them.
-type stateServer struct {
-	mu            sync.Mutex
-	states, locks map[string][]byte // guarded by mu
-}
-
-func (s *stateServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held, locked := s.locks[r.URL.Path]
-	switch r.Method {
-	case "LOCK":
-		if locked {
-			w.WriteHeader(http.StatusLocked)
-			_, _ = w.Write(held)
-			return
-		}
-		s.locks[r.URL.Path] = body
-	case "UNLOCK":
-		delete(s.locks, r.URL.Path)
-	case http.MethodGet:
-		state, found := s.states[r.URL.Path]
-		if !found {
-			w.WriteHeader(http.StatusNoContent)
-		}
-		_, _ = w.Write(state)
-	case http.MethodPost:
-		s.states[r.URL.Path] = body
-	}
-}
-
-// postgres is a server of its own on this machine.
-type postgres struct {
-	*testing.T
-	dir, bin string
-	port     string
-	user     *syscall.Credential // whom it runs as, where that is another one
-	cmd      *exec.Cmd
-}
-
-func pgStore(h *host) stateStore {
-	p := newPostgres(h.T)
-	return stateStore{
-		config: `{type: "pg", config: conn_str: "postgres://postgres@127.0.0.1:` + p.port + `/postgres?sslmode=disable"}`,
-		stop:   p.stop, start: p.start,
-		lose: func(unit string) { p.query("DELETE FROM pave_" + strings.ReplaceAll(unit, "-", "_") + ".states") },
-	}
-}
-
-// newPostgres starts a PostgreSQL with nothing in it.
-func newPostgres(t *testing.T) *postgres {
-	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	must(t, err)
-	if path, err := exec.LookPath("initdb"); err == nil && len(found) == 0 {
-		path, err = filepath.EvalSymlinks(path) // to what lies beside it
-		must(t, err)
-		found = append(found, path)
-	}
-	if len(found) == 0 {
-		t.Fatal("there is no PostgreSQL on this machine: `apt-get install postgresql` brings it")
-	}
-	p := &postgres{T: t, bin: filepath.Dir(found[len(found)-1])}
-	// The folder is of the user that the server runs as, which is never root.
-	p.dir, err = os.MkdirTemp("", "pave-postgres-")
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(p.dir) })
-	if os.Geteuid() == 0 {
-		owner, err := user.Lookup("postgres")
-		must(t, err)
-		uid, _ := strconv.Atoi(owner.Uid)
-		gid, _ := strconv.Atoi(owner.Gid)
-		p.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		must(t, os.Chown(p.dir, uid, gid))
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	_, p.port, _ = net.SplitHostPort(listener.Addr().String())
-	must(t, listener.Close())
-	if out, err := p.command("initdb", "-D", p.data(), "-A", "trust", "-U", "postgres", "--no-sync").CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
-	}
-	p.start()
-	t.Cleanup(p.stop)
-	return p
-}
-
-func (p *postgres) data() string { return filepath.Join(p.dir, "data") }
-
-func (p *postgres) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(p.bin, name), args...)
-	cmd.Dir = p.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.user}
-	return cmd
-}
-
-func (p *postgres) start() {
-	p.Helper()
-	p.cmd = p.command("postgres", "-D", p.data(), "-p", p.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")
-	said := &output{}
-	p.cmd.Stdout, p.cmd.Stderr = said, said
-	must(p.T, p.cmd.Start())
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		out, err := p.command("pg_isready", "-h", "127.0.0.1", "-p", p.port).CombinedOutput()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			p.Fatalf("PostgreSQL does not answer: %v\n%s%s", err, out, said)
-		}
-	}
-}
-
-// stop ends the server at once; it recovers at the next start.
-func (p *postgres) stop() {
-	if p.cmd != nil {
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
-		_ = p.cmd.Wait()
-		p.cmd = nil
-	}
-}
-
-func (p *postgres) query(sql string) {
-	p.Helper()
-	if out, err := p.command("psql", "-X", "-q", "-h", "127.0.0.1", "-p", p.port, "-U", "postgres", "-c", sql).CombinedOutput(); err != nil {
-		p.Fatalf("psql: %v\n%s", err, out)
-	}
-}
-
 // newStored makes a host with the platform of tokens on a store.
-func newStored(t *testing.T, name string) (*host, stateStore) {
+func newStored(t *testing.T, name string) (*host, stores.Store) {
 	h := newTokens(t, "terraform")
 	h.bind("development")
-	store := stores[name](h)
+	store := localStore(h)
+	if name != "local" {
+		store = stores.New(t, name)
+	}
 	h.keepStatesIn(store)
 	return h, store
 }
 
 // keepStatesIn changes the backend of the environment.
-func (h *host) keepStatesIn(store stateStore) {
+func (h *host) keepStatesIn(store stores.Store) {
 	h.Helper()
-	h.write("environments.cue", "package platform\n\nenvironment: development: {stage: \"development\", drift: every: \"1s\", backend: "+store.config+"}\n")
+	h.write("environments.cue", "package platform\n\nenvironment: development: {stage: \"development\", drift: every: \"1s\", backend: "+store.CUE()+"}\n")
 	h.commit("Keep states elsewhere")
 }
 
@@ -260,7 +72,7 @@ func (h *host) engineOn(unit string) *engine {
 func (e *engine) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(e.path, args...)
 	cmd.Dir = e.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "CHECKPOINT_DISABLE=1", "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir, "CHECKPOINT_DISABLE=1", "AWS_ACCESS_KEY_ID=" + stores.AccessKey, "AWS_SECRET_ACCESS_KEY=" + stores.SecretKey}
 	return cmd
 }
 
@@ -432,7 +244,7 @@ func liveOn(t *testing.T, name string) {
 	// What is lost is not begun anew, and can be put back.
 	backup := filepath.Join(t.TempDir(), "backup.tfstate")
 	h.pave(0, "state", "backup", "api-token", backup)
-	store.lose("api-token")
+	store.Lose("api-token")
 	h.replace("catalog/api.cue", "generation: 3", "generation: 5")
 	h.commit("Make a fifth token")
 	h.pave(1, "apply")
@@ -521,7 +333,7 @@ func TestStatesMove(t *testing.T) {
 	h, home := newStored(t, "local")
 	h.pave(0, "apply")
 	token := h.token()
-	for _, store := range []stateStore{pgStore(h), s3Store(h), httpStore(h), home} {
+	for _, store := range []stores.Store{stores.New(t, "pg"), stores.New(t, "s3"), stores.New(t, "http"), home} {
 		old := h.engineOn("api-token")
 		h.keepStatesIn(store)
 		h.pave(1, "apply")
@@ -529,7 +341,7 @@ func TestStatesMove(t *testing.T) {
 		h.pave(0, "state", "move", "api-token", "api-user")
 		h.expectAllReady(2)
 		if h.token() != token {
-			t.Errorf("another token is at %s", store.config)
+			t.Errorf("another token is at %s", store.CUE())
 		}
 		h.expectDigestOf(token)
 		old.expectNothing()

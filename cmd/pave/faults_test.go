@@ -13,9 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 	_ "unsafe" // for go:linkname
+
+	"github.com/prometheus/procfs"
 )
 
 // faulty serves the host's repository over HTTP, as Git does, with a fault.
@@ -315,8 +318,8 @@ func TestCacheDeletedWhileRunning(t *testing.T) {
 	}
 }
 
-// Without the folder of runs an outcome is unknown, and then observed: what was
-// made is not made again.
+// Without the folder of runs, what a run did that is killed is unknown, and then
+// observed: what was made is not made again.
 func TestRunsDeletedWhileRunning(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: make test")
@@ -332,6 +335,13 @@ func TestRunsDeletedWhileRunning(t *testing.T) {
 		t.Fatalf("got %q", runs)
 	}
 	must(t, os.RemoveAll(runs[0]))
+	processes, err := procfs.AllProcs()
+	must(t, err)
+	for _, p := range processes {
+		if args, err := p.CmdLine(); err == nil && len(args) > 2 && args[1] == "__run" && strings.HasPrefix(args[2], runs[0]) {
+			must(t, syscall.Kill(p.PID, syscall.SIGKILL))
+		}
+	}
 	d.until("outcome=unknown", 1)
 	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(h.git("log", "--format=%B", "pave/status"), "Unit: welcome-quote applied"); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -342,6 +352,9 @@ func TestRunsDeletedWhileRunning(t *testing.T) {
 	h.expectAllReady(2)
 	if log := h.git("log", "--format=%B", "pave/status"); !strings.Contains(log, "Unit: welcome-note failed +0 ~0 -0 reason=OutcomeUnknown run=") {
 		t.Errorf("the unknown outcome is not recorded:\n%s", log)
+	}
+	if made, _ := os.ReadFile(began); bytes.Count(made, []byte("\n")) != 2 {
+		t.Errorf("two things were made %d times", bytes.Count(made, []byte("\n")))
 	}
 }
 

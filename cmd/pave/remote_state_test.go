@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/terraform/stores"
 	"github.com/pave-dev/pave/schema"
 )
 
@@ -148,29 +151,29 @@ func TestStateInS3(t *testing.T) {
 const tokenState = "/states/pave/api-token.tfstate"
 
 func keepStateInS3(t *testing.T, engine string) {
-	server := startS3(t)
-	server.expect(200, http.MethodPut, "/states")
-	server.expect(200, http.MethodPut, "/elsewhere")
+	server := stores.StartS3(t)
+	store := server.Store()
+	server.Expect(200, http.MethodPut, "/elsewhere")
 	h := newTokens(t, engine)
 	h.bind("development")
-	h.keepStatesIn(server.store())
+	h.keepStatesIn(store)
 
 	// The token travels from one remote state to the other's run, and nowhere else.
 	h.pave(0, "apply")
 	h.expectAllReady(2)
-	first := tokenIn(t, server.expect(200, http.MethodGet, tokenState))
+	first := tokenIn(t, server.Expect(200, http.MethodGet, tokenState))
 	h.expectDigestOf(first)
-	server.expect(404, http.MethodHead, tokenState+".tflock")
+	server.Expect(404, http.MethodHead, tokenState+".tflock")
 	h.replace("catalog/api.cue", "generation: 1", "generation: 2")
 	h.commit("Make another token")
 	h.pave(0, "apply")
-	second := tokenIn(t, server.expect(200, http.MethodGet, tokenState))
+	second := tokenIn(t, server.Expect(200, http.MethodGet, tokenState))
 	if first == second {
 		t.Error("expected another token")
 	}
 	h.expectDigestOf(second)
 	h.pave(0, "status", "api-token")
-	h.expectNowhere([]string{first, second, secretKey})
+	h.expectNowhere([]string{first, second, stores.SecretKey})
 
 	// Another address is not where the state is.
 	h.expectStarts("version", "init", "state", "plan", "show", "apply")
@@ -185,7 +188,7 @@ func keepStateInS3(t *testing.T, engine string) {
 	h.expectStarts()
 
 	// A state that is gone is not begun anew.
-	server.expect(204, http.MethodDelete, tokenState)
+	server.Expect(204, http.MethodDelete, tokenState)
 	h.replace("catalog/api.cue", "generation: 2", "generation: 3")
 	h.commit("Make a third token")
 	h.pave(1, "apply")
@@ -193,7 +196,7 @@ func keepStateInS3(t *testing.T, engine string) {
 	if user := h.units()["api-user"]; !user.Ready {
 		t.Errorf("expected the user of the token to stay as it is, got %+v", user)
 	}
-	server.expect(404, http.MethodHead, tokenState)
+	server.Expect(404, http.MethodHead, tokenState)
 }
 
 // tokenIn returns the token that a state holds.
@@ -212,7 +215,7 @@ func tokenIn(t *testing.T, text string) string {
 // expectDigestOf compares what was made of the token with the token.
 func (h *host) expectDigestOf(token string) {
 	h.Helper()
-	if user := h.pave(0, "status", "api-user", "-o", "json"); !strings.Contains(user, hexSum(token)) {
+	if user := h.pave(0, "status", "api-user", "-o", "json"); !strings.Contains(user, fmt.Sprintf("%x", sha256.Sum256([]byte(token)))) {
 		h.Errorf("expected the digest of the token %.4s…, got %s", token, user)
 	}
 }

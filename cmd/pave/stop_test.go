@@ -8,12 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/terraform/stores"
 )
 
 // gate is a host whose one request is applied no further than a provisioner that
@@ -261,5 +263,46 @@ func TestStoppedDaemonRecordsWhatEnds(t *testing.T) {
 	g.expectAllReady(1)
 	if n := g.applies(); n != 1 {
 		t.Errorf("expected one apply, got %d", n)
+	}
+}
+
+// What a killed apply made, and wrote down nowhere, is not destroyed with the
+// request: the record says where to look for it.
+func TestDestroyAfterKilledApply(t *testing.T) {
+	t.Run("run and engine", func(t *testing.T) { destroyAfterKills(t, "unknown", " __run ", " apply ") })
+	t.Run("engine", func(t *testing.T) { destroyAfterKills(t, "apply-failed", " apply ") })
+}
+
+func destroyAfterKills(t *testing.T, outcome string, kills ...string) {
+	g := newGate(t)
+	g.keepStatesIn(stores.New(t, "http")) // where a state is written at the end alone
+	d := g.spawn("pave")
+	g.arrived()
+	kill := func(words string) {
+		for line, process := range g.processes() {
+			id, _, _ := strings.Cut(process, " ")
+			pid, err := strconv.Atoi(id)
+			must(t, err)
+			if strings.Contains(line, words) {
+				must(t, syscall.Kill(pid, syscall.SIGKILL))
+			}
+		}
+	}
+	for _, words := range kills {
+		kill(words)
+	}
+	d.said("outcome=" + outcome)
+	must(t, os.Remove(filepath.Join(g.repo, "catalog/shop/alone.cue")))
+	g.commit("It is needed no more")
+	d.said("outcome=destroyed")
+	d.signal(syscall.SIGTERM)
+	d.ends()
+	g.expectRecorded("alone destroyed")
+	if log := g.pave(0, "log", "alone"); !strings.Contains(log, "destroyed +0 ~0 -0 blueprint=box doubt=3") {
+		t.Errorf("the doubt is not recorded:\n%s", log)
+	}
+	message := g.git("log", "-1", "--format=%B", "pave/status")
+	if !strings.Contains(message, "alone: look in development for what a run before it may have left") || !strings.Contains(message, "terraform_data.gate") {
+		t.Errorf("the record does not say where to look:\n%s", message)
 	}
 }

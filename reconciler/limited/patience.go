@@ -1,12 +1,10 @@
 package limited
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // slack is how many times longer by the clock a process may take than by the
@@ -57,24 +55,16 @@ func (p *Patience) look() {
 	p.timer.Reset(max(left, 10*time.Millisecond))
 }
 
-// ticks are the units of proc(5), in a second. The kernel gives programs this
-// number whatever its own clock does.
-const ticks = 100
-
 // processor returns the processor time that a process has used; zero where
 // nobody tells, so that the clock alone counts.
 func processor(pid int) time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	process, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0
 	}
-	// The name in parentheses may hold anything. What follows it are fields 3 to 52,
-	// of which 14 and 15 are the times.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
+	stat, err := process.Stat()
+	if err != nil {
 		return 0
 	}
-	user, _ := strconv.ParseInt(string(fields[11]), 10, 64)
-	system, _ := strconv.ParseInt(string(fields[12]), 10, 64)
-	return time.Duration(user+system) * time.Second / ticks
+	return time.Duration(stat.CPUTime() * float64(time.Second))
 }

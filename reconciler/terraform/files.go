@@ -21,6 +21,12 @@ var errHeld = errors.New("held by another process")
 // but not end with a context.
 const lockPoll = 50 * time.Millisecond
 
+// lacking tells whether something could not be done for want of descriptors or
+// memory, of which there may be enough soon.
+func lacking(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
 // writeFile replaces a file so that a reader, or a host that loses power, sees
 // the old content or the new one. The mode is 0600.
 func writeFile(path string, data []byte) error {

@@ -260,7 +260,8 @@ func FuzzResult(f *testing.F) {
 	must(f, err)
 	mutate.Fuzz(f, [][]byte{seed}, func(t testing.TB, input []byte) {
 		mutate.WriteFile(t, filepath.Join(p.dir, resultName), input)
-		result := p.collect()
+		result, err := p.collect()
+		must(t, err)
 		if result.ID != p.job.ID || result.Unit != p.job.Unit {
 			t.Errorf("the result is of %s of %s", result.ID, result.Unit)
 		}

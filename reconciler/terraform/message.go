@@ -98,14 +98,14 @@ func readLine(reader *bufio.Reader) ([]byte, error) {
 }
 
 var (
-	errorStart = regexp.MustCompile(`^(Error|Warning): (.*)$`)
+	errorStart = regexp.MustCompile(`^(Error|Warning|panic): (.*)$`)
 	errorPlace = regexp.MustCompile(`^  on (\S+) line (\d+)`)
 	errorOwner = regexp.MustCompile(`^  with (.*),$`)
 )
 
 // textErrors reads the errors from an engine's plain standard error. Each is a
 // line "Error: summary", then indented lines that tell the place and quote the
-// source, then the detail.
+// source, then the detail. A provider that crashed says so before its stack.
 func textErrors(stderr string) []diagnostic {
 	var found []diagnostic
 	var current *diagnostic
@@ -113,9 +113,12 @@ func textErrors(stderr string) []diagnostic {
 		line = strings.TrimRight(strings.TrimPrefix(strings.TrimLeft(line, "╷│╵"), " \t"), " \r\n")
 		if start := errorStart.FindStringSubmatch(line); start != nil {
 			current = nil
-			if start[1] == "Error" {
+			switch start[1] {
+			case "Error":
 				found = append(found, diagnostic{Summary: start[2]})
 				current = &found[len(found)-1]
+			case "panic": // of a provider, before its stack
+				found = append(found, diagnostic{Summary: line})
 			}
 			continue
 		}

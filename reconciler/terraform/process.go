@@ -128,29 +128,43 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 			return reconciler.Result{}, context.Cause(ctx)
 		}
 	}
-	for {
+	for said := false; ; {
 		alive, err := p.alive()
+		if err == nil && !alive {
+			var result reconciler.Result
+			if result, err = p.collect(); err == nil {
+				return result, nil
+			}
+		}
+		wait := lockPoll
+		if lacking(err) { // whether it lives, and what it left, is not known until there is some
+			if !said {
+				fmt.Fprintf(os.Stderr, "wait for run %s of %s: %v\n", p.job.ID, p.job.Unit, err)
+			}
+			said, wait, err = true, time.Second, nil
+		}
 		if err != nil {
 			return reconciler.Result{}, fmt.Errorf("wait for run: %w", err)
 		}
-		if !alive {
-			return p.collect(), nil
-		}
-		if err := sleep(ctx, lockPoll); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return reconciler.Result{}, err
 		}
 	}
 }
 
-// collect reads what a run that has ended left.
-func (p *running) collect() reconciler.Result {
-	defer scrub(p.dir)
+// collect reads what a run that has ended left. The error tells that it could
+// not be read for want of something.
+func (p *running) collect() (reconciler.Result, error) {
 	var result reconciler.Result
 	err := readJSON(filepath.Join(p.dir, resultName), maxResult, &result)
-	if err == nil && result.ID == p.job.ID && result.Unit == p.job.Unit {
-		return result
+	if lacking(err) {
+		return reconciler.Result{}, err
 	}
-	return p.unknown()
+	defer scrub(p.dir)
+	if err == nil && result.ID == p.job.ID && result.Unit == p.job.Unit {
+		return result, nil
+	}
+	return p.unknown(), nil
 }
 
 // unknown is the result of a run that left none.
@@ -163,11 +177,21 @@ func (p *running) unknown() reconciler.Result {
 	if tail := p.tail(); tail != "" && known {
 		message += ": " + tail
 	}
-	if keepErrored(p.dir) {
+	kept := keepErrored(p.dir)
+	if kept {
 		message += "; a state that was not written is kept beside it as " + erroredName
 	}
+	var plan reconciler.PlanSummary // of the apply, where one began
+	_ = readJSON(filepath.Join(p.dir, begunName), maxResult, &plan)
+	var doubt []string
+	if !kept {
+		doubt = plan.Makes()
+	}
+	if words := reconciler.Unwritten(doubt); words != "" {
+		message += "; " + words
+	}
 	return reconciler.Result{
-		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown,
+		ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Unknown, Plan: plan, Doubt: doubt,
 		Message: secrets.line(message), State: p.job.Recorded, Finished: time.Now().UTC(),
 	}
 }
@@ -229,7 +253,11 @@ func (p *running) leftSecrets() (left *secrets, known bool) {
 // Stop asks the run to end: before its apply it changes nothing any more,
 // during it the engine is interrupted and given time to write its state.
 func (p *running) Stop() error {
-	if err := writeFile(filepath.Join(p.dir, stopName), nil); err != nil {
+	err := os.MkdirAll(p.dir, 0o700) // somebody may have removed it
+	if err == nil {
+		err = writeFile(filepath.Join(p.dir, stopName), nil)
+	}
+	if err != nil {
 		return fmt.Errorf("stop run: %w", err)
 	}
 	return nil

@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -55,7 +58,10 @@ func TestKilledRunIsUnknownAndItsApplyEnds(t *testing.T) {
 		t.Error("a run was forgotten while its apply was alive")
 	}
 	result := b.wait(run, reconciler.Unknown)
-	contains(t, result.Message, "the run ended without a result: signal: killed")
+	contains(t, result.Message, "the run ended without a result: signal: killed", "may exist though no state has it: terraform_data.slow")
+	if result.Plan.Add != 1 {
+		t.Errorf("the plan is %+v", result.Plan)
+	}
 	state, err := readLocalState(b.host, "checkout-db")
 	must(t, err)
 	if got := state.addresses(); len(got) != 1 {
@@ -75,7 +81,10 @@ func TestKilledEngineIsAFailedApply(t *testing.T) {
 	b.awaitProvisioner(job)
 	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
 	result := b.wait(run, reconciler.ApplyFailed)
-	contains(t, result.Message, "apply: signal: killed")
+	contains(t, result.Message, "apply: signal: killed", "may exist though no state has it: terraform_data.slow")
+	if !slices.Equal(result.Doubt, []string{"terraform_data.slow"}) {
+		t.Errorf("what may exist is %v", result.Doubt)
+	}
 }
 
 func TestAnotherProcessAdoptsARun(t *testing.T) {
@@ -168,8 +177,10 @@ func TestStopDuringTheApply(t *testing.T) {
 }
 
 // living returns the processes of a run's engines.
-func (b *bench) living(job reconciler.Job) []int {
-	return livingWhere(func(id int, _ stat) bool { return ofRun(b.dir(job), id) })
+func (b *bench) living(job reconciler.Job) []procfs.Proc {
+	left, err := livingWhere(func(p procfs.Proc) (bool, error) { return ofRun(b.dir(job), p) })
+	must(b.T, err)
+	return left
 }
 
 // A provisioner may leave processes behind, which inherit all that the apply

@@ -2,89 +2,58 @@ package terraform
 
 import (
 	"encoding/json"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/terraform/stores"
 )
 
-// stateServer keeps states as Terraform's backend "http" wants them.
-type stateServer struct {
-	mu     sync.Mutex
-	states map[string][]byte
-	locks  map[string][]byte
-	full   bool // nothing can be written
+// remote makes a job keep its state on a server of the backend "http".
+func (b *bench) remote(job reconciler.Job) (reconciler.Job, *stores.HTTP) {
+	b.Helper()
+	server := stores.NewHTTP(b.T)
+	return b.on(job, server.Store()), server
 }
 
-func (s *stateServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	body, _ := io.ReadAll(r.Body)
-	held, locked := s.locks[r.URL.Path]
-	switch r.Method {
-	case "LOCK":
-		if locked {
-			w.WriteHeader(http.StatusLocked)
-			_, _ = w.Write(held)
-			return
-		}
-		s.locks[r.URL.Path] = body
-	case "UNLOCK":
-		delete(s.locks, r.URL.Path)
-	case http.MethodGet:
-		if state, ok := s.states[r.URL.Path]; ok {
-			_, _ = w.Write(state)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	case http.MethodPost:
-		if s.full {
-			w.WriteHeader(http.StatusInsufficientStorage)
-			return
-		}
-		s.states[r.URL.Path] = body
+// on makes a job keep its state on a server, with the credentials of it.
+func (b *bench) on(job reconciler.Job, store stores.Store) reconciler.Job {
+	b.Helper()
+	environment := reconciler.Environment{Name: job.Environment, Backend: reconciler.Backend{Type: store.Backend, Config: map[string]json.RawMessage{}}}
+	for name, value := range store.Config {
+		environment.Backend.Config[name] = marshal(value)
 	}
-}
-
-func (s *stateServer) set(change func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change()
-}
-
-// remote makes a job keep its state on a server.
-func (b *bench) remote(job reconciler.Job) (reconciler.Job, *stateServer) {
-	b.Helper()
-	server := &stateServer{states: map[string][]byte{}, locks: map[string][]byte{}}
-	listener := httptest.NewServer(server)
-	b.Cleanup(listener.Close)
-	return b.at(job, listener.URL), server
-}
-
-func (b *bench) at(job reconciler.Job, url string) reconciler.Job {
-	b.Helper()
-	var file map[string]json.RawMessage
+	block, address, err := renderBackend(environment, job.Unit, "pave")
+	must(b.T, err)
+	var file map[string]any
 	must(b.T, json.Unmarshal(job.Rendering.Generated, &file))
-	address := url + "/" + job.Unit
-	settings, err := json.Marshal(map[string]any{"backend": map[string]any{"http": map[string]any{
-		"address": address, "lock_address": address, "unlock_address": address, "retry_max": 0,
-	}}})
-	must(b.T, err)
-	file["terraform"] = settings
-	job.Rendering.Generated, err = json.Marshal(file)
-	must(b.T, err)
-	job.Rendering.Address = "http:" + address
+	file["terraform"] = map[string]any{"backend": block}
+	job.Rendering.Generated, job.Rendering.Address = marshal(file), address
+	if store.Backend == "s3" {
+		b.host.Credentials = b.TempDir()
+		lines := "AWS_ACCESS_KEY_ID=" + stores.AccessKey + "\nAWS_SECRET_ACCESS_KEY=" + stores.SecretKey + "\n"
+		must(b.T, os.WriteFile(filepath.Join(b.host.Credentials, job.Environment+".env"), []byte(lines), 0o600))
+		b.restart()
+	}
 	return job
+}
+
+// onEach runs a test on servers, and tells whether their locks outlive whoever
+// has them.
+func onEach(t *testing.T, names []string, test func(t *testing.T, store stores.Store, outlives bool)) {
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "http" {
+				t.Skip("needs PostgreSQL and built servers: make test")
+			}
+			test(t, stores.New(t, name), name != "pg")
+		})
+	}
 }
 
 func TestRemoteState(t *testing.T) {
@@ -107,7 +76,7 @@ func TestRemoteState(t *testing.T) {
 		t.Errorf("got %+v", result.State)
 	}
 
-	server.set(func() { clear(server.states) })
+	server.Do(func() { clear(server.States) })
 	lost := b.again(job, first)
 	result := b.run(lost, reconciler.StateLost)
 	contains(t, result.Message, "expected state lineage "+first.State.Lineage+" at http:", "found none")
@@ -155,7 +124,7 @@ func TestRemoteSensitiveOutput(t *testing.T) {
 func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
 	b := newBench(t)
 	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
-	server.set(func() { server.full = true })
+	server.Do(func() { server.Full = true })
 	run := b.start(job)
 	result := b.wait(run, reconciler.ApplyFailed)
 	contains(t, result.Message, "checkout-db/"+job.ID+"/errored.tfstate", "Failed to save state")
@@ -174,7 +143,7 @@ func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
 	}
 
 	// It is written back before anything else, so nothing is made twice.
-	server.set(func() { server.full = false })
+	server.Do(func() { server.Full = false })
 	b.forgetStarts()
 	again := b.again(job, result)
 	again.Recorded = reconciler.State{}
@@ -182,7 +151,7 @@ func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
 		t.Errorf("got %+v", rescued)
 	}
 	b.expectStarts("state", "state", "state", "plan")
-	if left, err := os.ReadDir(filepath.Dir(b.dir(job))); err != nil || len(left) != 2 { // the run's and the unit's lock
+	if left, err := os.ReadDir(filepath.Dir(b.dir(job))); err != nil || len(left) != 3 { // the run's, the unit's lock and what it took
 		t.Errorf("left is %v, %v", left, err)
 	}
 }
@@ -192,7 +161,7 @@ func TestKeptStateThatDoesNotLeadOn(t *testing.T) {
 	b := newBench(t)
 	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
 	first := b.run(job, reconciler.Applied)
-	state := string(server.states["/checkout-db"])
+	state := string(server.States["checkout-db"])
 	for name, kept := range map[string]string{
 		"damaged":          state[:len(state)/2],
 		"other lineage":    strings.Replace(strings.Replace(state, `"small"`, `"large"`, -1), first.State.Lineage, "00000000-0000-0000-0000-000000000000", 1),
@@ -208,7 +177,7 @@ func TestKeptStateThatDoesNotLeadOn(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, erroredName), []byte(kept), 0o600))
 		result := b.run(b.again(job, first), reconciler.StateLost)
 		contains(t, result.Message, "checkout-db/run-0/errored.tfstate", "then remove the file")
-		if got := string(server.states["/checkout-db"]); got != state {
+		if got := string(server.States["checkout-db"]); got != state {
 			t.Errorf("%s: the state is %s", name, got)
 		}
 		must(t, os.RemoveAll(dir))
@@ -226,64 +195,63 @@ func TestKeptStateThatDoesNotLeadOn(t *testing.T) {
 	}
 }
 
-// An engine that is killed cannot give the lock of its state back. The unit's
-// next run does.
+// An engine that is killed cannot give the lock of its state back, where the
+// server does not see that it ended. The unit's next run does.
 func TestLockOfADeadRunIsReleased(t *testing.T) {
-	b := newBench(t)
-	job, server := b.remote(b.job("checkout-db", slowModule(60), nil))
-	run := b.start(job)
-	b.awaitProvisioner(job)
-	must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
-	must(t, syscall.Kill(b.pidOf("-lock-timeout=30s", filepath.Join(b.dir(job), privateName, "plan")), syscall.SIGKILL))
-	b.wait(run, reconciler.Unknown)
-	if len(server.locks) != 1 {
-		t.Fatalf("the state is not locked: %q", server.locks)
-	}
-	must(t, run.Forget())
-	again := b.again(job, reconciler.Result{})
-	again.Module = map[string][]byte{"main.tf": []byte(slowModule(0))}
-	b.run(again, reconciler.Applied)
-	if len(server.locks) != 0 || exists(filepath.Join(b.host.Runs, "checkout-db", windowsName)) {
-		t.Errorf("left is the lock %q", server.locks)
-	}
+	onEach(t, []string{"http", "s3", "s3 with DynamoDB", "pg"}, func(t *testing.T, store stores.Store, outlives bool) {
+		b := newBench(t)
+		job := b.on(b.job("checkout-db", slowModule(60), nil), store)
+		run := b.start(job)
+		b.awaitProvisioner(job)
+		if !store.Locked(job.Unit) {
+			t.Fatal("the state is not locked during the apply")
+		}
+		engine := b.engineOf(job)
+		must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
+		must(t, syscall.Kill(engine, syscall.SIGKILL))
+		b.wait(run, reconciler.Unknown)
+		if outlives != store.Locked(job.Unit) {
+			t.Fatalf("the state is locked: %t", !outlives)
+		}
+		must(t, run.Forget())
+		again := b.again(job, reconciler.Result{})
+		again.Module = map[string][]byte{"main.tf": []byte(slowModule(0))}
+		b.run(again, reconciler.Applied)
+		if store.Locked(job.Unit) || exists(filepath.Join(b.host.Runs, job.Unit, windowsName)) {
+			t.Error("the lock is left")
+		}
+	})
 }
 
 // A state server that dies in mid-apply loses nothing: the state is kept on the
 // host, and when the server is back it is written and its lock given back.
 func TestStateServerDiesDuringTheApply(t *testing.T) {
-	b := newBench(t)
-	made := filepath.Join(b.outside(), "made")
-	module := `
+	onEach(t, []string{"http", "s3", "pg"}, func(t *testing.T, store stores.Store, outlives bool) {
+		b := newBench(t)
+		made := filepath.Join(b.outside(), "made")
+		job := b.on(b.job("checkout-db", `
 resource "terraform_data" "slow" {
-  provisioner "local-exec" { command = "echo made >>'` + made + `'; touch started; exec sleep 3" }
-}`
-	server := &stateServer{states: map[string][]byte{}, locks: map[string][]byte{}}
-	first := httptest.NewServer(server)
-	job := b.at(b.job("checkout-db", module, nil), first.URL)
-	run := b.start(job)
-	b.awaitProvisioner(job)
-	first.CloseClientConnections()
-	first.Close()
-	result := b.wait(run, reconciler.ApplyFailed)
-	contains(t, result.Message, "checkout-db/"+job.ID+"/errored.tfstate")
-	must(t, run.Forget())
-	if len(server.states) != 0 || len(server.locks) != 1 {
-		t.Fatalf("the server has the states %q and the locks %q", server.states, server.locks)
-	}
-	b.run(b.again(job, result), reconciler.PlanFailed) // the server is away
+  provisioner "local-exec" { command = "echo made >>'`+made+`'; touch started; exec sleep 3" }
+}`, nil), store)
+		run := b.start(job)
+		b.awaitProvisioner(job)
+		store.Stop()
+		result := b.wait(run, reconciler.ApplyFailed)
+		contains(t, result.Message, "checkout-db/"+job.ID+"/errored.tfstate")
+		must(t, run.Forget())
+		b.run(b.again(job, result), reconciler.PlanFailed) // the server is away
 
-	listener, err := net.Listen("tcp", strings.TrimPrefix(first.URL, "http://"))
-	must(t, err)
-	second := httptest.NewUnstartedServer(server)
-	second.Listener = listener
-	second.Start()
-	t.Cleanup(second.Close)
-	b.run(b.again(job, result), reconciler.Unchanged)
-	text, err := os.ReadFile(made)
-	must(t, err)
-	if string(text) != "made\n" || len(server.locks) != 0 {
-		t.Errorf("made %q; left is the lock %q", text, server.locks)
-	}
+		store.Start()
+		if strings.Contains(store.State(job.Unit), "terraform_data") || outlives != store.Locked(job.Unit) {
+			t.Fatalf("the server has the state %s; it is locked: %t", store.State(job.Unit), !outlives)
+		}
+		b.run(b.again(job, result), reconciler.Unchanged)
+		text, err := os.ReadFile(made)
+		must(t, err)
+		if string(text) != "made\n" || store.Locked(job.Unit) || !strings.Contains(store.State(job.Unit), "terraform_data") {
+			t.Errorf("made %q; it is locked: %t; the state is %s", text, store.Locked(job.Unit), store.State(job.Unit))
+		}
+	})
 }
 
 // Nobody else's lock is broken, not even one of the same person on this host.
@@ -308,11 +276,11 @@ func TestLockOfSomebodyElseIsReported(t *testing.T) {
 		info, err := json.Marshal(map[string]any{"ID": "5d9d2e1c-0000-0000-0000-000000000000", "Operation": "OperationTypeApply",
 			"Who": who.name, "Version": "1.11.4", "Created": who.created, "Path": ""})
 		must(t, err)
-		server.set(func() { server.locks["/checkout-db"] = info })
+		server.Do(func() { server.Locks["checkout-db"] = info })
 		result := b.run(b.again(job, reconciler.Result{}), reconciler.PlanFailed)
 		contains(t, result.Message, "the state is locked by "+who.name, "force-unlock 5d9d2e1c-0000-0000-0000-000000000000")
-		if string(server.locks["/checkout-db"]) != string(info) {
-			t.Errorf("the lock of %s is %s", who.name, server.locks["/checkout-db"])
+		if string(server.Locks["checkout-db"]) != string(info) {
+			t.Errorf("the lock of %s is %s", who.name, server.Locks["checkout-db"])
 		}
 	}
 }
@@ -321,14 +289,7 @@ func TestLockOfSomebodyElseIsReported(t *testing.T) {
 // the plan.
 func TestChosenProvidersAreReturned(t *testing.T) {
 	b := newBench(t)
-	mirror := filepath.Join(t.TempDir(), "mirror")
-	folder := filepath.Join(mirror, "registry.terraform.io/pave/fake/1.2.3", platform)
-	must(t, os.MkdirAll(folder, 0o700))
-	must(t, os.WriteFile(filepath.Join(folder, "terraform-provider-fake_v1.2.3"), []byte("no program"), 0o700))
-	b.host.CLIConfig = filepath.Join(t.TempDir(), "config.tfrc")
-	must(t, os.WriteFile(b.host.CLIConfig, []byte(`provider_installation { filesystem_mirror { path = "`+mirror+`" } }`), 0o600))
-	b.restart()
-
+	b.offer("fake", "1.2.3", []byte("no program"))
 	job := b.job("one", `terraform {
   required_providers { fake = { source = "registry.terraform.io/pave/fake" } }
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,7 @@ import (
 // The files of a run directory.
 const (
 	intentName  = "intent.json" // what to do; written once, by Start
+	begunName   = "begun.json"  // the plan, from when its apply began
 	resultName  = "result.json" // what came of it; written once, by the run
 	stopName    = "stop"        // its existence asks the run to end
 	runLock     = "lock"        // locked as long as anything of the run lives
@@ -116,9 +118,14 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	defer scrub(dir)
 	ctx, release := e.watchStop(ctx)
 	defer release()
+	taken := watchMemory()
 	e.run(ctx)
 	e.endLeft()
 	e.clearLock()
+	if err := e.host.makeDir(dir); err != nil { // somebody may have removed it meanwhile
+		return err
+	}
+	e.noteMemory(taken())
 	return writeJSON(filepath.Join(dir, resultName), e.result)
 }
 
@@ -249,6 +256,9 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 		return reconciler.PlanFailed, fmt.Errorf("begin the state: %w", err)
 	}
 	if outcome, err := e.consider(ctx, e.here()); outcome != "" {
+		if outcome == reconciler.Unchanged {
+			e.keepRefreshed(ctx)
+		}
 		return outcome, err
 	}
 	if e.job.Retain {
@@ -297,6 +307,9 @@ func (e *execution) prepare(ctx context.Context) error {
 		return fmt.Errorf("lock unit: %w", err)
 	}
 	e.locks = append(e.locks, unit)
+	if err := e.strays(); err != nil {
+		return err
+	}
 	if err := e.makePrivate(); err != nil {
 		return fmt.Errorf("prepare run: %w", err)
 	}
@@ -455,8 +468,12 @@ func (e *execution) owned() bool {
 
 // lost tells what was expected where, and what to do.
 func (e *execution) lost(found string) error {
-	return fmt.Errorf("expected state lineage %s at %s, %s: restore the state from a backup",
-		e.job.Recorded.Lineage, e.job.Rendering.Address, found)
+	return lost(e.job.Unit, e.job.Recorded.Lineage, e.job.Rendering.Address, found)
+}
+
+func lost(unit, lineage, address, found string) error {
+	return fmt.Errorf("expected state lineage %s at %s, %s: put it back from a backup with `pave state restore %s FILE`",
+		lineage, address, found, unit)
 }
 
 // readBefore reads the unit's state as the run finds it.
@@ -695,6 +712,10 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 			return reconciler.PlanFailed, fmt.Errorf("note the ownership: %w", err)
 		}
 	}
+	e.maskPlan()
+	if err := writeJSON(filepath.Join(e.dir, begunName), e.result.Plan); err != nil {
+		return reconciler.PlanFailed, fmt.Errorf("note what begins: %w", err)
+	}
 	applyErr := e.runApply(ctx)
 	// A run that was asked to stop has still changed things: it reads them.
 	state, err := e.readState(context.WithoutCancel(ctx))
@@ -703,7 +724,7 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	}
 	switch {
 	case applyErr != nil:
-		return reconciler.ApplyFailed, applyErr
+		return reconciler.ApplyFailed, e.doubted(applyErr, state)
 	case err != nil:
 		return reconciler.Unknown, fmt.Errorf("read state after apply: %w", err)
 	case !e.job.Destroy:
@@ -713,6 +734,34 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	}
 	_ = os.Remove(e.ownedFile()) // it would say nothing of another lineage
 	return reconciler.Destroyed, nil
+}
+
+// doubted adds to the error of an apply that did not end by itself, or whose
+// provider did not, what may exist that the state lacks.
+func (e *execution) doubted(applyErr error, after stateFile) error {
+	if !errors.As(applyErr, new(*cutError)) {
+		return applyErr
+	}
+	written := after.addresses()
+	e.result.Doubt = slices.DeleteFunc(e.result.Plan.Makes(), func(address string) bool { return slices.Contains(written, address) })
+	if words := reconciler.Unwritten(e.result.Doubt); words != "" {
+		return fmt.Errorf("%w; %s", applyErr, words)
+	}
+	return applyErr
+}
+
+// cutError is of an apply that may have made what it did not write down.
+type cutError struct{ error }
+
+// asCut makes the error of an apply one where its engine was killed, or a provider
+// ended in the middle of an answer.
+func asCut(err, ended error, ds []diagnostic) error {
+	exit, is := errors.AsType[*exec.ExitError](ended)
+	killed := is && !exit.Exited()
+	if killed || slices.ContainsFunc(ds, func(d diagnostic) bool { return d.Summary == "Plugin did not respond" }) {
+		return &cutError{err}
+	}
+	return err
 }
 
 // runApply starts the engine's apply. Its output goes to files, and it keeps
@@ -743,7 +792,7 @@ func (e *execution) runApply(ctx context.Context) error {
 		return nil
 	}
 	said, ds := applyErrors(stdout, stderr, cut)
-	return e.explain(ctx, "apply", err, said, ds)
+	return asCut(e.explain(ctx, "apply", err, said, ds), err, ds)
 }
 
 // applyErrors reads what a failed apply said, in its stream and beside it. Where
@@ -790,15 +839,19 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 		}
 		v.Position.File = e.secrets.line(v.Position.File)
 	}
-	for i := range r.Plan.Changes {
-		c := &r.Plan.Changes[i]
-		c.Address, c.By = e.secrets.mask(c.Address), e.secrets.line(c.By)
-	}
+	e.maskPlan()
 	for i := range r.Retained {
 		r.Retained[i].Address, r.Retained[i].ID = e.secrets.mask(r.Retained[i].Address), e.secrets.line(r.Retained[i].ID)
 	}
 	e.reportState()
 	r.Finished = time.Now().UTC()
+}
+
+func (e *execution) maskPlan() {
+	for i := range e.result.Plan.Changes {
+		c := &e.result.Plan.Changes[i]
+		c.Address, c.By = e.secrets.mask(c.Address), e.secrets.line(c.By)
+	}
 }
 
 // reportState tells the state after the run. Where it was not read, or is not

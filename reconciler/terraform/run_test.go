@@ -226,7 +226,7 @@ func TestStateLost(t *testing.T) {
 				job.Destroy = destroy
 				result := b.run(job, reconciler.StateLost)
 				b.expectStarts()
-				contains(t, result.Message, applied.State.Lineage, applied.State.Address, "restore the state from a backup")
+				contains(t, result.Message, applied.State.Lineage, applied.State.Address, "`pave state restore checkout-db FILE`")
 				if result.State != applied.State {
 					t.Errorf("expected the recorded state, got %+v", result.State)
 				}

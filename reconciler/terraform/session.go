@@ -1,17 +1,21 @@
 package terraform
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -34,8 +38,8 @@ func thisProcess() (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	stat, err := readStat(os.Getpid())
-	return process{Boot: boot, Space: space, ID: os.Getpid(), Started: stat.started}, err
+	stat, err := statOf(os.Getpid())
+	return process{Boot: boot, Space: space, ID: os.Getpid(), Started: stat.Starttime}, err
 }
 
 // numbering returns where numbers of processes mean something.
@@ -55,62 +59,53 @@ func (p process) here() bool {
 }
 
 func (p process) alive() bool {
-	stat, err := readStat(p.ID)
-	return err == nil && stat.started == p.Started && !stat.dead
+	stat, err := statOf(p.ID)
+	return err == nil && stat.Starttime == p.Started && !dead(stat)
 }
 
-// stat is what the system says of a process.
-type stat struct {
-	dead    bool // nobody has waited for it yet
-	session int
-	started uint64 // in hundredths of a second since the boot
+func statOf(id int) (procfs.ProcStat, error) {
+	p, err := procfs.NewProc(id)
+	if err != nil {
+		return procfs.ProcStat{}, err
+	}
+	return p.Stat()
 }
 
-func readStat(id int) (stat, error) {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "stat"))
-	if err != nil {
-		return stat{}, err
-	}
-	// The name before it may hold anything.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 20 {
-		return stat{}, fmt.Errorf("understand the process %d", id)
-	}
-	session, err := strconv.Atoi(fields[3])
-	if err != nil {
-		return stat{}, err
-	}
-	started, err := strconv.ParseUint(fields[19], 10, 64)
-	return stat{dead: fields[0] == "Z" || fields[0] == "X", session: session, started: started}, err
-}
+// dead tells whether a process only waits for somebody to notice that it ended.
+func dead(stat procfs.ProcStat) bool { return stat.State == "Z" || stat.State == "X" }
 
 // livingWhere returns the living processes, but for this one, of which something
-// is so.
-func livingWhere(so func(id int, s stat) bool) []int {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var found []int
-	for _, entry := range entries {
-		id, err := strconv.Atoi(entry.Name())
-		if err != nil || id == os.Getpid() {
+// is so. What cannot be read of a process ended, or is of somebody else. The error
+// tells that nothing could be read for want of something.
+func livingWhere(so func(procfs.Proc) (bool, error)) ([]procfs.Proc, error) {
+	all, err := procfs.AllProcs()
+	var found []procfs.Proc
+	for _, p := range all {
+		if p.PID == os.Getpid() {
 			continue
 		}
-		if s, err := readStat(id); err == nil && !s.dead && so(id, s) {
-			found = append(found, id)
+		is, readErr := so(p)
+		if is && readErr == nil {
+			var stat procfs.ProcStat
+			stat, readErr = p.Stat()
+			is = readErr == nil && !dead(stat)
+		}
+		if lacking(readErr) {
+			err = readErr
+		}
+		if is {
+			found = append(found, p)
 		}
 	}
-	return found
+	return found, err
 }
 
 // ofRun tells whether a process was started by the engines of a run, directly or
 // not: they have a home that nothing else has. That holds in another session as
 // well, and unlike a number it is never given again.
-func ofRun(dir string, id int) bool {
-	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "environ"))
-	home := "HOME=" + filepath.Join(dir, privateName, "home")
-	return err == nil && (bytes.HasPrefix(environ, []byte(home+"\x00")) || bytes.Contains(environ, []byte("\x00"+home+"\x00")))
+func ofRun(dir string, p procfs.Proc) (bool, error) {
+	environ, err := p.Environ()
+	return slices.Contains(environ, "HOME="+filepath.Join(dir, privateName, "home")), err
 }
 
 // endLeft ends what the engines of this process left behind, once none of them
@@ -118,23 +113,28 @@ func ofRun(dir string, id int) bool {
 // next run looks at.
 func (e *execution) endLeft() {
 	own := os.Getpid()
-	left := func() []int {
-		return livingWhere(func(id int, s stat) bool { return s.session == own || ofRun(e.dir, id) })
-	}
 	for range 50 {
-		ids := left()
-		if len(ids) == 0 {
+		left, err := livingWhere(func(p procfs.Proc) (bool, error) {
+			if session, err := unix.Getsid(p.PID); err == nil && session == own {
+				return true, nil
+			}
+			return ofRun(e.dir, p)
+		})
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "look for processes that are left: %v\n", err)
+		}
+		if len(left) == 0 {
 			return
 		}
-		fmt.Fprintf(os.Stderr, "ended processes that the run left behind: %v\n", ids)
-		killAll(ids)
+		fmt.Fprintf(os.Stderr, "ended processes that the run left behind: %v\n", left)
+		killAll(left)
 		time.Sleep(stopPoll)
 	}
 }
 
-func killAll(ids []int) {
-	for _, id := range ids {
-		_ = syscall.Kill(id, syscall.SIGKILL) // it may have ended by itself
+func killAll(processes []procfs.Proc) {
+	for _, p := range processes {
+		_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may have ended by itself
 	}
 }
 
@@ -148,15 +148,23 @@ func (p *running) alive() (bool, error) {
 		return false, err
 	}
 	var leader process
-	if readJSON(filepath.Join(p.dir, processName), 1<<10, &leader) != nil || !leader.here() {
-		return locked, nil // before it began, or elsewhere: its lock alone tells
+	err = readJSON(filepath.Join(p.dir, processName), 1<<10, &leader)
+	if lacking(err) {
+		return false, err
 	}
-	if leader.alive() {
+	switch known := err == nil; {
+	case !known && !exists(filepath.Join(p.dir, intentName)): // somebody removed the folder, and the lock with it
+	case !known || !leader.here():
+		return locked, nil // before it began, or elsewhere: its lock alone tells
+	case leader.alive():
 		return true, nil
 	}
-	left := livingWhere(func(id int, _ stat) bool { return ofRun(p.dir, id) })
-	for _, id := range left {
-		if p.applies(id) && p.mayGoOn(id) {
+	left, err := livingWhere(func(process procfs.Proc) (bool, error) { return ofRun(p.dir, process) })
+	if err != nil {
+		return false, err
+	}
+	for _, process := range left {
+		if p.leads(process) || p.applies(process) && p.mayGoOn(process.PID) {
 			return true, nil
 		}
 	}
@@ -164,10 +172,42 @@ func (p *running) alive() (bool, error) {
 	return locked || len(left) > 0, nil
 }
 
+// leads tells whether a process is the run's own.
+func (p *running) leads(process procfs.Proc) bool {
+	args, err := process.CmdLine()
+	return err == nil && len(args) == 3 && args[1] == "__run" && args[2] == p.dir
+}
+
+// strays refuses to go on beside another run of the unit whose folder somebody
+// removed, with the lock by which it would be known.
+func (e *execution) strays() error {
+	home := regexp.MustCompile("^HOME=(" + regexp.QuoteMeta(filepath.Dir(e.dir)) + "/([^/]+))/" + privateName + "/home$")
+	others := map[string]string{} // the names of runs by their folders
+	_, err := livingWhere(func(process procfs.Proc) (bool, error) {
+		environ, err := process.Environ()
+		for _, variable := range environ {
+			if found := home.FindStringSubmatch(variable); found != nil && found[1] != e.dir {
+				others[found[1]] = found[2]
+			}
+		}
+		return false, err
+	})
+	for dir, id := range others {
+		alive, aliveErr := (&running{host: e.host, job: e.job, dir: dir}).alive()
+		if alive {
+			return fmt.Errorf("run %s of %s has not ended: when it has, what it did is looked at", id, e.job.Unit)
+		}
+		err = cmp.Or(err, aliveErr)
+	}
+	if err != nil {
+		return fmt.Errorf("look for other runs of %s: %w", e.job.Unit, err)
+	}
+	return nil
+}
+
 // applies tells whether a process is the run's apply.
-func (p *running) applies(id int) bool {
-	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(id), "cmdline"))
-	args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+func (p *running) applies(process procfs.Proc) bool {
+	args, err := process.CmdLine()
 	return err == nil && len(args) > 2 && args[1] == "apply" && args[len(args)-1] == filepath.Join(p.dir, privateName, "plan")
 }
 
@@ -181,22 +221,18 @@ func (p *running) mayGoOn(id int) bool {
 	if !exists(filepath.Join(p.dir, stopName)) && age(id) < stepTimeout(p.job) {
 		return true
 	}
-	err := errors.Join(writeFile(mark, nil), syscall.Kill(id, syscall.SIGINT))
+	err := errors.Join(os.MkdirAll(p.dir, 0o700), writeFile(mark, nil), syscall.Kill(id, syscall.SIGINT))
 	return err == nil
 }
 
 // age tells how long a process has lived.
 func age(id int) time.Duration {
-	var up float64
-	text, err := os.ReadFile("/proc/uptime")
-	if err == nil {
-		_, err = fmt.Sscan(string(text), &up)
-	}
-	stat, statErr := readStat(id)
-	if err != nil || statErr != nil {
+	var up unix.Timespec
+	stat, err := statOf(id)
+	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
 		return 0
 	}
-	return time.Duration(up*float64(time.Second)) - time.Duration(stat.started)*10*time.Millisecond
+	return time.Duration(up.Nano()) - time.Duration(stat.Starttime)*10*time.Millisecond
 }
 
 // whoami is how engines name who has a lock: user@host.
@@ -213,20 +249,18 @@ func whoami() string {
 // work directory; empty where there is none.
 func stranger(folder, work string) string {
 	backend := backendOf(work)
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		at := filepath.Join("/proc", entry.Name())
-		line, err := os.ReadFile(filepath.Join(at, "cmdline"))
-		program, _, _ := strings.Cut(string(line), "\x00")
-		if err != nil || !knownEngine(filepath.Base(program)) {
+	all, _ := procfs.AllProcs()
+	for _, p := range all {
+		args, err := p.CmdLine()
+		if err != nil || len(args) == 0 || !knownEngine(filepath.Base(args[0])) {
 			continue
 		}
-		cwd, err := os.Readlink(filepath.Join(at, "cwd"))
+		cwd, err := p.Cwd()
 		if err != nil || strings.HasPrefix(cwd, folder+string(filepath.Separator)) {
 			continue
 		}
 		if backendOf(cwd) == backend {
-			return fmt.Sprintf("process %s in %s may hold it", entry.Name(), cwd)
+			return fmt.Sprintf("process %d in %s may hold it", p.PID, cwd)
 		}
 	}
 	return ""

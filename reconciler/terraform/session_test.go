@@ -59,6 +59,53 @@ func TestOrphansOfDeadRunEnd(t *testing.T) {
 	b.run(job, reconciler.Applied)
 }
 
+// Somebody who removes the folder of runs takes away the locks and what adopts a
+// run, and not the run: nothing of the unit begins beside it.
+func TestFolderOfRunsIsRemoved(t *testing.T) {
+	remove := func(b *bench, module string) (reconciler.Job, reconciler.Running) {
+		job := b.job("checkout-db", module, nil)
+		b.start(job)
+		b.awaitProvisioner(job)
+		b.restart()
+		runs, err := b.runner.Unfinished()
+		must(b.T, err)
+		must(b.T, os.RemoveAll(b.host.Runs))
+		return job, runs[0]
+	}
+	t.Run("run goes on", func(t *testing.T) {
+		b := newBench(t)
+		_, run := remove(b, slowModule(3))
+		if result := b.wait(run, reconciler.Applied); len(result.Resources) != 1 {
+			t.Errorf("got %+v", result)
+		}
+		must(t, run.Forget())
+	})
+	t.Run("stopped", func(t *testing.T) {
+		b := newBench(t)
+		_, run := remove(b, slowModule(60))
+		must(t, run.Stop())
+		contains(t, b.wait(run, reconciler.ApplyFailed).Message, "apply: stopped on request")
+	})
+	t.Run("apply goes on alone", func(t *testing.T) {
+		b := newBench(t)
+		made := filepath.Join(b.outside(), "made")
+		module := `
+resource "terraform_data" "slow" {
+  provisioner "local-exec" { command = "echo made >>'` + made + `'; touch started; exec sleep 8" }
+}`
+		job, run := remove(b, module)
+		must(t, syscall.Kill(b.pidOf("__run", b.dir(job)), syscall.SIGKILL))
+		b.restart() // which knows nothing of it
+		result := b.run(b.again(job, reconciler.Result{}), reconciler.PlanFailed)
+		contains(t, result.Message, "run "+job.ID+" of checkout-db has not ended")
+		b.wait(run, reconciler.Unknown)
+		b.run(b.again(job, reconciler.Result{}), reconciler.Unchanged)
+		if text, err := os.ReadFile(made); string(text) != "made\n" {
+			t.Errorf("made %q, %v", text, err)
+		}
+	})
+}
+
 // An apply that outlived its run is kept to what the run would have kept it to.
 func TestApplyWithoutItsRunHasLimits(t *testing.T) {
 	for name, stop := range map[string]bool{"too long": false, "stopped": true} {

@@ -72,9 +72,10 @@ func (e *execution) takeOver(ctx context.Context) (reconciler.Outcome, error) {
 func (e *execution) mayTake(source stateFile, lineage string) (reconciler.Outcome, error) {
 	t := e.job.Takes
 	switch owner := source.owner(); {
+	case t.File != "" && source.Lineage == "":
+		return reconciler.StateLost, fmt.Errorf("%s holds no state: expected what `terraform state pull` writes", t.File)
 	case source.Lineage == "" || source.Lineage != lineage:
-		return reconciler.StateLost, fmt.Errorf("expected state lineage %s at %s, found %s: restore the state from a backup",
-			orNone(lineage), t.State.Address, orNone(source.Lineage))
+		return reconciler.StateLost, lost(t.Unit, orNone(lineage), t.State.Address, "found "+orNone(source.Lineage))
 	case t.File != "" && owner != "" && owner != e.job.Unit:
 		return reconciler.NotOwned, fmt.Errorf("the state records %s as its owner: rename that request with renamedFrom", owner)
 	case t.File == "" && owner != t.Unit:

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/terraform/stores"
 )
 
 // taking makes a job that takes over the state that another one left.
@@ -24,7 +25,7 @@ func TestTakeOver(t *testing.T) {
 			from, to, _ := strings.Cut(way, " to ")
 			old := b.job("alone", simple, inputs("size", `"small"`))
 			job := b.job("lonely", simple, inputs("size", `"small"`))
-			var server *stateServer
+			var server *stores.HTTP
 			if from == "http" {
 				old, server = b.remote(old)
 			}
@@ -51,8 +52,8 @@ func TestTakeOver(t *testing.T) {
 			// Nobody can go on with the old one.
 			lost := b.run(b.again(old, first), reconciler.StateLost)
 			contains(t, lost.Message, "expected state lineage "+first.State.Lineage)
-			if server != nil && strings.Contains(string(server.states["/alone"]), first.State.Lineage) {
-				t.Errorf("the old state is there still: %s", server.states["/alone"])
+			if server != nil && strings.Contains(string(server.States["alone"]), first.State.Lineage) {
+				t.Errorf("the old state is there still: %s", server.States["alone"])
 			}
 
 			// A destroy goes by the new owner's name.

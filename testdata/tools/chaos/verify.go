@@ -70,11 +70,8 @@ func (c *chaos) missing(ctx context.Context) []string {
 	have, quiet := c.target.now()
 	if !quiet {
 		missing = append(missing, "the target has not finished")
-	}
-	for name := range have {
-		if _, asked := want[name]; !asked && c.lost(name) {
-			delete(have, name)
-		}
+	} else if err := c.tidy(ctx, have, want); err != nil {
+		missing = append(missing, err.Error())
 	}
 	if !maps.Equal(have, want) {
 		missing = append(missing, fmt.Sprintf("there is %v, asked for is %v", have, want))
@@ -105,6 +102,28 @@ func (c *chaos) missing(ctx context.Context) []string {
 	return missing
 }
 
+// tidy removes, as somebody does who reads the record, what it says that a run
+// may have left that was killed before it wrote that down.
+func (c *chaos) tidy(ctx context.Context, have, want map[string]string) error {
+	all, err := c.sayings(ctx)
+	if err != nil {
+		return err
+	}
+	last := map[string]string{}
+	for _, s := range all {
+		last[s.unit] = s.text
+	}
+	for name := range have {
+		if _, asked := want[name]; !asked && c.lost(name) && strings.HasPrefix(last[name], "destroyed ") && strings.Contains(last[name], " doubt=") {
+			c.byHand++
+			c.target.change(http.MethodDelete, name, "")
+			c.say("removed %s, which the record doubts", name)
+			delete(have, name)
+		}
+	}
+	return nil
+}
+
 // glob finds files below the state of the repository.
 func (c *chaos) glob(pattern ...string) []string {
 	found, _ := filepath.Glob(filepath.Join(append([]string{c.host.stateDir(), "*"}, pattern...)...))
@@ -120,7 +139,7 @@ func (c *chaos) verify(ctx context.Context) []string {
 	if err != nil {
 		fault("the record cannot be read: %v", err)
 	}
-	c.verifyStates(ctx, units, fault)
+	c.verifyStates(units, fault)
 	c.verifyFiles(fault)
 	c.verifyHistory(ctx, fault)
 	c.verifyLog(fault)
@@ -146,7 +165,7 @@ type state struct {
 
 // verifyStates: every object is in exactly one state as it is, and every state
 // is the recorded one.
-func (c *chaos) verifyStates(ctx context.Context, units map[string]reconciler.UnitStatus, fault func(string, ...any)) {
+func (c *chaos) verifyStates(units map[string]reconciler.UnitStatus, fault func(string, ...any)) {
 	objects, _ := c.target.now()
 	for _, file := range c.glob("units", "*", "terraform.tfstate") {
 		unit := filepath.Base(filepath.Dir(file))
@@ -171,12 +190,7 @@ func (c *chaos) verifyStates(ctx context.Context, units map[string]reconciler.Un
 		}
 	}
 	for name := range objects {
-		if _, known := units[name]; known || !c.lost(name) || !c.told(ctx, name) {
-			fault("%s exists and is in no state", name)
-			continue
-		}
-		c.byHand++
-		c.target.change(http.MethodDelete, name, "")
+		fault("%s exists and is in no state", name)
 	}
 }
 
@@ -208,12 +222,6 @@ func (c *chaos) lost(name string) bool {
 		}
 	}
 	return !made.asked.IsZero() && c.cutOff(name, made.asked, made.done.Add(writing))
-}
-
-// told tells whether the record says that something may be left of the unit.
-func (c *chaos) told(ctx context.Context, unit string) bool {
-	said, err := c.platform.git(ctx, "-C", c.platform.remote, "log", "--format=%s", "--grep", "^"+unit+": its last apply failed: ", statusBranch)
-	return err == nil && said != ""
 }
 
 func readJSON(file string, v any) error {

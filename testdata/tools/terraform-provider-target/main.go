@@ -5,7 +5,8 @@
 //	resource "target_object" "main" { name = "one", content = "any text" }
 //
 // An object is at /objects/NAME of the server: POST makes it, PUT changes its
-// content, GET returns that and DELETE removes it.
+// content, GET returns that and DELETE removes it. Where the server answers 418,
+// whatever it has done by then, the provider crashes.
 package main
 
 import (
@@ -158,6 +159,8 @@ func (o *object) call(ctx context.Context, method string, m model) (content stri
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	switch {
+	case response.StatusCode == http.StatusTeapot:
+		panic("the provider met a fault of its own")
 	case err != nil:
 		return "", false, err
 	case response.StatusCode == http.StatusNotFound:
