@@ -8,10 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
@@ -65,6 +68,33 @@ func TestOnlyOnePaveActs(t *testing.T) {
 	unlock()
 	h.pave(0, "apply")
 	h.expectAllReady(2)
+}
+
+// A lock ends when it is released, though a child that was just forked has its
+// file open still.
+func TestLockEndsWithItsRelease(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "runs")
+	unlock, err := lock(folder)
+	must(t, err)
+	files, err := filepath.Glob("/proc/self/fd/*")
+	must(t, err)
+	inherited := -1
+	for _, name := range files {
+		if path, _ := os.Readlink(name); path == folder+".lock" {
+			fd, err := strconv.Atoi(filepath.Base(name))
+			must(t, err)
+			inherited, err = unix.Dup(fd)
+			must(t, err)
+		}
+	}
+	if inherited < 0 {
+		t.Fatal("the file of the lock is not open")
+	}
+	defer unix.Close(inherited)
+	unlock()
+	again, err := lock(folder)
+	must(t, err)
+	again()
 }
 
 // An interrupted preview is no run of the platform: what it found is not

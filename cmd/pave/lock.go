@@ -62,7 +62,12 @@ func lock(folder string) (func(), error) {
 	if err := file.Truncate(0); err == nil {
 		_, _ = fmt.Fprintln(file, os.Getpid())
 	}
-	return func() { file.Close() }, nil
+	return func() {
+		// A child between its fork and its program has the file open as well, and
+		// would keep the lock for that long.
+		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
+		file.Close()
+	}, nil
 }
 
 // holder returns the process that a lock names.
