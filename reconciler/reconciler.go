@@ -26,6 +26,9 @@ type Options struct {
 	Engine string
 	// Machine is what runs may use.
 	Machine Machine
+	// Sole tells whether this Pave is sure to be the only one that acts on the
+	// repository; while it is not, no run is started. nil means that it always is.
+	Sole func() bool
 	// Forge is where changes are reviewed; nil where there is none. Shown and
 	// Accounts are needed with it.
 	Forge    Forge
@@ -503,6 +506,9 @@ func (r *Reconciler) observe(ctx context.Context, decisions map[string]decision)
 // room tells whether a run of a unit may go on beside the others, and keeps the
 // place for it.
 func (r *Reconciler) room(unit string) bool {
+	if r.Sole != nil && !r.Sole() {
+		return false
+	}
 	return len(r.running) < r.Machine.parallel(r.checked.Platform.Settings) && r.memory.tryTake(unit, r.Runner.Memory(unit))
 }
 

@@ -39,9 +39,10 @@ type app struct {
 	quiet                                              bool
 	grace                                              time.Duration
 
-	// standBy is called, with the process that is at work, as long as another pave
-	// is; nil refuses to wait for it.
+	// standBy is called, with the process or the host that is at work, as long as
+	// another pave is; nil refuses to wait for it.
 	standBy     func(holder string)
+	lease       leasing
 	confinement terraform.Confinement // of the runs of the reconciler
 	forge       forgeFlags
 }

@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pave-dev/pave/reconciler/git"
 )
 
 // busyError tells that another pave is at work in a folder.
@@ -31,13 +35,60 @@ func (a *app) lock(ctx context.Context, folder string) (func(), error) {
 		if a.standBy == nil || !errors.As(err, &busy) {
 			return unlock, err
 		}
-		a.standBy(busy.holder)
+		a.standBy("process " + busy.holder)
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-time.After(takeoverPoll):
 		}
 	}
+}
+
+// leasing says how a daemon keeps others, on other hosts, from acting as well.
+type leasing struct {
+	ref      string // none where it is empty
+	patience time.Duration
+}
+
+// takeLease waits until no other daemon acts on the repository: those of this
+// state directory are kept out by its lock. It returns nil where there is no lease.
+func (a *app) takeLease(ctx context.Context, mirror *git.Mirror, log *slog.Logger) (*git.Lease, error) {
+	if a.lease.ref == "" {
+		return nil, nil
+	}
+	if a.lease.patience < time.Second {
+		return nil, usage(fmt.Errorf("--lease-patience: expected a second or more; got %s", a.lease.patience))
+	}
+	_, state, err := a.folders()
+	if err != nil {
+		return nil, err
+	}
+	name, err := nameOf(state)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := mirror.NewLease(a.lease.ref, name, a.lease.patience, log)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--lease: %w", err))
+	}
+	if err := lease.Acquire(ctx, a.standBy); err != nil {
+		return nil, fmt.Errorf("%w: let Pave push this ref, name another with --lease, or switch it off with --lease '' where no other daemon runs", err)
+	}
+	return lease, nil
+}
+
+// nameOf returns the name of a state directory: the host's and a random part.
+func nameOf(state string) (string, error) {
+	file := filepath.Join(state, "name")
+	if name, err := os.ReadFile(file); err == nil && len(name) > 0 {
+		return strings.TrimSpace(string(name)), nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	name := host + " " + rand.Text()[:12]
+	return name, os.WriteFile(file, []byte(name+"\n"), 0o600)
 }
 
 // lock keeps every other pave from working in a folder at the same time: two

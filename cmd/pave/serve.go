@@ -68,6 +68,8 @@ GitHub's webhooks at /webhook.`,
 	cmd.Flags().StringVar(&a.forge.webhookSecret, "webhook-secret-file", "", "a file with the secret of GitHub's webhook, 16 characters or more")
 	a.engineFlags(cmd)
 	a.forgeFlags(cmd)
+	cmd.Flags().StringVar(&a.lease.ref, "lease", git.DefaultLease, "the ref that keeps daemons on other hosts from acting as well; empty where no other runs")
+	cmd.Flags().DurationVar(&a.lease.patience, "lease-patience", 2*time.Minute, "how long a lease that nobody renews is respected")
 	return cmd
 }
 
@@ -83,7 +85,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	}
 	a.standBy = func(holder string) {
 		if monitor.standBy(holder) {
-			log.Info("standing by: another pave is at work, this one takes over when it ends", "process", holder, "listen", front.address())
+			log.Info("standing by: another pave is at work, this one takes over when it ends", "holder", holder, "listen", front.address())
 		}
 	}
 	r, mirror, release, err := a.reconciler(ctx, log, runsFolder)
@@ -94,6 +96,16 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		return err
 	}
 	defer release()
+	lease, err := a.takeLease(ctx, mirror, log)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if lease != nil {
+		r.Sole = lease.Held
+	}
 	a.ignored()
 	var pulls *reconciler.Proposals
 	if r.Forge != nil {
@@ -132,10 +144,15 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		a.watch(ctx, log, r.Poke)
 		return nil
 	})
+	served, end := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
+		defer end()
 		defer front.close()
 		return r.Serve(ctx, leave)
 	})
+	if lease != nil { // also while the last runs end
+		group.Go(func() error { return lease.Hold(served) })
+	}
 	if pulls != nil {
 		group.Go(func() error { return pulls.Serve(ctx) })
 	}
@@ -218,12 +235,12 @@ func (f *front) close() {
 type monitor struct {
 	mu          sync.Mutex
 	last        reconciler.Progress // guarded by mu, as all below
-	holder      string              // the process that this one stands by for
+	holder      string              // whom this one stands by for
 	confinement string              // a line about the runs
 	hook        http.Handler        // takes webhooks; nil where nobody does
 }
 
-// standBy notes which process is at work, and tells whether that is news.
+// standBy notes who is at work, and tells whether that is news.
 func (m *monitor) standBy(holder string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -307,7 +324,7 @@ func (m *monitor) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	if holder != "" {
-		fmt.Fprintf(w, "standing by for process %s\n", holder)
+		fmt.Fprintf(w, "standing by for %s\n", holder)
 		return
 	}
 	fmt.Fprintln(w, "no revision is in force")

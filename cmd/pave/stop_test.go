@@ -181,6 +181,43 @@ func (g *gate) ofPave(name string) string {
 	return copied
 }
 
+// A daemon on another host has another state directory. It stands by as long as the
+// lease of the repository is renewed, and takes over when that ends.
+func TestDaemonOfAnotherHostTakesOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits: make test")
+	}
+	t.Parallel()
+	g := newGate(t)
+	g.open()
+	first := g.spawn("pave", "--lease-patience", "4s")
+	first.said("outcome=applied")
+	names, err := filepath.Glob(filepath.Join(g.state(), "*", "name"))
+	must(t, err)
+	if len(names) != 1 {
+		t.Fatalf("the state directory has the names %q", names)
+	}
+	name, err := os.ReadFile(names[0])
+	must(t, err)
+	second := g.spawn("pave", "--lease-patience", "4s", "--state-dir", filepath.Join(g.dir, "other-state"), "--cache-dir", filepath.Join(g.dir, "other-cache"))
+	second.said("standing by")
+	time.Sleep(6 * time.Second)
+	if got, want := second.ready(), "503 standing by for "+string(name); got != want {
+		t.Errorf("got %q; expected %q", got, want)
+	}
+	first.signal(syscall.SIGKILL)
+	second.said("msg=serving")
+	second.said("was not written by this Pave") // it has another key, and looks first
+	third := g.spawn("pave", "--lease-patience", "4s")
+	third.said("standing by")
+	second.signal(syscall.SIGTERM)
+	second.ends()
+	third.said("msg=serving")
+	if n := g.applies(); n != 1 {
+		t.Errorf("expected one apply, got %d", n)
+	}
+}
+
 // Whoever replaces the daemon in the middle of an apply, in good order by a newer
 // program or after a crash, finds the apply as it was and records how it ended.
 func TestAnotherDaemonTakesOverInMidApply(t *testing.T) {

@@ -193,7 +193,7 @@ func (m *Mirror) approve(ctx context.Context, unit, plan string, signer *Signer)
 	if err != nil {
 		return "", err
 	}
-	if err := m.push(ctx, m.options.Approvals, d.old, d.commit, pack); err != nil {
+	if err := m.push(ctx, plumbing.NewBranchReferenceName(m.options.Approvals), d.old, d.commit, pack); err != nil {
 		return "", err
 	}
 	m.adopt(ctx, d, m.options.Approvals)

@@ -42,7 +42,7 @@ func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edi
 	if err := announce(d.commit.String()); err != nil {
 		return "", err
 	}
-	if err := m.push(ctx, m.options.Status, d.old, d.commit, pack); err != nil {
+	if err := m.push(ctx, plumbing.NewBranchReferenceName(m.options.Status), d.old, d.commit, pack); err != nil {
 		return "", fmt.Errorf("publish on %s: %w", m.options.Status, err)
 	}
 	m.adopt(ctx, d, m.options.Status, publishedRef)
@@ -55,8 +55,8 @@ func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edi
 // push pushes, and where that fails asks what is true: an answer may get lost
 // on its way back, and a refusal does not tell a lost race from a rule of the
 // server.
-func (m *Mirror) push(ctx context.Context, branch string, old, new plumbing.Hash, pack []byte) error {
-	failed := m.address.push(ctx, branch, old, new, pack)
+func (m *Mirror) push(ctx context.Context, ref plumbing.ReferenceName, old, new plumbing.Hash, pack []byte) error {
+	failed := m.address.push(ctx, ref, old, new, pack)
 	if failed == nil || errors.Is(failed, reconciler.ErrConflict) {
 		return failed
 	}
@@ -65,7 +65,7 @@ func (m *Mirror) push(ctx context.Context, branch string, old, new plumbing.Hash
 		return failed
 	}
 	defer session.Close()
-	switch refs.tip(branch) {
+	switch refs.at(ref) {
 	case new:
 		return nil
 	case old:

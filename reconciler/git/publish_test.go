@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/pave-dev/pave/reconciler"
 )
 
@@ -221,7 +222,7 @@ func TestPublishLostAnswer(t *testing.T) {
 	if err := os.Chmod(filepath.Join(bare, "hooks/post-receive"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.push(background, m.options.Status, d.old, d.commit, pack); err != nil {
+	if err := m.push(background, plumbing.NewBranchReferenceName(m.options.Status), d.old, d.commit, pack); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "branch", run(t, bare, "rev-parse", "pave/status"), d.commit.String())

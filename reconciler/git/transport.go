@@ -36,7 +36,12 @@ type advertised struct {
 
 // tip returns where a branch is; zero where it does not exist.
 func (a advertised) tip(branch string) plumbing.Hash {
-	return a.References[plumbing.NewBranchReferenceName(branch).String()]
+	return a.at(plumbing.NewBranchReferenceName(branch))
+}
+
+// at returns where a ref is; zero where it does not exist.
+func (a advertised) at(ref plumbing.ReferenceName) plumbing.Hash {
+	return a.References[ref.String()]
 }
 
 // head returns the branch that HEAD names; empty where HEAD is detached.
@@ -259,15 +264,15 @@ func demultiplex(agreed *capability.List, r io.Reader) io.Reader {
 	return r
 }
 
-// push moves a branch from old (zero: it does not exist) to new, and nowhere
-// if it is not at old: the server compares once more under its lock.
-func (a address) push(ctx context.Context, branch string, old, new plumbing.Hash, pack []byte) error {
+// push moves a ref from old (zero: it does not exist) to new (zero: it goes), and
+// nowhere if it is not at old: the server compares once more under its lock.
+func (a address) push(ctx context.Context, ref plumbing.ReferenceName, old, new plumbing.Hash, pack []byte) error {
 	s, refs, err := a.receivePack(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if refs.tip(branch) != old {
+	if refs.at(ref) != old {
 		return errMoved
 	}
 	req := packp.NewReferenceUpdateRequestFromCapabilities(refs.Capabilities)
@@ -277,8 +282,10 @@ func (a address) push(ctx context.Context, branch string, old, new plumbing.Hash
 	if err := req.Capabilities.Set(capability.ReportStatus); err != nil {
 		return err
 	}
-	req.Commands = []*packp.Command{{Name: plumbing.NewBranchReferenceName(branch), Old: old, New: new}}
-	req.Packfile = io.NopCloser(bytes.NewReader(pack))
+	req.Commands = []*packp.Command{{Name: ref, Old: old, New: new}}
+	if !new.IsZero() {
+		req.Packfile = io.NopCloser(bytes.NewReader(pack))
+	}
 	if _, err := s.ReceivePack(ctx, req); err != nil {
 		return a.explain(ctx, err)
 	}

@@ -1,0 +1,194 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// DefaultLease is the ref of the lease where no other is named.
+const DefaultLease = "refs/pave/lease"
+
+// Lease keeps daemons on different hosts from acting on one repository at the same
+// time. It is a ref of the remote that its holder moves again and again: whoever
+// sees it move knows that the holder lives, without a clock that both go by, and
+// whoever has not seen it move for the patience may take it. The remote moves it
+// from what it was seen at or not at all, so that of two who try one gets it.
+type Lease struct {
+	mirror   *Mirror
+	ref      plumbing.ReferenceName
+	holder   string // whoever has the same name has the same state, and the lease with it
+	patience time.Duration
+	log      *slog.Logger
+
+	began   time.Time
+	tip     plumbing.Hash // what this process moved the ref to
+	tried   plumbing.Hash // what it may have moved the ref to, without an answer
+	renewed atomic.Int64  // when it succeeded last, since it began
+}
+
+// ErrLeaseLost reports that another daemon has taken the lease.
+var ErrLeaseLost = errors.New("another pave has taken the lease")
+
+// NewLease returns the lease of the mirrored repository. holder names the state
+// that this process works on; two processes must never work on one state at once.
+// The ref is full, such as DefaultLease.
+func (m *Mirror) NewLease(ref, holder string, patience time.Duration, log *slog.Logger) (*Lease, error) {
+	name := plumbing.ReferenceName(ref)
+	if err := name.Validate(); err != nil || !strings.HasPrefix(ref, "refs/") || name.IsBranch() || name.IsTag() {
+		return nil, refuse("%q is not a ref for a lease: expected one such as %s, which is no branch and no tag", ref, DefaultLease)
+	}
+	return &Lease{mirror: m, ref: name, holder: holder, patience: patience, log: log, began: time.Now()}, nil
+}
+
+// Acquire takes the lease. As long as another has it, it calls wait with words for
+// the holder, and looks again. An error is that of ctx, or that the remote lets
+// nobody take the lease.
+func (l *Lease) Acquire(ctx context.Context, wait func(holder string)) error {
+	var seen plumbing.Hash
+	var since time.Time
+	for {
+		tip, holder, err := l.look(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("look for the lease %s: %w", l.ref, err)
+		case tip != seen:
+			seen, since = tip, time.Now()
+		}
+		if tip.IsZero() || holder == l.holder || time.Since(since) > l.patience {
+			err := l.move(ctx, tip)
+			if err == nil || !errors.Is(err, errMoved) {
+				return err
+			}
+			continue
+		}
+		wait(holder)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(l.patience / 8):
+		}
+	}
+}
+
+// Hold keeps the lease until ctx ends, and gives it back then. It returns
+// ErrLeaseLost when another has it. While the remote cannot be reached it goes on
+// trying; Held tells whether the lease is still sure.
+func (l *Lease) Hold(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return l.release()
+		case <-time.After(l.patience / 4):
+		}
+		err := l.move(ctx, l.tip)
+		if errors.Is(err, errMoved) {
+			err = l.moved(ctx)
+		}
+		switch {
+		case errors.Is(err, ErrLeaseLost):
+			return err
+		case err != nil && ctx.Err() == nil:
+			l.log.Warn("renew the lease", "error", err)
+		}
+	}
+}
+
+// moved finds out who moved the ref. It may have been this process, without an
+// answer; and where somebody only removed it, it is there to be taken.
+func (l *Lease) moved(ctx context.Context) error {
+	tip, holder, err := l.look(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !tip.IsZero() && tip != l.tried:
+		return fmt.Errorf("%w: %s", ErrLeaseLost, holder)
+	}
+	l.tip = tip
+	return nil
+}
+
+// Held tells whether nobody else can have taken the lease.
+func (l *Lease) Held() bool {
+	return time.Since(l.began)-time.Duration(l.renewed.Load()) < l.patience*3/4
+}
+
+// look returns where the ref is, and who moved it there.
+func (l *Lease) look(ctx context.Context) (plumbing.Hash, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
+	defer cancel()
+	session, refs, err := l.mirror.address.uploadPack(ctx)
+	if err != nil {
+		return plumbing.ZeroHash, "", err
+	}
+	defer session.Close()
+	tip := refs.at(l.ref)
+	if tip.IsZero() {
+		return tip, "", nil
+	}
+	var message string
+	read := func(s store) error {
+		c, err := readCommit(s, tip)
+		if err == nil {
+			message = c.Message
+		}
+		return err
+	}
+	if l.mirror.do(ctx, read) != nil {
+		if err := l.mirror.bring(ctx, session, refs, []plumbing.Hash{tip}, nil); err != nil {
+			return tip, "", err
+		}
+		if err := l.mirror.do(ctx, read); err != nil {
+			return tip, "", err
+		}
+	}
+	_, holder, _ := strings.Cut(message, "Holder: ")
+	holder, _, _ = strings.Cut(holder, "\n")
+	return tip, printable(holder), nil
+}
+
+// move moves the ref from where it was seen to a commit that is new each time.
+func (l *Lease) move(ctx context.Context, from plumbing.Hash) error {
+	ctx, cancel := context.WithTimeout(ctx, l.patience/2)
+	defer cancel()
+	d := &draft{made: memory.NewStorage()}
+	empty, err := d.put(plumbing.TreeObject, nil)
+	if err != nil {
+		return err
+	}
+	at := time.Since(l.began)
+	if err := l.mirror.seal(d, empty, fmt.Sprintf("Hold the lease\n\nHolder: %s\nBeat: %d.%d\n", l.holder, os.Getpid(), at), nil); err != nil {
+		return err
+	}
+	pack, err := d.pack()
+	if err != nil {
+		return err
+	}
+	if err := l.mirror.push(ctx, l.ref, from, d.commit, pack); err != nil {
+		if !errors.Is(err, errMoved) {
+			l.tried = d.commit
+		}
+		return fmt.Errorf("move the lease %s: %w", l.ref, err)
+	}
+	l.tip = d.commit
+	l.renewed.Store(int64(at))
+	return nil
+}
+
+// release removes the ref, so that who waits need not wait until it is old.
+func (l *Lease) release() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := l.mirror.push(ctx, l.ref, l.tip, plumbing.ZeroHash, nil); err != nil && !errors.Is(err, errMoved) {
+		l.log.Warn("give the lease back", "error", err)
+	}
+	return nil
+}
