@@ -272,7 +272,7 @@ func TestCanariesAreFoundUnmasked(t *testing.T) {
 	for what, count := range map[string]int{
 		"the secret planted": 26, "the secret pin-4711": 1, // from the environment and the code
 		// Messages are cut at their ends.
-		"is in the objects of": 50, "is in the daemon's log": 10, "is in pave status -o json": 10, "is in pave status good": 10, "is in pave log": 1,
+		"is in the objects of": 50, "is in the daemon's log": 10, "is in pave status -o json": 10, "is in pave status good": 10, "is in messages of the status branch": 1,
 		"is in a live run": 1,
 	} {
 		if n := strings.Count(found, what); n < count {
