@@ -219,6 +219,9 @@ func (c *Checked) requestSubject(name string, record *Record, costs map[string]T
 
 // changeOf compares two documents by their top-level fields.
 func changeOf(before, after json.RawMessage) Change {
+	if bytes.Equal(before, after) {
+		return Change{Action: "none", Before: before}
+	}
 	var a, b map[string]json.RawMessage
 	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
 		return Change{Action: "update", Before: before}

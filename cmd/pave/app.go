@@ -208,7 +208,7 @@ func (a *app) parts() reconciler.Parts {
 	return reconciler.Parts{
 		Evaluator: catalog.New([]string{confine.Path, evalVerb}, 0),
 		Inspector: inspector{},
-		Rules:     policy.Compiler{},
+		Rules:     &policy.Compiler{},
 		Calendar:  calendar.Calendar{},
 	}
 }

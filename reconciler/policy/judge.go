@@ -38,11 +38,34 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 	if err := complete(subject); err != nil {
 		return nil, err
 	}
+	q := e.queries[subject.Kind]
+	key := keyOf(subject)
+	violations, known := e.said.of(key)
+	if known && len(q.fresh.rules) == 0 {
+		return violations, nil
+	}
 	input, err := e.value(subject)
 	if err != nil {
 		return nil, err
 	}
-	q := e.queries[subject.Kind]
+	if !known {
+		if violations, err = e.findings(ctx, q.kept, subject, input); err != nil {
+			return nil, err
+		}
+		e.said.keep(key, violations)
+	}
+	if len(q.fresh.rules) > 0 {
+		more, err := e.findings(ctx, q.fresh, subject, input)
+		if err != nil {
+			return nil, err
+		}
+		violations = append(violations, more...)
+	}
+	return reconciler.SortViolations(violations), nil
+}
+
+// findings returns what some rules find about the subject.
+func (e *Engine) findings(ctx context.Context, q asked, subject reconciler.Subject, input ast.Value) ([]reconciler.Violation, error) {
 	sets, err := e.evaluate(ctx, q, input)
 	if err != nil {
 		return nil, err
@@ -129,7 +152,7 @@ func (d *documents) read(text []byte) (ast.Value, error) {
 }
 
 // evaluate returns the findings of each rule, in the order of q.rules.
-func (e *Engine) evaluate(ctx context.Context, q query, input ast.Value) ([]any, error) {
+func (e *Engine) evaluate(ctx context.Context, q asked, input ast.Value) ([]any, error) {
 	timed, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
 	results, err := e.eval(timed, q, input)
@@ -153,7 +176,7 @@ func (e *Engine) evaluate(ctx context.Context, q query, input ast.Value) ([]any,
 // eval runs the query. Some functions of Rego do not look whether their time is
 // over: an evaluation that goes on twice as long as it may is left to itself,
 // and no other is started that would do the same.
-func (e *Engine) eval(ctx context.Context, q query, input ast.Value) (rego.ResultSet, error) {
+func (e *Engine) eval(ctx context.Context, q asked, input ast.Value) (rego.ResultSet, error) {
 	if e.stuck.Load() {
 		return nil, nil
 	}

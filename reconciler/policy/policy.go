@@ -58,6 +58,7 @@ type Engine struct {
 	queries map[string]query // by the kind of subject
 	worker  worker
 	shared  documents
+	said    verdicts
 	modules map[string]*ast.Module // by path, tests included
 }
 
@@ -143,9 +144,14 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 	return e, nil
 }
 
-// query evaluates all rules that can say anything of one kind of subject: it is an
-// array of the sets of their findings.
+// query evaluates all rules that can say anything of one kind of subject.
 type query struct {
+	kept  asked // whose findings hold as long as the subject is as it is, and the day
+	fresh asked // whose findings may be others a moment later
+}
+
+// asked is an array of the sets of findings of some rules.
+type asked struct {
 	prepared rego.PreparedEvalQuery
 	rules    []int // in the order of their sets, as indexes of Engine.rules
 }
@@ -154,24 +160,40 @@ type query struct {
 func prepare(ctx context.Context, compiler *ast.Compiler, rules []rule) (map[string]query, error) {
 	queries := map[string]query{}
 	for _, kind := range kinds {
-		var q query
-		var sets []*ast.Term
+		var kept, fresh []int
 		for i, rule := range rules {
-			if slices.Contains(kindsOf(compiler, compiler.GetRulesExact(rule.ref)[0].Body), kind) {
-				q.rules, sets = append(q.rules, i), append(sets, ast.NewTerm(rule.ref))
+			compiled := compiler.GetRulesExact(rule.ref)[0]
+			switch {
+			case !slices.Contains(kindsOf(compiler, compiled.Body), kind):
+			case !rule.Builtin && readsTime(compiler, compiled, map[*ast.Rule]bool{}):
+				fresh = append(fresh, i)
+			default: // what is built in knows days and nothing shorter
+				kept = append(kept, i)
 			}
 		}
+		var q query
 		var err error
-		q.prepared, err = rego.New(
-			rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.ArrayTerm(sets...)))),
-			rego.Compiler(compiler),
-			rego.Capabilities(capabilities()),
-			rego.StrictBuiltinErrors(true),
-		).PrepareForEval(ctx)
-		if err != nil {
+		if q.kept, err = ask(ctx, compiler, rules, kept); err != nil {
+			return nil, err
+		}
+		if q.fresh, err = ask(ctx, compiler, rules, fresh); err != nil {
 			return nil, err
 		}
 		queries[kind] = q
 	}
 	return queries, nil
+}
+
+func ask(ctx context.Context, compiler *ast.Compiler, all []rule, some []int) (asked, error) {
+	var sets []*ast.Term
+	for _, i := range some {
+		sets = append(sets, ast.NewTerm(all[i].ref))
+	}
+	prepared, err := rego.New(
+		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.ArrayTerm(sets...)))),
+		rego.Compiler(compiler),
+		rego.Capabilities(capabilities()),
+		rego.StrictBuiltinErrors(true),
+	).PrepareForEval(ctx)
+	return asked{prepared, some}, err
 }

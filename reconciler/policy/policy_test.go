@@ -634,11 +634,19 @@ func BenchmarkLoad(b *testing.B) {
 }
 
 func BenchmarkJudge(b *testing.B) {
-	engine, _ := policy.Compile(context.Background(), policy.Sources{})
-	for b.Loop() {
-		if _, err := engine.Judge(context.Background(), request()); err != nil {
-			b.Fatal(err)
-		}
+	for name, another := range map[string]bool{"another": true, "again": false} {
+		b.Run(name, func(b *testing.B) {
+			engine, _ := policy.Compile(context.Background(), policy.Sources{})
+			subject := request()
+			for i := 0; b.Loop(); i++ {
+				if another {
+					subject.Name = fmt.Sprintf("request-%d", i)
+				}
+				if _, err := engine.Judge(context.Background(), subject); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -663,7 +671,8 @@ func TestCompiler(t *testing.T) {
 	var settings reconciler.Settings
 	settings.Policy.Overrides = map[string]reconciler.Override{"budget": {Level: "off", Reason: "budgets start next year"}}
 
-	made, violations := policy.Compiler{}.Compile(context.Background(), tree, settings)
+	var compiler policy.Compiler
+	made, violations := compiler.Compile(context.Background(), tree, settings)
 	engine, ok := made.(*policy.Engine)
 	if !ok || len(violations) > 0 {
 		t.Fatalf("got %v, %v", made, violations)
@@ -676,14 +685,22 @@ func TestCompiler(t *testing.T) {
 		t.Errorf("got %+v", engine.Rules()[i])
 	}
 
+	if again, violations := compiler.Compile(context.Background(), tree, settings); again != made || len(violations) > 0 {
+		t.Errorf("the same rules are compiled again: %v, %v", again, violations)
+	}
+	files["policies/a/own.rego"] = strings.Replace(files["policies/a/own.rego"], "own", "other", 1)
+	if other, _ := compiler.Compile(context.Background(), tree, settings); other == made {
+		t.Error("other rules are not compiled")
+	}
+
 	settings.Policy.Waivers = []reconciler.Waiver{{Rule: "nothing"}}
-	if made, violations := (policy.Compiler{}).Compile(context.Background(), tree, settings); made != nil || len(violations) != 1 {
+	if made, violations := compiler.Compile(context.Background(), tree, settings); made != nil || len(violations) != 1 {
 		t.Errorf("got %v, %v", made, violations)
 	}
 
 	i := slices.IndexFunc(tree.Files, func(f reconciler.File) bool { return f.Path == "policies/a/own.rego" })
 	tree.Files[i].Mode = reconciler.Symlink
-	made, violations = policy.Compiler{}.Compile(context.Background(), tree, reconciler.Settings{})
+	made, violations = compiler.Compile(context.Background(), tree, reconciler.Settings{})
 	if made != nil {
 		t.Errorf("got %v", made)
 	}

@@ -3,7 +3,10 @@ package policy
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -45,19 +48,31 @@ func Read(tree *reconciler.Tree, settings reconciler.Settings) (Sources, []recon
 }
 
 // Compiler compiles the rules of a revision. It implements what the domain
-// asks of its rules.
-type Compiler struct{}
+// asks of its rules. Where they are those of the revision before, so are the engine
+// and what it found; not one in which an evaluation is stuck, for the next may end.
+type Compiler struct {
+	mu      sync.Mutex
+	last    *Engine // guarded by mu, as both below
+	sources Sources
+	said    []reconciler.Violation
+}
 
 // Compile reads and compiles the rules of the tree. The judge is an [*Engine],
 // or nil where a violation denies.
-func (Compiler) Compile(ctx context.Context, tree *reconciler.Tree, settings reconciler.Settings) (reconciler.Judge, []reconciler.Violation) {
+func (c *Compiler) Compile(ctx context.Context, tree *reconciler.Tree, settings reconciler.Settings) (reconciler.Judge, []reconciler.Violation) {
 	sources, violations := Read(tree, settings)
 	if len(violations) > 0 {
 		return nil, violations
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last != nil && !c.last.stuck.Load() && reflect.DeepEqual(c.sources, sources) {
+		return c.last, slices.Clone(c.said)
 	}
 	engine, violations := Compile(ctx, sources)
 	if engine == nil {
 		return nil, violations
 	}
+	c.last, c.sources, c.said = engine, sources, slices.Clone(violations)
 	return engine, violations
 }
