@@ -37,8 +37,9 @@ type Evaluator struct {
 	command  []string
 	deadline time.Duration
 
-	mu    sync.Mutex
-	cache map[string]answer // by the digest of everything the answer depends on
+	mu     sync.Mutex
+	cache  map[string]answer // by the digest of everything the answer depends on
+	layout *layout           // of the last tree
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -80,12 +81,13 @@ func (e *Evaluator) Know(answers json.RawMessage) error {
 func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	layout, violations := survey(tree)
+	layout, violations := survey(tree, e.layout)
 	if layout == nil || layout.broken {
 		return nil, reconciler.SortViolations(violations), nil
 	}
+	e.layout = layout
 	jobs := layout.jobs()
-	answers, err := e.answers(ctx, jobs)
+	answers, err := e.answers(ctx, tree, jobs)
 	if err != nil {
 		return nil, nil, fmt.Errorf("evaluate the platform: %w", err)
 	}
@@ -110,10 +112,11 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 // that two files declare is refused in both.
 func gather(platform *reconciler.Platform, jobs []job, answers []answer) []reconciler.Violation {
 	var violations []reconciler.Violation
-	first := map[string]document{}
+	first := map[string]*document{}
 	twice := map[string]bool{}
 	for i, a := range answers {
-		for _, d := range a.Documents {
+		for n := range a.Documents {
+			d := &a.Documents[n]
 			d.sources = jobs[i].sources
 			key := d.Kind + "/" + d.Name
 			other, found := first[key]
@@ -122,7 +125,7 @@ func gather(platform *reconciler.Platform, jobs []job, answers []answer) []recon
 				continue
 			}
 			twice[key] = true
-			for _, pair := range [][2]document{{d, other}, {other, d}} {
+			for _, pair := range [][2]*document{{d, other}, {other, d}} {
 				violations = append(violations, reconciler.Violation{
 					Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 					Position: pair[0].Position,
@@ -147,7 +150,7 @@ func gather(platform *reconciler.Platform, jobs []job, answers []answer) []recon
 }
 
 // answers returns the answer to each job, from the last pass or from a child.
-func (e *Evaluator) answers(ctx context.Context, jobs []job) ([]answer, error) {
+func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []job) ([]answer, error) {
 	answers := make([]answer, len(jobs))
 	next := make(map[string]answer, len(jobs))
 	var missing []int
@@ -167,6 +170,11 @@ func (e *Evaluator) answers(ctx context.Context, jobs []job) ([]answer, error) {
 		for _, i := range missing {
 			if i > 0 {
 				todo = append(todo, jobs[i])
+			}
+		}
+		for i := range todo {
+			if err := todo[i].load(tree); err != nil {
+				return nil, err
 			}
 		}
 		fresh, err := evaluateInChildren(ctx, e.command, e.deadline, todo)
@@ -200,6 +208,29 @@ type job struct {
 	// sources are what its documents name as theirs. The answer does not depend
 	// on them.
 	sources []string
+	// reads are the files of documents that the child gets as well, once it is to
+	// do the job.
+	reads []*file
+}
+
+// load reads what the child gets.
+func (j *job) load(tree *reconciler.Tree) error {
+	if len(j.reads) == 0 {
+		return nil
+	}
+	files := maps.Clone(j.Files)
+	if files == nil {
+		files = map[string]string{}
+	}
+	for _, f := range j.reads {
+		content, err := tree.Read(f.File)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", f.Path, err)
+		}
+		files[f.Path] = string(content)
+	}
+	j.Files = files
+	return nil
 }
 
 // The kinds of jobs.
@@ -214,6 +245,9 @@ func (j job) digest(basis string) string {
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schema.Digest(), basis, j.Kind, j.Folder)
 	for _, name := range slices.Sorted(maps.Keys(j.Files)) {
 		fmt.Fprintf(h, "%s\x00%d\x00%s", name, len(j.Files[name]), j.Files[name])
+	}
+	for _, f := range j.reads {
+		fmt.Fprintf(h, "\x00%s\x00%s", f.Path, f.id)
 	}
 	fmt.Fprintf(h, "\x00%q%q", j.Own, j.Blueprints)
 	return hex.EncodeToString(h.Sum(nil))
@@ -233,30 +267,41 @@ type document struct {
 	JSON     json.RawMessage     `json:"json,omitempty"`
 	Position reconciler.Position `json:"position"`
 	sources  []string
+	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
 }
 
 // add takes the document into the platform.
-func (d document) add(p *reconciler.Platform) error {
-	var err error
+func (d *document) add(p *reconciler.Platform) error {
+	if d.value == nil {
+		if err := d.read(); err != nil {
+			return err
+		}
+	}
+	switch v := d.value.(type) {
+	case reconciler.Service:
+		v.Document = d.meta()
+		p.Services[d.Name] = v
+	case reconciler.Request:
+		v.Document = d.meta()
+		p.Requests[d.Name] = v
+	}
+	return nil
+}
+
+// read reads the document into its type of the domain.
+func (d *document) read() (err error) {
 	if d.JSON, err = sortFields(d.JSON); err != nil {
 		return fmt.Errorf("read %s %s: %w", d.Kind, d.Name, err)
 	}
 	if d.Kind == "service" {
-		s, err := decode[reconciler.Service](d)
-		if err != nil {
-			return err
-		}
-		s.Document = d.meta()
-		p.Services[d.Name] = s
-		return nil
+		d.value, err = decode[reconciler.Service](*d)
+	} else {
+		d.value, err = decode[reconciler.Request](*d)
 	}
-	r, err := decode[reconciler.Request](d)
 	if err != nil {
-		return err
+		d.value = nil
 	}
-	r.Document = d.meta()
-	p.Requests[d.Name] = r
-	return nil
+	return err
 }
 
 // sortFields renders a document with its fields sorted: CUE orders them by

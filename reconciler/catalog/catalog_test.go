@@ -208,3 +208,51 @@ func TestKnow(t *testing.T) {
 		t.Error("something else passed for answers")
 	}
 }
+
+// An evaluator that saw other trees before says of a tree what a new one says.
+func TestWhatWasSeenBeforeChangesNothing(t *testing.T) {
+	used := testEvaluator(t)
+	files := platformFiles(t)
+	service := func(name, owner string) string {
+		return fmt.Sprintf("package platform\n\nservice: %q: {title: \"X\", owner: %q, type: \"service\", lifecycle: \"production\"}\n", name, owner)
+	}
+	remove := func(name string) func() { return func() { delete(files, name) } }
+	write := func(name, content string) func() { return func() { files[name] = content } }
+	for i, step := range []func(){
+		func() {},
+		write("catalog/team/a.cue", service("a", "payments")),
+		write("catalog/team/b.cue", service("b", "payments")),
+		func() {},
+		write("catalog/team/b.cue", service("b", "nobody")),
+		write("catalog/team/c.cue", service("a", "payments")), // a second time
+		remove("catalog/team/a.cue"),
+		write("catalog/team/c.cue", service("c", "payments")+"extra: 1\n"),
+		func() {},
+		write("catalog/defaults.cue", "package platform\n\nservice: [string]: description: *\"none\" | string\n"),
+		write("catalog/team/c.cue", service("c", "payments")),
+		write("catalog/team/b.cue", service("b", "platform")),
+		remove("catalog/defaults.cue"),
+		write("root.cue", service("r", "payments")+"extra: 1\n"),
+		func() {},
+		remove("root.cue"),
+		write("teams.cue", strings.Replace(files["teams.cue"], "payments", "payment", 1)),
+		write("teams.cue", files["teams.cue"]),
+		remove("catalog/team/b.cue"),
+	} {
+		step()
+		got, gotSaid, err := used.Evaluate(t.Context(), treeOf(files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, wantSaid, err := testEvaluator(t).Evaluate(t.Context(), treeOf(files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if render(gotSaid) != render(wantSaid) {
+			t.Errorf("step %d: got:\n%s\nwant:\n%s", i, render(gotSaid), render(wantSaid))
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("step %d: got:\n%+v\nwant:\n%+v", i, got, want)
+		}
+	}
+}

@@ -48,7 +48,7 @@ func FuzzDocuments(f *testing.F) {
 	mutate.Fuzz(f, seeds, func(t testing.TB, input []byte) {
 		const name = "catalog/payments/checkout.cue"
 		base[name] = string(input)
-		layout, violations := survey(treeOf(base))
+		layout, violations := survey(treeOf(base), nil)
 		expectPlaced(t, violations)
 		if layout == nil || layout.catalog[name] == nil {
 			if len(violations) == 0 {
@@ -96,7 +96,7 @@ func FuzzSettings(f *testing.F) {
 		for _, name := range []string{"platform.cue", "blueprints/postgres/blueprint.cue", "cue.mod/module.cue"} {
 			kept := base[name]
 			base[name] = string(input)
-			layout, violations := survey(treeOf(base))
+			layout, violations := survey(treeOf(base), nil)
 			base[name] = kept
 			expectPlaced(t, violations)
 			if layout != nil && !layout.broken && len(violations) == 0 {

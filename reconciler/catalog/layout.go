@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -40,15 +41,16 @@ type layout struct {
 
 // file is one parsed file of documents.
 type file struct {
-	path    string
-	content string
-	literal bool // nothing but literal documents
+	reconciler.File
+	id      string // of its content
+	literal bool   // nothing but literal documents
 }
 
-// survey sorts the files of a tree, reading each once. It returns a nil layout
-// where the tree is no platform at all.
-func survey(tree *reconciler.Tree) (*layout, []reconciler.Violation) {
-	s := surveyor{tree: tree, layout: &layout{
+// survey sorts the files of a tree, reading each once, but for files of documents
+// that an earlier layout has as they are. It returns a nil layout where the tree is
+// no platform at all.
+func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Violation) {
+	s := surveyor{tree: tree, earlier: earlier, layout: &layout{
 		support: map[string]string{}, root: map[string]string{}, catalog: map[string]*file{},
 		blueprintPackage: map[string]string{}, blueprintAt: map[string]reconciler.Position{},
 	}}
@@ -72,6 +74,7 @@ func survey(tree *reconciler.Tree) (*layout, []reconciler.Violation) {
 
 type surveyor struct {
 	tree       *reconciler.Tree
+	earlier    *layout // nil where there is none
 	layout     *layout
 	violations []reconciler.Violation
 }
@@ -123,6 +126,10 @@ func (s *surveyor) file(f reconciler.File) {
 
 func (s *surveyor) cueFile(f reconciler.File) {
 	at := reconciler.Position{File: f.Path}
+	if known := s.known(f); known != nil {
+		s.layout.catalog[f.Path] = known
+		return
+	}
 	content, ok := s.read(f)
 	if !ok {
 		return
@@ -173,7 +180,23 @@ func (s *surveyor) cueFile(f reconciler.File) {
 			"move it to platform.cue, teams.cue or environments.cue")
 		return
 	}
-	s.layout.catalog[f.Path] = &file{path: f.Path, content: content, literal: isLiteral(parsed)}
+	id := f.Hash
+	if id == "" {
+		id = fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
+	}
+	s.layout.catalog[f.Path] = &file{File: f, id: id, literal: isLiteral(parsed)}
+}
+
+// known returns the file as an earlier layout has it, of which there was nothing to
+// say. A file at the root is looked at anew: of that there may have been.
+func (s *surveyor) known(f reconciler.File) *file {
+	if s.earlier == nil || f.Hash == "" || folderOf(f.Path) == "" {
+		return nil
+	}
+	if known := s.earlier.catalog[f.Path]; known != nil && known.File == f {
+		return known
+	}
+	return nil
 }
 
 // read returns the content of a regular file, or reports why not.
@@ -365,14 +388,14 @@ func (l *layout) jobs() []job {
 		if !computes {
 			for _, name := range own {
 				jobs = append(jobs, job{Kind: dataJob, Folder: folder, Own: []string{name},
-					Files: map[string]string{name: l.catalog[name].content}, sources: sources(byFolder, folder, name)})
+					reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, name)})
 			}
 			continue
 		}
-		j := job{Kind: folderJob, Folder: folder, Own: own, Files: map[string]string{}, sources: sources(byFolder, folder, own...)}
+		j := job{Kind: folderJob, Folder: folder, Own: own, sources: sources(byFolder, folder, own...)}
 		for _, above := range ancestors(folder) {
 			for _, name := range byFolder[above] {
-				j.Files[name] = l.catalog[name].content
+				j.reads = append(j.reads, l.catalog[name])
 			}
 		}
 		jobs = append(jobs, j)
