@@ -177,8 +177,8 @@ func TestDaemonDoesNotHammer(t *testing.T) {
 	h := newStarter(t)
 	h.replace("platform.cue", `owner: "platform"`, "owner: \"platform\"\n\tintervals: poll: \"1s\"")
 	h.commit("Look often")
-	hook := filepath.Join(h.repo, ".git", "hooks", "pre-receive")
-	must(t, os.WriteFile(hook, []byte("#!/bin/sh\nexit 1\n"), 0o700))
+	hook := filepath.Join(h.repo, ".git", "hooks", "update")
+	must(t, os.WriteFile(hook, []byte("#!/bin/sh\n[ \"$1\" != refs/heads/pave/status ]\n"), 0o700))
 	d := h.serve()
 	d.until("msg=record", 1)
 	away := h.repo + "-away"

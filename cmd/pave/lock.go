@@ -72,7 +72,7 @@ func (a *app) takeLease(ctx context.Context, mirror *git.Mirror, log *slog.Logge
 		return nil, usage(fmt.Errorf("--lease: %w", err))
 	}
 	if err := lease.Acquire(ctx, a.standBy); err != nil {
-		return nil, fmt.Errorf("%w: let Pave push this ref, name another with --lease, or switch it off with --lease '' where no other daemon runs", err)
+		return nil, err
 	}
 	return lease, nil
 }

@@ -46,31 +46,34 @@ func (m *Mirror) NewLease(ref, holder string, patience time.Duration, log *slog.
 	if err := name.Validate(); err != nil || !strings.HasPrefix(ref, "refs/") || name.IsBranch() || name.IsTag() {
 		return nil, refuse("%q is not a ref for a lease: expected one such as %s, which is no branch and no tag", ref, DefaultLease)
 	}
-	return &Lease{mirror: m, ref: name, holder: holder, patience: patience, log: log, began: time.Now()}, nil
+	l := &Lease{mirror: m, ref: name, holder: holder, patience: patience, log: log, began: time.Now()}
+	l.renewed.Store(-int64(patience)) // never
+	return l, nil
 }
 
 // Acquire takes the lease. As long as another has it, it calls wait with words for
-// the holder, and looks again. An error is that of ctx, or that the remote lets
-// nobody take the lease.
+// the holder, and looks again; so it does, with a warning, while the remote cannot
+// be reached or refuses. The error is that of ctx.
 func (l *Lease) Acquire(ctx context.Context, wait func(holder string)) error {
 	var seen plumbing.Hash
 	var since time.Time
 	for {
 		tip, holder, err := l.look(ctx)
-		switch {
-		case err != nil:
-			return fmt.Errorf("look for the lease %s: %w", l.ref, err)
-		case tip != seen:
+		if err == nil && tip != seen {
 			seen, since = tip, time.Now()
 		}
-		if tip.IsZero() || holder == l.holder || time.Since(since) > l.patience {
-			err := l.move(ctx, tip)
-			if err == nil || !errors.Is(err, errMoved) {
-				return err
+		if err == nil && (tip.IsZero() || holder == l.holder || time.Since(since) > l.patience) {
+			err = l.move(ctx, tip)
+			if err == nil {
+				return nil
 			}
-			continue
+		} else if err == nil {
+			wait(holder)
 		}
-		wait(holder)
+		if err != nil && !errors.Is(err, errMoved) && ctx.Err() == nil {
+			l.log.Warn("take the lease: nothing is done without it", "error", err,
+				"hint", "let Pave push this ref, name another with --lease, or switch it off with --lease '' where no other daemon runs")
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -127,7 +130,7 @@ func (l *Lease) look(ctx context.Context) (plumbing.Hash, string, error) {
 	defer cancel()
 	session, refs, err := l.mirror.address.uploadPack(ctx)
 	if err != nil {
-		return plumbing.ZeroHash, "", err
+		return plumbing.ZeroHash, "", fmt.Errorf("look for the lease %s: %w", l.ref, err)
 	}
 	defer session.Close()
 	tip := refs.at(l.ref)

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -138,6 +139,9 @@ func TestLeaseOfTheSameState(t *testing.T) {
 func TestLeaseSurvivesAccidents(t *testing.T) {
 	bare, _ := bareRemote(t)
 	l := leaseOf(t, Options{URL: bare}, "one")
+	if l.Held() {
+		t.Error("it is held before it is taken")
+	}
 	acquire(t, l)
 	write(t, bare, "hooks/post-receive", "#!/bin/sh\nkill -9 $PPID\n")
 	if err := os.Chmod(filepath.Join(bare, "hooks/post-receive"), 0o755); err != nil {
@@ -168,5 +172,19 @@ func TestLeaseRefused(t *testing.T) {
 	if err := os.Chmod(filepath.Join(bare, "hooks/pre-receive"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, leaseOf(t, Options{URL: bare}, "one").Acquire(t.Context(), func(string) {}), "move the lease "+DefaultLease, "pre-receive hook declined")
+	l := leaseOf(t, Options{URL: bare}, "one")
+	var said bytes.Buffer
+	l.log = slog.New(slog.NewTextHandler(&said, nil))
+	ctx, cancel := context.WithTimeout(t.Context(), leasePatience)
+	defer cancel()
+	if err := l.Acquire(ctx, func(string) {}); !errors.Is(err, context.DeadlineExceeded) || l.Held() {
+		t.Errorf("got %v, held: %v", err, l.Held())
+	}
+	if text := said.String(); strings.Count(text, "move the lease "+DefaultLease) < 2 || !strings.Contains(text, "pre-receive hook declined") {
+		t.Errorf("it says %s", text)
+	}
+	if err := os.Remove(filepath.Join(bare, "hooks/pre-receive")); err != nil {
+		t.Fatal(err)
+	}
+	acquire(t, l)
 }
