@@ -31,6 +31,8 @@ type stand struct {
 	flags  []string
 	log    *syncBuffer
 	pulls  int
+	// patience is what waiting for the forge may take beyond what it usually does.
+	patience time.Duration
 }
 
 func newStand(t testing.TB) *stand {
@@ -150,7 +152,7 @@ func (s *stand) review(p *fake.Pull, by, state string) {
 func (s *stand) expect(p *fake.Pull, commit, state string, words ...string) {
 	s.Helper()
 	got, body := "", ""
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2*time.Minute + s.patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		got, body = "", ""
 		if all := s.server.Statuses(commit); len(all) > 0 {
 			got = all[len(all)-1].State

@@ -559,7 +559,7 @@ func TestForgeIsDead(t *testing.T) {
 	}
 	lengths := [acts]time.Duration{20 * time.Second, 10 * time.Second, 45 * time.Second}
 	if longer, err := time.ParseDuration(os.Getenv("PAVE_TEST_DEAD_FORGE")); err == nil {
-		lengths[acts-1] = longer
+		lengths[acts-1], s.patience = longer, longer
 	}
 	looks := func() int { return strings.Count(s.starts(), "terraform plan ") }
 	before := 0

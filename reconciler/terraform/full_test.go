@@ -64,9 +64,9 @@ resource "terraform_data" "main" {
 	b.run(b.job("warm-up", module, inputs("size", `"warm"`)), reconciler.Applied) // fills the cache, which is elsewhere
 
 	seen := map[reconciler.Outcome]int{}
-	levels := []int{0, 2, 4, 6, 7, 8, 9, 10, 12} // the last is enough
+	levels := []int{0, 2, 4, 6, 7, 8, 9, 10, 12, 24} // the last is enough
 	if testing.Short() {
-		levels = []int{0, 8, 12}
+		levels = []int{0, 8, 24}
 	}
 	for i, pages := range levels {
 		unit := fmt.Sprintf("unit-%d", i)
