@@ -208,8 +208,8 @@ type job struct {
 	// sources are what its documents name as theirs. The answer does not depend
 	// on them.
 	sources []string
-	// reads are the files of documents that the child gets as well, once it is to
-	// do the job.
+	// reads are the files of documents that become Files once a child is to do the
+	// job; the governance, which has Files from the start, has none.
 	reads []*file
 }
 
@@ -218,18 +218,14 @@ func (j *job) load(tree *reconciler.Tree) error {
 	if len(j.reads) == 0 {
 		return nil
 	}
-	files := maps.Clone(j.Files)
-	if files == nil {
-		files = map[string]string{}
-	}
+	j.Files = make(map[string]string, len(j.reads))
 	for _, f := range j.reads {
 		content, err := tree.Read(f.File)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", f.Path, err)
 		}
-		files[f.Path] = string(content)
+		j.Files[f.Path] = string(content)
 	}
-	j.Files = files
 	return nil
 }
 

@@ -181,15 +181,7 @@ func (m *Mirror) approve(ctx context.Context, unit, plan string, signer *Signer)
 	if !d.old.IsZero() {
 		d.parents = []plumbing.Hash{d.old}
 	}
-	empty, err := d.put(plumbing.TreeObject, nil)
-	if err != nil {
-		return "", err
-	}
-	message := fmt.Sprintf("Approve %s\n\nApprove: %s\nPlan: %s\n", unit, unit, plan)
-	if err := m.seal(d, empty, message, signer); err != nil {
-		return "", err
-	}
-	pack, err := d.pack()
+	pack, err := m.word(d, fmt.Sprintf("Approve %s\n\nApprove: %s\nPlan: %s\n", unit, unit, plan), signer)
 	if err != nil {
 		return "", err
 	}

@@ -62,12 +62,13 @@ func (l *Lease) Acquire(ctx context.Context, wait func(holder string)) error {
 		if err == nil && tip != seen {
 			seen, since = tip, time.Now()
 		}
-		if err == nil && (tip.IsZero() || holder == l.holder || time.Since(since) > l.patience) {
-			err = l.move(ctx, tip)
-			if err == nil {
+		switch {
+		case err != nil:
+		case tip.IsZero() || holder == l.holder || time.Since(since) > l.patience:
+			if err = l.move(ctx, tip); err == nil {
 				return nil
 			}
-		} else if err == nil {
+		default:
 			wait(holder)
 		}
 		if err != nil && !errors.Is(err, errMoved) && ctx.Err() == nil {
@@ -163,15 +164,8 @@ func (l *Lease) move(ctx context.Context, from plumbing.Hash) error {
 	ctx, cancel := context.WithTimeout(ctx, l.patience/2)
 	defer cancel()
 	d := &draft{made: memory.NewStorage()}
-	empty, err := d.put(plumbing.TreeObject, nil)
-	if err != nil {
-		return err
-	}
 	at := time.Since(l.began)
-	if err := l.mirror.seal(d, empty, fmt.Sprintf("Hold the lease\n\nHolder: %s\nBeat: %d.%d\n", l.holder, os.Getpid(), at), nil); err != nil {
-		return err
-	}
-	pack, err := d.pack()
+	pack, err := l.mirror.word(d, fmt.Sprintf("Hold the lease\n\nHolder: %s\nBeat: %d.%d\n", l.holder, os.Getpid(), at), nil)
 	if err != nil {
 		return err
 	}

@@ -295,6 +295,19 @@ func putObject(s storer.EncodedObjectStorer, kind plumbing.ObjectType, data []by
 	return s.SetEncodedObject(obj)
 }
 
+// word makes a commit of the draft that says something and has no files, and
+// returns it as a pack.
+func (m *Mirror) word(d *draft, message string, signer *Signer) ([]byte, error) {
+	empty, err := d.put(plumbing.TreeObject, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.seal(d, empty, message, signer); err != nil {
+		return nil, err
+	}
+	return d.pack()
+}
+
 // seal makes the commit, signed where there is a key.
 func (m *Mirror) seal(d *draft, root plumbing.Hash, message string, signer *Signer) error {
 	who := object.Signature{Name: m.options.Author, Email: m.options.Email, When: time.Now().UTC()}
