@@ -216,9 +216,9 @@ func (p *running) tail() string {
 }
 
 // leftSecrets returns the secrets that a dead run may have written: its
-// credentials, the values that came from other units and those that its code has. What the run wrote was
-// masked by itself; this is for the traces of a crash. Not all are known where a
-// helper made the credentials, for it makes others each time.
+// credentials, the values that came from other units and those that its code has.
+// What the run wrote was masked by itself; this is for the traces of a crash. Not
+// all are known where a helper made the credentials, for it makes others each time.
 func (p *running) leftSecrets() (left *secrets, known bool) {
 	s := &secrets{}
 	s.addDefaults(p.job.Module)

@@ -87,6 +87,15 @@ func (b *bench) offerTarget() (server *objects, address string) {
 	return server, listener.URL
 }
 
+// useTarget returns the head of a module whose objects are at the address.
+func useTarget(address string) string {
+	return `
+terraform {
+  required_providers { target = { source = "pave/target" } }
+}
+provider "target" { address = "` + address + `" }`
+}
+
 // A provider that crashes ends the run of its unit and nothing else: what was
 // made by then is recorded, and the next run does the rest.
 func TestProviderCrashes(t *testing.T) {
@@ -96,11 +105,7 @@ func TestProviderCrashes(t *testing.T) {
 	b := newBench(t)
 	server, address := b.offerTarget()
 	module := func(unit, content string) string {
-		return `
-terraform {
-  required_providers { target = { source = "pave/target" } }
-}
-provider "target" { address = "` + address + `" }
+		return useTarget(address) + `
 resource "target_object" "first" {
   name    = "` + unit + `-first"
   content = "steady"
@@ -177,11 +182,7 @@ func TestUnchangedPlanKeepsWhatItLearnt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			server, address := b.offerTarget()
-			job := b.job("one", `
-terraform {
-  required_providers { target = { source = "pave/target" } }
-}
-provider "target" { address = "`+address+`" }
+			job := b.job("one", useTarget(address)+`
 resource "target_object" "main" {
   name    = "one"
   content = "old"

@@ -2,10 +2,10 @@ package main
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pave-dev/pave/testdata/tools/built"
 )
 
 // What `make bench` measures can be measured: here once, on the smallest of
@@ -14,20 +14,10 @@ func TestBench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a built cue: make test")
 	}
-	pave := filepath.Join(t.TempDir(), "pave")
-	if out, err := exec.Command("go", "build", "-o", pave, "github.com/pave-dev/pave/cmd/pave").CombinedOutput(); err != nil {
-		t.Fatalf("build pave: %v\n%s", err, out)
-	}
-	t.Setenv("PAVE", pave)
+	t.Setenv("PAVE", built.Pave(t))
+	t.Setenv("PAVE_TEST_TERRAFORM", built.Terraform(t))
 	t.Setenv("BENCH_UNITS", "3")
 	t.Setenv("BENCH_ROUNDS", "1")
-	if os.Getenv("PAVE_TEST_TERRAFORM") == "" {
-		engine, err := exec.LookPath("terraform")
-		if err != nil {
-			t.Fatal("terraform is not on the PATH: `go run ./testdata/tools/get engine` finds or builds one, `make test` sets PAVE_TEST_TERRAFORM")
-		}
-		t.Setenv("PAVE_TEST_TERRAFORM", engine)
-	}
 	var said strings.Builder
 	b, err := fromEnvironment(&said)
 	if err == nil {

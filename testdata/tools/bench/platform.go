@@ -121,14 +121,21 @@ platform: {
 // module is a blueprint's Terraform and the CUE of its inputs.
 type module struct{ inputs, outputs, tf string }
 
-var blueprints = map[string]module{
-	"file": {
-		inputs:  "content!: =~\"^[a-z0-9 -]{1,200}$\"\n\tsize: *\"small\" | \"medium\" | \"large\"\n\tcopies: (*1 | int) & >=1 & <=10\n\tfolder!: =~\"^/[A-Za-z0-9._/-]+$\"",
-		outputs: "path: description: \"Where the file is.\"",
-		tf: `variable "content" { type = string }
+// The inputs that files and notes share, in CUE and in Terraform.
+const (
+	contentInputs = "content!: =~\"^[a-z0-9 -]{1,200}$\"\n\tsize: *\"small\" | \"medium\" | \"large\"\n\tcopies: (*1 | int) & >=1 & <=10"
+	contentTF     = `variable "content" { type = string }
 variable "size" { type = string }
 variable "copies" { type = number }
-variable "folder" { type = string }
+`
+	contentText = `"${var.content} ${var.size} ${var.copies}"`
+)
+
+var blueprints = map[string]module{
+	"file": {
+		inputs:  contentInputs + "\n\tfolder!: =~\"^/[A-Za-z0-9._/-]+$\"",
+		outputs: "path: description: \"Where the file is.\"",
+		tf: contentTF + `variable "folder" { type = string }
 
 resource "random_id" "name" {
   byte_length = 8
@@ -136,21 +143,18 @@ resource "random_id" "name" {
 
 resource "local_file" "file" {
   filename = "${var.folder}/${random_id.name.hex}"
-  content  = "${var.content} ${var.size} ${var.copies}"
+  content  = ` + contentText + `
 }
 
 output "path" { value = local_file.file.filename }
 `,
 	},
 	"note": {
-		inputs:  "content!: =~\"^[a-z0-9 -]{1,200}$\"\n\tsize: *\"small\" | \"medium\" | \"large\"\n\tcopies: (*1 | int) & >=1 & <=10",
+		inputs:  contentInputs,
 		outputs: "path: description: \"What the note is known by.\"",
-		tf: `variable "content" { type = string }
-variable "size" { type = string }
-variable "copies" { type = number }
-
+		tf: contentTF + `
 resource "terraform_data" "note" {
-  input = "${var.content} ${var.size} ${var.copies}"
+  input = ` + contentText + `
 }
 
 output "path" { value = terraform_data.note.id }
