@@ -334,7 +334,7 @@ func TestRunsDeletedWhileRunning(t *testing.T) {
 	if len(runs) != 1 {
 		t.Fatalf("got %q", runs)
 	}
-	must(t, os.RemoveAll(runs[0]))
+	lose(t, runs[0])
 	processes, err := procfs.AllProcs()
 	must(t, err)
 	for _, p := range processes {

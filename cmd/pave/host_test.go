@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -237,14 +238,27 @@ func (h *host) expectRecorded(want ...string) {
 // loseCache deletes what may be deleted at any time.
 func (h *host) loseCache() {
 	h.Helper()
-	// Modules and providers are kept in folders that nobody may write to.
-	must(h.T, filepath.WalkDir(h.cache(), func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
-			return err
+	lose(h.T, h.cache())
+}
+
+// lose deletes a folder that a daemon may be writing to. What is made in the folder
+// while it is being emptied makes that fail, so it is tried again, as a person would.
+func lose(t *testing.T, folder string) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		// Modules and providers are kept in folders that nobody may write to.
+		filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				os.Chmod(path, 0o700)
+			}
+			return nil
+		})
+		if err = os.RemoveAll(folder); err == nil {
+			return
 		}
-		return os.Chmod(path, 0o700)
-	}))
-	must(h.T, os.RemoveAll(h.cache()))
+	}
+	t.Fatal(err)
 }
 
 // files lists the files below a folder of the host.
