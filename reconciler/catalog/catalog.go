@@ -86,8 +86,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 		return nil, reconciler.SortViolations(violations), nil
 	}
 	e.layout = layout
-	jobs := layout.jobs()
-	answers, err := e.answers(ctx, tree, jobs)
+	jobs, answers, err := e.evaluate(ctx, tree)
 	if err != nil {
 		return nil, nil, fmt.Errorf("evaluate the platform: %w", err)
 	}
@@ -149,16 +148,46 @@ func gather(platform *reconciler.Platform, jobs []job, answers []answer) []recon
 	return violations
 }
 
-// answers returns the answer to each job, from the last pass or from a child.
-func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []job) ([]answer, error) {
+// evaluate returns the jobs of the layout, with the answers to them. A folder in
+// which a document uses what no blueprint is known to hand out is evaluated as one
+// that computes.
+func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]job, []answer, error) {
+	next := make(map[string]answer, len(e.cache))
+	jobs := e.layout.jobs(nil)
+	answers, err := e.answers(ctx, tree, jobs, next)
+	if err != nil {
+		return nil, nil, err
+	}
+	computing := map[string]bool{}
+	for i, a := range answers {
+		if a.Unsure {
+			computing[jobs[i].Folder] = true
+		}
+	}
+	if len(computing) > 0 {
+		jobs = e.layout.jobs(computing)
+		if answers, err = e.answers(ctx, tree, jobs, next); err != nil {
+			return nil, nil, err
+		}
+	}
+	e.cache = next
+	return jobs, answers, nil
+}
+
+// answers returns the answer to each job, from the last pass or from a child, and
+// keeps it in next.
+func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []job, next map[string]answer) ([]answer, error) {
 	answers := make([]answer, len(jobs))
-	next := make(map[string]answer, len(jobs))
 	var missing []int
 	basis := jobs[0].digest("")
 	keys := make([]string, len(jobs))
 	for i, j := range jobs {
 		keys[i] = j.digest(basis)
-		if a, found := e.cache[keys[i]]; found {
+		a, found := next[keys[i]]
+		if !found {
+			a, found = e.cache[keys[i]]
+		}
+		if found {
 			answers[i] = a
 			next[keys[i]] = a
 		} else {
@@ -191,7 +220,6 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []j
 			}
 		}
 	}
-	e.cache = next
 	return answers, nil
 }
 
@@ -205,6 +233,8 @@ type job struct {
 	Own []string `json:"own,omitempty"`
 	// Blueprints are the names of the blueprint folders.
 	Blueprints []string `json:"blueprints,omitempty"`
+	// Uses are the requests whose outputs are used, with their blueprints.
+	Uses map[string]string `json:"uses,omitempty"`
 	// sources are what its documents name as theirs. The answer does not depend
 	// on them.
 	sources []string
@@ -245,7 +275,7 @@ func (j job) digest(basis string) string {
 	for _, f := range j.reads {
 		fmt.Fprintf(h, "\x00%s\x00%s", f.Path, f.id)
 	}
-	fmt.Fprintf(h, "\x00%q%q", j.Own, j.Blueprints)
+	fmt.Fprintf(h, "\x00%q%q%q", j.Own, j.Blueprints, j.Uses) // maps are printed sorted
 	return hex.EncodeToString(h.Sum(nil))
 }
 
@@ -254,6 +284,8 @@ type answer struct {
 	Violations []reconciler.Violation `json:"violations,omitempty"`
 	Documents  []document             `json:"documents,omitempty"`
 	Governance *governance            `json:"governance,omitempty"`
+	// Unsure tells that the folder must be evaluated together to know.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // document is one evaluated service or request; its JSON is nil where it was refused.

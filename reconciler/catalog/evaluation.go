@@ -32,7 +32,8 @@ type evaluation struct {
 	facts      map[string]string // the root's team, environment and blueprint names, to notice a change
 	service    cue.Value
 	request    cue.Value
-	byName     map[string]cue.Value // request, by blueprint
+	byName     map[string]cue.Value       // request, by blueprint
+	outputs    map[string]map[string]bool // what each blueprint hands out
 }
 
 func (ev *evaluation) do(j job) answer {
@@ -77,7 +78,7 @@ func (ev *evaluation) instance(ctx *cue.Context, folder string, files ...map[str
 // govern evaluates the root. A broken blueprint is replaced by a stub, so that
 // the others and everything else can still be evaluated.
 func (ev *evaluation) govern(j job) answer {
-	*ev = evaluation{governance: j, broken: map[string]string{}, byName: map[string]cue.Value{}}
+	*ev = evaluation{governance: j, broken: map[string]string{}, byName: map[string]cue.Value{}, outputs: map[string]map[string]bool{}}
 	var a answer
 	for _, name := range j.Blueprints {
 		if vs := ev.tryBlueprint(name); len(vs) > 0 {
@@ -114,6 +115,11 @@ func (ev *evaluation) govern(j job) answer {
 	ev.request = root.LookupPath(cue.MakePath(cue.Def("#request")))
 	for _, b := range a.Governance.Blueprints {
 		ev.byName[b.Name] = ev.request.FillPath(cue.MakePath(cue.Str("blueprint")), b.Name)
+		ev.outputs[b.Name] = map[string]bool{}
+		outputs, err := root.LookupPath(cue.MakePath(cue.Def("#blueprints"), cue.Str(b.Name), cue.Str("outputs"))).Fields()
+		for err == nil && outputs.Next() {
+			ev.outputs[b.Name][outputs.Selector().Unquoted()] = true
+		}
 	}
 	return a
 }
@@ -445,24 +451,43 @@ func (ev *evaluation) data(j job) answer {
 		return answer{Violations: []reconciler.Violation{{Level: reconciler.Deny, Scope: reconciler.ScopeFile, Position: reconciler.Position{File: file}, Message: err.Error()}}}
 	}
 	entries, _ := literalEntries(parsed)
+	handed := map[string]any{}
+	for _, e := range entries {
+		for _, u := range e.uses {
+			if !ev.outputs[j.Uses[u.request]][u.output] {
+				return answer{Unsure: true}
+			}
+			handed[u.request] = map[string]any{"outputs": ev.handed(u.request, j.Uses[u.request])}
+		}
+	}
 	var a answer
 	for _, e := range entries {
-		d, vs := ev.entry(e)
+		d, vs := ev.entry(e, handed)
 		a.Documents = append(a.Documents, d)
 		a.Violations = append(a.Violations, vs...)
 	}
 	return a
 }
 
+// handed returns what a request of the blueprint hands out.
+func (ev *evaluation) handed(request, blueprint string) map[string]any {
+	outputs := map[string]any{}
+	for output := range ev.outputs[blueprint] {
+		outputs[output] = use{request, output}.reference()
+	}
+	return outputs
+}
+
 // entry checks one literal document. One that is refused is evaluated again
-// from its source, which has the positions; what that says holds.
-func (ev *evaluation) entry(e entry) (document, []reconciler.Violation) {
+// from its source, which has the positions; what that says holds. handed are the
+// requests whose outputs it may use.
+func (ev *evaluation) entry(e entry, handed map[string]any) (document, []reconciler.Violation) {
 	d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
 	if d.JSON = concreteJSON(ev.unify(e)); d.JSON != nil {
 		return d, nil
 	}
 	constraint := ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
-	v := constraint.Unify(ev.ctx.BuildExpr(e.body))
+	v := constraint.Unify(ev.ctx.BuildExpr(e.body, cue.Scope(ev.ctx.Encode(map[string]any{"request": handed}))))
 	if d.JSON = concreteJSON(v); d.JSON != nil {
 		return d, nil
 	}

@@ -100,7 +100,7 @@ func FuzzSettings(f *testing.F) {
 			base[name] = kept
 			expectPlaced(t, violations)
 			if layout != nil && !layout.broken && len(violations) == 0 {
-				layout.jobs()
+				layout.jobs(nil)
 			}
 		}
 	})

@@ -44,6 +44,42 @@ type file struct {
 	reconciler.File
 	id      string // of its content
 	literal bool   // nothing but literal documents
+	// Of a file of literals: its requests, each with the blueprint of which it is
+	// sure, and the requests whose outputs it uses.
+	requests map[string]string
+	uses     []string
+}
+
+func newFile(f reconciler.File, id string, parsed *ast.File) *file {
+	entries, literal := literalEntries(parsed)
+	read := &file{File: f, id: id, literal: literal}
+	for _, e := range entries {
+		if !literal || e.kind != "request" {
+			continue
+		}
+		if read.requests == nil {
+			read.requests = map[string]string{}
+		}
+		read.requests[e.name] = e.handsOut()
+		for _, u := range e.uses {
+			read.uses = append(read.uses, u.request)
+		}
+	}
+	slices.Sort(read.uses)
+	read.uses = slices.Compact(read.uses)
+	return read
+}
+
+// handsOut returns the blueprint that says what outputs a request has; empty where
+// the request may say so itself.
+func (e entry) handsOut() string {
+	for _, field := range []string{"name", "outputs"} {
+		if _, said := e.value[field]; said {
+			return ""
+		}
+	}
+	blueprint, _ := e.value["blueprint"].(string)
+	return blueprint
 }
 
 // survey sorts the files of a tree, reading each once, but for files of documents
@@ -184,7 +220,7 @@ func (s *surveyor) cueFile(f reconciler.File) {
 	if id == "" {
 		id = fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
 	}
-	s.layout.catalog[f.Path] = &file{File: f, id: id, literal: isLiteral(parsed)}
+	s.layout.catalog[f.Path] = newFile(f, id, parsed)
 }
 
 // known returns the file as an earlier layout has it, of which there was nothing to
@@ -358,8 +394,9 @@ func (s *surveyor) checkModule() {
 }
 
 // jobs returns the work of a pass: the governance, then a job for each literal
-// file, and one for each folder that computes.
-func (l *layout) jobs() []job {
+// file, and one for each folder that computes, by itself or because it is among
+// those that computing names.
+func (l *layout) jobs(computing map[string]bool) []job {
 	governed := job{Kind: governanceJob, Files: map[string]string{}, Blueprints: l.blueprints}
 	for name, content := range l.support {
 		governed.Files[name] = content
@@ -373,22 +410,21 @@ func (l *layout) jobs() []job {
 		folder := folderOf(name)
 		byFolder[folder] = append(byFolder[folder], name)
 	}
-	plain := func(folder string) bool {
-		for _, name := range byFolder[folder] {
-			if !l.catalog[name].literal {
-				return false
-			}
-		}
-		return true
+	known := map[string]scope{}
+	plain := map[string]bool{}
+	for _, folder := range slices.Sorted(maps.Keys(byFolder)) { // those above come first
+		slices.Sort(byFolder[folder])
+		known[folder] = l.scope(byFolder, folder)
+		plain[folder] = !computing[folder] && l.plain(byFolder[folder], known[folder])
 	}
 	for _, folder := range slices.Sorted(maps.Keys(byFolder)) {
 		own := byFolder[folder]
-		slices.Sort(own)
-		computes := slices.ContainsFunc(ancestors(folder), func(f string) bool { return !plain(f) })
+		computes := slices.ContainsFunc(ancestors(folder), func(f string) bool { return len(byFolder[f]) > 0 && !plain[f] })
 		if !computes {
 			for _, name := range own {
-				jobs = append(jobs, job{Kind: dataJob, Folder: folder, Own: []string{name},
-					reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, name)})
+				uses, declared := known[folder].of(l.catalog[name].uses)
+				jobs = append(jobs, job{Kind: dataJob, Folder: folder, Own: []string{name}, Uses: uses,
+					reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, append(declared, name)...)})
 			}
 			continue
 		}
@@ -403,6 +439,57 @@ func (l *layout) jobs() []job {
 	return jobs
 }
 
+// scope holds the literal requests whose outputs a folder's documents may use.
+type scope map[string]supplier
+
+// supplier is a literal request: where it stands, and the blueprint that says what
+// it hands out, empty where nobody is sure.
+type supplier struct{ file, blueprint string }
+
+// scope returns the requests of a folder and of those above it.
+func (l *layout) scope(byFolder map[string][]string, folder string) scope {
+	var s scope
+	if !slices.ContainsFunc(byFolder[folder], func(name string) bool { return len(l.catalog[name].uses) > 0 }) {
+		return s
+	}
+	s = scope{}
+	for _, f := range ancestors(folder) {
+		for _, file := range byFolder[f] {
+			for name, blueprint := range l.catalog[file].requests {
+				if _, twice := s[name]; twice {
+					blueprint = ""
+				}
+				s[name] = supplier{file, blueprint}
+			}
+		}
+	}
+	return s
+}
+
+// plain tells whether nothing but uses of requests that are in scope is computed
+// in the files.
+func (l *layout) plain(files []string, known scope) bool {
+	for _, name := range files {
+		f := l.catalog[name]
+		if !f.literal || slices.ContainsFunc(f.uses, func(request string) bool { return known[request].blueprint == "" }) {
+			return false
+		}
+	}
+	return true
+}
+
+// of returns the blueprints of some requests, and the files that declare them.
+func (s scope) of(requests []string) (blueprints map[string]string, files []string) {
+	for _, name := range requests {
+		if blueprints == nil {
+			blueprints = map[string]string{}
+		}
+		blueprints[name] = s[name].blueprint
+		files = append(files, s[name].file)
+	}
+	return blueprints, files
+}
+
 // sources returns a folder's own files and all files of the folders above it,
 // sorted. What stands at the root decides every document, so nobody needs to
 // be told. Files of data are named as well: whether one of them computes is up
@@ -415,7 +502,7 @@ func sources(byFolder map[string][]string, folder string, own ...string) []strin
 		}
 	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all)
 }
 
 // kindsOf tells what a file declares at its top level.

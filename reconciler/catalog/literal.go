@@ -20,6 +20,16 @@ type entry struct {
 	label      ast.Node // the label that names the document
 	body       *ast.StructLit
 	value      map[string]any
+	uses       []use
+}
+
+// use is an input that is another request's output, `request.db.outputs.host`: the
+// one thing that a literal document may compute. Its value is the reference that
+// the other request hands out, if its blueprint does.
+type use struct{ request, output string }
+
+func (u use) reference() map[string]any {
+	return map[string]any{"from": map[string]any{"request": u.request, "output": u.output}}
 }
 
 // isLiteral tells whether a file holds literal documents and nothing else, so
@@ -33,6 +43,9 @@ func isLiteral(f *ast.File) bool {
 func literalEntries(f *ast.File) ([]entry, bool) {
 	var entries []entry
 	seen := map[string]bool{}
+	// What `request` means in a use: the field of this file, where no other of that
+	// name stands in between.
+	uses, hidden := false, false
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.Package, *ast.CommentGroup:
@@ -63,17 +76,73 @@ func literalEntries(f *ast.File) ([]entry, bool) {
 				if !ok {
 					return nil, false
 				}
-				value, ok := literalStruct(doc, 0)
-				if !ok {
+				e := entry{kind: kind, name: name, label: field.Label, body: doc}
+				if !e.read() {
 					return nil, false
 				}
-				entries = append(entries, entry{kind: kind, name: name, label: field.Label, body: doc, value: value})
+				_, named := d.Label.(*ast.Ident)
+				entries, uses = append(entries, e), uses || len(e.uses) > 0
+				hidden = hidden || !named || name == "request"
 			}
 		default:
 			return nil, false
 		}
 	}
-	return entries, true
+	return entries, !uses || !hidden
+}
+
+// read reads the document's value from its body, and tells whether it is literal.
+func (e *entry) read() (ok bool) {
+	hidden := false
+	e.value, ok = literalFields(e.body, 0, func(name string, x ast.Expr) (any, bool) {
+		hidden = hidden || name == "request"
+		inputs, are := x.(*ast.StructLit)
+		if e.kind != "request" || name != "inputs" || !are {
+			return literalValue(x, 1)
+		}
+		return literalFields(inputs, 1, func(name string, x ast.Expr) (any, bool) {
+			hidden = hidden || name == "request"
+			if u, is := useOf(x); is {
+				e.uses = append(e.uses, u)
+				return u.reference(), true
+			}
+			return literalValue(x, 2)
+		})
+	})
+	return ok && (len(e.uses) == 0 || !hidden)
+}
+
+// useOf reads `request.db.outputs.host`, or with `["db"]` for the name.
+func useOf(x ast.Expr) (use, bool) {
+	outputs, output, ok := selected(x)
+	if !ok {
+		return use{}, false
+	}
+	request, field, ok := selected(outputs)
+	if !ok || field != "outputs" {
+		return use{}, false
+	}
+	root, name, ok := selected(request)
+	if !ok {
+		return use{}, false
+	}
+	ident, ok := root.(*ast.Ident)
+	return use{name, output}, ok && ident.Name == "request"
+}
+
+// selected returns what a field is selected of, and the field's name.
+func selected(x ast.Expr) (of ast.Expr, name string, ok bool) {
+	switch x := x.(type) {
+	case *ast.SelectorExpr:
+		name, ok = labelText(x.Sel)
+		return x.X, name, ok
+	case *ast.IndexExpr:
+		if lit, is := x.Index.(*ast.BasicLit); is {
+			name, ok = labelText(lit)
+		}
+		return x.X, name, ok
+	}
+	return nil, "", false
 }
 
 // plainLabel returns the name of a regular field with a static label.
@@ -81,7 +150,12 @@ func plainLabel(f *ast.Field) (string, bool) {
 	if f.Constraint != token.ILLEGAL || len(f.Attrs) > 0 || f.Alias != nil {
 		return "", false
 	}
-	switch l := f.Label.(type) {
+	return labelText(f.Label)
+}
+
+// labelText returns the name of a field that is neither hidden nor a definition.
+func labelText(label ast.Label) (string, bool) {
+	switch l := label.(type) {
 	case *ast.Ident:
 		if len(l.Name) > 0 && (l.Name[0] == '#' || l.Name[0] == '_') {
 			return "", false
@@ -98,6 +172,11 @@ func plainLabel(f *ast.Field) (string, bool) {
 }
 
 func literalStruct(s *ast.StructLit, depth int) (map[string]any, bool) {
+	return literalFields(s, depth, func(_ string, x ast.Expr) (any, bool) { return literalValue(x, depth+1) })
+}
+
+// literalFields reads the fields of a struct, each value by the function.
+func literalFields(s *ast.StructLit, depth int, value func(name string, x ast.Expr) (any, bool)) (map[string]any, bool) {
 	if depth > maxDepth {
 		return nil, false
 	}
@@ -117,7 +196,7 @@ func literalStruct(s *ast.StructLit, depth int) (map[string]any, bool) {
 		if _, twice := m[name]; twice {
 			return nil, false
 		}
-		v, ok := literalValue(field.Value, depth+1)
+		v, ok := value(name, field.Value)
 		if !ok {
 			return nil, false
 		}
