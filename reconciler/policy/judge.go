@@ -44,7 +44,7 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 	if known && len(q.fresh.rules) == 0 {
 		return violations, nil
 	}
-	input, err := e.value(subject)
+	input, err := e.value(subject, &q.reads)
 	if err != nil {
 		return nil, err
 	}
@@ -87,35 +87,69 @@ func (e *Engine) findings(ctx context.Context, q asked, subject reconciler.Subje
 	return reconciler.SortViolations(violations), nil
 }
 
-// value returns the subject as rules see it.
-func (e *Engine) value(subject reconciler.Subject) (ast.Value, error) {
-	shared := map[string]json.RawMessage{
-		"team": subject.Team, "environment": subject.Environment, "blueprint": subject.Blueprint, "settings": subject.Settings,
-	}
-	subject.Team, subject.Environment, subject.Blueprint, subject.Settings = nil, nil, nil, nil
-	text, err := json.Marshal(subject)
-	if err != nil {
-		return nil, fmt.Errorf("write the input: %w", err)
-	}
-	input, err := read(text)
+// value returns as much of the subject as rules read.
+func (e *Engine) value(subject reconciler.Subject, reads *reads) (ast.Value, error) {
+	rest := reconciler.Subject{Kind: subject.Kind, Name: subject.Name, Cost: subject.Cost, Heal: subject.Heal, Reviewed: subject.Reviewed, Now: subject.Now}
+	input, err := encode(rest)
 	if err != nil {
 		return nil, err
 	}
-	fields := input.(ast.Object)
-	for name, text := range shared {
-		if len(text) == 0 {
+	change, err := encode(reconciler.Change{Action: subject.Change.Action, Fields: subject.Change.Fields})
+	if err != nil {
+		return nil, err
+	}
+	if err := reads.field("change").insert(change, "before", subject.Change.Before); err != nil {
+		return nil, err
+	}
+	input.Insert(ast.StringTerm("change"), ast.NewTerm(change))
+	for name, text := range map[string]json.RawMessage{"document": subject.Document, "service": subject.Service, "plan": subject.Plan} {
+		if err := reads.insert(input, name, text); err != nil {
+			return nil, err
+		}
+	}
+	for name, text := range map[string]json.RawMessage{
+		"team": subject.Team, "environment": subject.Environment, "blueprint": subject.Blueprint, "settings": subject.Settings,
+	} {
+		if len(text) == 0 || reads.field(name) == nil {
 			continue
 		}
 		v, err := e.shared.read(text)
 		if err != nil {
 			return nil, err
 		}
-		fields.Insert(ast.StringTerm(name), ast.NewTerm(v))
+		input.Insert(ast.StringTerm(name), ast.NewTerm(v))
+	}
+	if len(subject.Dependencies) > 0 && reads.field("dependencies") != nil {
+		all := ast.NewArray()
+		for _, text := range subject.Dependencies {
+			v, err := read(text)
+			if err != nil {
+				return nil, err
+			}
+			all = all.Append(ast.NewTerm(v))
+		}
+		input.Insert(ast.StringTerm("dependencies"), ast.NewTerm(all))
 	}
 	return input, nil
 }
 
+// encode returns a struct as rules see it.
+func encode(of any) (ast.Object, error) {
+	text, err := json.Marshal(of)
+	if err != nil {
+		return nil, fmt.Errorf("write the input: %w", err)
+	}
+	v, err := read(text)
+	if err != nil {
+		return nil, err
+	}
+	return v.(ast.Object), nil
+}
+
 func read(text []byte) (ast.Value, error) {
+	if !json.Valid(text) {
+		return nil, fmt.Errorf("read the input: %.50q is no JSON", text)
+	}
 	v, err := ast.ValueFromReader(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("read the input: %w", err)
@@ -135,9 +169,6 @@ func (d *documents) read(text []byte) (ast.Value, error) {
 	defer d.mu.Unlock()
 	if v, found := d.values[string(text)]; found {
 		return v, nil
-	}
-	if !json.Valid(text) {
-		return nil, fmt.Errorf("read the input: %.50q is no JSON", text)
 	}
 	v, err := read(text)
 	if err != nil {

@@ -148,6 +148,7 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 type query struct {
 	kept  asked // whose findings hold as long as the subject is as it is, and the day
 	fresh asked // whose findings may be others a moment later
+	reads reads // all that they see of the input
 }
 
 // asked is an array of the sets of findings of some rules.
@@ -161,17 +162,22 @@ func prepare(ctx context.Context, compiler *ast.Compiler, rules []rule) (map[str
 	queries := map[string]query{}
 	for _, kind := range kinds {
 		var kept, fresh []int
+		var q query
+		seen := map[*ast.Rule]bool{}
 		for i, rule := range rules {
 			compiled := compiler.GetRulesExact(rule.ref)[0]
-			switch {
-			case !slices.Contains(kindsOf(compiler, compiled.Body), kind):
-			case !rule.Builtin && readsTime(compiler, compiled, map[*ast.Rule]bool{}):
+			if !slices.Contains(kindsOf(compiler, compiled.Body), kind) {
+				continue
+			}
+			q.reads.rule(compiler, compiled, seen)
+			var own reads
+			own.rule(compiler, compiled, map[*ast.Rule]bool{})
+			if !rule.Builtin && own.field("now") != nil {
 				fresh = append(fresh, i)
-			default: // what is built in knows days and nothing shorter
+			} else { // what is built in knows days and nothing shorter
 				kept = append(kept, i)
 			}
 		}
-		var q query
 		var err error
 		if q.kept, err = ask(ctx, compiler, rules, kept); err != nil {
 			return nil, err

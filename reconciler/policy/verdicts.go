@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-
 	"github.com/pave-dev/pave/reconciler"
 )
 
@@ -78,31 +76,4 @@ func keyOf(s reconciler.Subject) (key [sha256.Size]byte) {
 	}
 	h.Sum(key[:0])
 	return key
-}
-
-// readsTime tells whether what a rule finds may depend on `input.now`, by itself or
-// through others.
-func readsTime(compiler *ast.Compiler, rule *ast.Rule, seen map[*ast.Rule]bool) bool {
-	if seen[rule] {
-		return false
-	}
-	seen[rule] = true
-	reads := false
-	ast.WalkRefs(rule, func(ref ast.Ref) bool {
-		// The whole of the input, and what is computed of it, may be the time.
-		reads = reads || ref.HasPrefix(ast.InputRootRef) && (len(ref) == 1 || !isText(ref[1]) || ref[1].Equal(nowTerm))
-		return reads
-	})
-	for node := range compiler.Graph.Dependencies(rule) {
-		other, is := node.(*ast.Rule)
-		reads = reads || is && readsTime(compiler, other, seen)
-	}
-	return reads
-}
-
-var nowTerm = ast.StringTerm("now")
-
-func isText(term *ast.Term) bool {
-	_, is := term.Value.(ast.String)
-	return is
 }
