@@ -21,6 +21,7 @@ type Patience struct {
 	timer *time.Timer // guarded by mu, as are both below
 	began time.Time
 	used  time.Duration
+	asked time.Time // when used was
 }
 
 // NewPatience calls over once a process of this program has used a processor
@@ -33,11 +34,15 @@ func NewPatience(pid int, limit time.Duration, over func()) *Patience {
 	return p
 }
 
-// Renew begins anew: the process answered something.
+// Renew begins anew: the process answered something. What it used is not asked for
+// more often than matters, as many answers may come within a moment.
 func (p *Patience) Renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.began, p.used = time.Now(), processor(p.pid)
+	p.began = time.Now()
+	if p.began.Sub(p.asked) > p.limit/100 {
+		p.used, p.asked = processor(p.pid), p.began
+	}
 	p.timer.Reset(p.limit)
 }
 
