@@ -38,6 +38,7 @@ type Checked struct {
 	Complete bool
 
 	reviewed bool
+	asked    map[string]float64     // what requests cost, by owning team
 	holds    map[string]hold        // by "request/name"
 	asks     map[string][]Violation // approvals that rules ask for, by request
 }
@@ -83,6 +84,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 		return c, nil
 	}
 	c.Platform, c.Judge = platform, judge
+	c.sumCosts()
 	if err := c.judge(ctx, record); err != nil {
 		return nil, err
 	}
@@ -149,7 +151,7 @@ func (c *Checked) judge(ctx context.Context, record *Record) error {
 		}
 	}
 	for _, name := range sortedNames(c.Platform.Requests) {
-		if err := ask(c.requestSubject(name, record, costs), c.Platform.Requests[name].Position); err != nil {
+		if err := ask(c.requestSubject(name, record, costs[c.owner(name)]), c.Platform.Requests[name].Position); err != nil {
 			return err
 		}
 	}
@@ -202,13 +204,18 @@ func (c *Checked) serviceSubject(name string, record *Record) Subject {
 	return subject
 }
 
-func (c *Checked) requestSubject(name string, record *Record, costs map[string]TeamCost) Subject {
+// owner returns the team whose service a request is for.
+func (c *Checked) owner(request string) string {
+	return c.Platform.Services[c.Platform.Requests[request].Service].Owner
+}
+
+func (c *Checked) requestSubject(name string, record *Record, cost TeamCost) Subject {
 	r := c.Platform.Requests[name]
 	s := c.Platform.Services[r.Service]
 	subject := Subject{
 		Kind: "request", Name: name, Document: r.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
 		Environment: c.Platform.Environments[r.Environment].JSON, Blueprint: c.Platform.Blueprints[r.Blueprint].JSON,
-		Change: Change{Action: "create"}, Cost: &Cost{Monthly: r.Cost.Monthly, Team: costs[s.Owner]},
+		Change: Change{Action: "create"}, Cost: &Cost{Monthly: r.Cost.Monthly, Team: cost},
 	}
 	if old := record.Units[name]; old.Exists() {
 		subject.Change = changeOf(old.Document, r.JSON)
@@ -258,28 +265,42 @@ func canonical(data json.RawMessage) []byte {
 
 // teamCosts sums what was applied and what is asked for, by owning team.
 func (c *Checked) teamCosts(record *Record) map[string]TeamCost {
-	costs := map[string]TeamCost{}
-	for name, team := range c.Platform.Teams {
-		costs[name] = TeamCost{Budget: team.Budget}
-	}
+	before := map[string]float64{}
 	for _, u := range record.Units {
 		if u.Exists() {
-			sum := costs[u.Owner]
-			sum.Before += u.Cost
-			costs[u.Owner] = sum
+			before[u.Owner] += u.Cost
 		}
 	}
-	for _, r := range c.Platform.Requests {
-		owner := c.Platform.Services[r.Service].Owner
-		sum := costs[owner]
-		sum.After += r.Cost.Monthly
-		costs[owner] = sum
-	}
-	for owner, sum := range costs {
-		sum.Before, sum.After = cents(sum.Before), cents(sum.After)
-		costs[owner] = sum
+	costs := map[string]TeamCost{}
+	for _, owners := range []map[string]float64{before, c.asked} {
+		for owner := range owners {
+			costs[owner] = c.costOf(owner, before[owner])
+		}
 	}
 	return costs
+}
+
+// teamCost sums what was applied and what is asked for, of one team.
+func (c *Checked) teamCost(owner string, record *Record) TeamCost {
+	before := 0.0
+	for _, u := range record.Units {
+		if u.Owner == owner && u.Exists() {
+			before += u.Cost
+		}
+	}
+	return c.costOf(owner, before)
+}
+
+func (c *Checked) costOf(owner string, before float64) TeamCost {
+	return TeamCost{Before: cents(before), After: cents(c.asked[owner]), Budget: c.Platform.Teams[owner].Budget}
+}
+
+// sumCosts sums what is asked for, by owning team.
+func (c *Checked) sumCosts() {
+	c.asked = map[string]float64{}
+	for _, r := range c.Platform.Requests {
+		c.asked[c.Platform.Services[r.Service].Owner] += r.Cost.Monthly
+	}
 }
 
 // locate sorts the violations, each at the field that it speaks of where only
@@ -360,8 +381,7 @@ func (c *Checked) ask(v Violation) {
 // needs returns the approvals that rules ask for of one request. Where a rule
 // names no team it is the owner's word.
 func (c *Checked) needs(name string) []Needed {
-	owner := c.Platform.Services[c.Platform.Requests[name].Service].Owner
-	return neededBy(c.asks[name], name, owner)
+	return neededBy(c.asks[name], name, c.owner(name))
 }
 
 // neededBy returns the approvals that the violations ask for.

@@ -30,7 +30,6 @@ type decision struct {
 	// condition is the one that is false while the unit halts.
 	condition string
 	basis     string
-	rendering Rendering
 	// deletes tells that the unit is to be destroyed, at once or later.
 	deletes bool
 	// looked tells that it is busy with no more than being looked at.
@@ -95,6 +94,7 @@ type decider struct {
 	moves   map[string]bool
 	imports map[string]string
 
+	shapes    shapes            // those of earlier passes
 	freezes   map[string]string // by environment, see frozen
 	made      map[string]decision
 	successor string // a request that may rename another one
@@ -103,6 +103,10 @@ type decider struct {
 // decide returns a decision for every unit that the revision or the record knows.
 func (d *decider) decide() map[string]decision {
 	d.made, d.freezes = map[string]decision{}, map[string]string{}
+	if d.shapes == nil {
+		d.shapes = shapes{}
+	}
+	d.shapes.keep(d.checked.Units)
 	for key, h := range d.checked.holds {
 		if name, ok := strings.CutPrefix(key, "request/"); ok {
 			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
@@ -155,16 +159,16 @@ func (d *decider) unit(u Unit) decision {
 	if u.Request.Suspend != nil {
 		return decision{verb: halt, condition: Ready, reason: ReasonSuspended, message: u.Request.Suspend.Reason}
 	}
-	rendering, err := d.render(u)
-	if err != nil {
-		return decision{verb: halt, condition: Valid, reason: ReasonInvalid, message: err.Error()}
+	shape := d.shapes.of(u, d.engine, d.render, d.outputsVersion)
+	if shape.err != nil {
+		return decision{verb: halt, condition: Valid, reason: ReasonInvalid, message: shape.err.Error()}
 	}
-	takes, held := d.takes(u, recorded, rendering)
+	takes, held := d.takes(u, recorded, shape)
 	if held != nil {
 		return *held
 	}
 	if recorded.Exists() && takes == nil {
-		if made, changed := d.identity(u, recorded, rendering); changed {
+		if made, changed := d.identity(u, recorded, shape); changed {
 			return made
 		}
 	}
@@ -184,7 +188,7 @@ func (d *decider) unit(u Unit) decision {
 		}
 		return decision{verb: halt, condition: Ready, reason: ReasonExpired, message: message + ": set a later date, or remove the request"}
 	}
-	made := d.changed(u, recorded, rendering)
+	made := d.changed(u, recorded, shape.basis)
 	if made.takes = takes; takes != nil && (made.heals || made.reason == ReasonApplied) { // the state is elsewhere, whatever it says
 		made.verb, made.heals, made.reason = start, false, ""
 	}
@@ -201,14 +205,14 @@ func (d *decider) unit(u Unit) decision {
 
 // takes returns the state that a unit takes over before anything else, or why it
 // may not yet.
-func (d *decider) takes(u Unit, recorded *UnitStatus, rendering Rendering) (*Takeover, *decision) {
+func (d *decider) takes(u Unit, recorded *UnitStatus, shape *shape) (*Takeover, *decision) {
 	name, from := u.Name(), u.Request.RenamedFrom
 	switch {
 	case from != "" && d.record.renames(from, name) && !d.asked(from):
 		return d.renamed(u, from)
 	case d.imports[name] != "" && !recorded.Exists():
 		return &Takeover{File: d.imports[name], State: State{Address: "the file"}, Keeps: true}, nil
-	case d.moves[name] && recorded.Exists() && !d.unverified[name] && recorded.State.Address != rendering.Address:
+	case d.moves[name] && recorded.Exists() && !d.unverified[name] && recorded.State.Address != shape.address:
 		return &Takeover{Unit: name, State: recorded.State, Environment: recorded.Environment}, nil
 	}
 	return nil, nil
@@ -254,7 +258,7 @@ func (d *decider) renamed(u Unit, from string) (*Takeover, *decision) {
 }
 
 // identity decides where a live unit changes what it must not.
-func (d *decider) identity(u Unit, recorded *UnitStatus, rendering Rendering) (decision, bool) {
+func (d *decider) identity(u Unit, recorded *UnitStatus, shape *shape) (decision, bool) {
 	if recorded.Environment != u.Environment.Name || recorded.Blueprint != u.Blueprint.Name {
 		what := fmt.Sprintf("it runs as %s in %s and is asked for as %s in %s", recorded.Blueprint, recorded.Environment, u.Blueprint.Name, u.Environment.Name)
 		switch {
@@ -267,10 +271,10 @@ func (d *decider) identity(u Unit, recorded *UnitStatus, rendering Rendering) (d
 		}
 		return d.destruction(u.Name(), ReasonIdentity, what), true
 	}
-	if recorded.State.Address != "" && recorded.State.Address != rendering.Address {
+	if recorded.State.Address != "" && recorded.State.Address != shape.address {
 		return decision{verb: halt, condition: Stalled, reason: ReasonStateMoved,
 			message: fmt.Sprintf("its state is at %s and would be looked for at %s: run `pave state move %s`, or restore the backend's settings",
-				recorded.State.Address, rendering.Address, u.Name())}, true
+				recorded.State.Address, shape.address, u.Name())}, true
 	}
 	return decision{}, false
 }
@@ -379,15 +383,9 @@ func (d *decider) stage(u Unit) int {
 }
 
 // changed decides whether the engine is given anything but what it was given last.
-func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) decision {
+func (d *decider) changed(u Unit, recorded *UnitStatus, b string) decision {
 	name := u.Name()
-	b := basis(u.Module.Digest, rendering, d.engine, func(up string) string {
-		if s := d.record.Units[up]; s != nil {
-			return s.OutputsVersion
-		}
-		return ""
-	})
-	made := decision{verb: start, basis: b, rendering: rendering}
+	made := decision{verb: start, basis: b}
 	last, tried := d.attempts[name]
 	tried = tried && last.basis == b
 	lock, known := d.lock(u)
@@ -398,6 +396,14 @@ func (d *decider) changed(u Unit, recorded *UnitStatus, rendering Rendering) dec
 		made.verb = keep // its conditions say what went wrong
 	}
 	return made
+}
+
+// outputsVersion is that of what a unit hands out.
+func (d *decider) outputsVersion(unit string) string {
+	if s := d.record.Units[unit]; s != nil {
+		return s.OutputsVersion
+	}
+	return ""
 }
 
 // settled decides about a unit that was applied as it is asked for: there is

@@ -47,11 +47,19 @@ func (j Job) PlanDigest(actions string, lock []byte) string {
 	return sum(h)
 }
 
-// documentDigest identifies what a document says.
-func documentDigest(d Document) string {
+// DocumentDigest identifies what a document says, in whatever order.
+func DocumentDigest(doc json.RawMessage) string {
 	h := sha256.New()
-	h.Write(canonical(d.JSON))
+	h.Write(canonical(doc))
 	return sum(h)
+}
+
+// digest identifies what the document says.
+func (d Document) digest() string {
+	if d.Digest != "" {
+		return d.Digest
+	}
+	return DocumentDigest(d.JSON)
 }
 
 func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)[:20]) }

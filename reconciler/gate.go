@@ -324,7 +324,7 @@ func (r *Reconciler) redocumented(name string) bool {
 	if !runs {
 		return false
 	}
-	return recorded == nil || recorded.Owner != u.Service.Owner || recorded.ServiceDigest != documentDigest(u.Service.Document) || differs(Document{JSON: recorded.Document}, u.Request.Document)
+	return recorded == nil || recorded.Owner != u.Service.Owner || recorded.ServiceDigest != u.Service.digest() || differs(Document{JSON: recorded.Document}, u.Request.Document)
 }
 
 // starts tells whether the decision changes what runs.

@@ -34,8 +34,12 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision) (Job, 
 	if err != nil {
 		return Job{}, err
 	}
+	rendering, err := r.Runner.Render(u)
+	if err != nil {
+		return Job{}, err
+	}
 	job := r.newJob(name, Converge)
-	job.Basis, job.Rendering, job.Module = made.basis, made.rendering, files
+	job.Basis, job.Rendering, job.Module = made.basis, rendering, files
 	job.Environment, job.Folder, job.Owner = u.Environment.Name, u.Blueprint.Folder, u.Service.Owner
 	job.allow(made)
 	job.Lock, _ = r.lockOf(u)
@@ -49,15 +53,15 @@ func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision) (Job, 
 	if job.Policy, err = r.judgement(r.subjectOf(name, made.heals)); err != nil {
 		return Job{}, err
 	}
-	if job.Upstream, err = r.upstreamOf(ctx, made.rendering); err != nil {
+	if job.Upstream, err = r.upstreamOf(ctx, rendering); err != nil {
 		return Job{}, err
 	}
 	job.Success = &UnitStatus{
 		Version: 1, Request: name, Service: u.Request.Service, Owner: u.Service.Owner, Blueprint: u.Blueprint.Name,
 		Environment: u.Environment.Name, Stage: u.Environment.Stage, Module: u.Module.Digest, Protect: u.Request.Protect,
-		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: made.rendering.References,
+		Expires: r.lastDayAfter(u), Cost: u.Request.Cost.Monthly, References: rendering.References,
 		Engine: r.engine.Name + " " + r.engine.Version, Document: u.Request.JSON, Sources: r.checked.Platform.sources(name),
-		ServiceDigest: documentDigest(u.Service.Document), Retain: u.Request.Deletion == Retain,
+		ServiceDigest: u.Service.digest(), Retain: u.Request.Deletion == Retain,
 	}
 	return job, nil
 }
@@ -104,7 +108,7 @@ func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
 // subjectOf is what the rules see of a request of the revision in force.
 func (r *Reconciler) subjectOf(name string, heals bool) Subject {
 	believed := r.record.without(r.unverified)
-	subject := r.checked.requestSubject(name, believed, r.checked.teamCosts(believed))
+	subject := r.checked.requestSubject(name, believed, r.checked.teamCost(r.checked.owner(name), believed))
 	subject.Heal = heals
 	return subject
 }
@@ -241,7 +245,7 @@ func (r *Reconciler) deletionSubject(recorded *UnitStatus) Subject {
 		Change:  Change{Action: "delete", Before: document},
 		Service: p.Services[recorded.Service].JSON, Team: p.Teams[recorded.Owner].JSON,
 		Environment: p.Environments[recorded.Environment].JSON, Blueprint: p.Blueprints[recorded.Blueprint].JSON,
-		Cost: &Cost{Before: recorded.Cost, Team: r.checked.teamCosts(r.record)[recorded.Owner]},
+		Cost: &Cost{Before: recorded.Cost, Team: r.checked.teamCost(recorded.Owner, r.record)},
 	}
 	// What the platform has forgotten is described by what was recorded.
 	if subject.Environment == nil {

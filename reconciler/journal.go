@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -32,13 +33,14 @@ type journal struct {
 	subject  string   // of the next commit, where it says nothing of a unit
 	remarks  []string // what its message says of the revision
 	title    string
-	files    map[string][sha256.Size]byte // what is published, by path
-	dirty    map[string]bool              // paths that may differ from it
-	edits    map[string][]Edit            // the applied folders, by unit
-	events   map[string][]event           // by unit
-	said     int                          // counts them
-	credits  []string                     // trailers of who let it happen
-	done     []Running                    // to be forgotten once recorded
+	files    published
+	dirty    map[string]bool    // paths that may differ from it
+	noted    map[string]noting  // what was noted last, by unit
+	edits    map[string][]Edit  // the applied folders, by unit
+	events   map[string][]event // by unit
+	said     int                // counts them
+	credits  []string           // trailers of who let it happen
+	done     []Running          // to be forgotten once recorded
 	last     time.Time
 	failures int       // to publish, since it last succeeded
 	retry    time.Time // not to be tried again before
@@ -47,9 +49,9 @@ type journal struct {
 // newJournal starts at a record that is published as it is.
 func newJournal(record *Record, trust *Trust, base, remote string) (*journal, error) {
 	j := &journal{record: record, trust: trust, base: base, remote: remote, restore: base != remote,
-		files: map[string][sha256.Size]byte{}, dirty: map[string]bool{}, edits: map[string][]Edit{}, events: map[string][]event{}}
-	for path, v := range record.documents() {
-		content, err := encode(v)
+		files: published{}, dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
+	for _, path := range record.paths() {
+		content, err := encode(record.document(path))
 		if err != nil {
 			return nil, err
 		}
@@ -58,22 +60,41 @@ func newJournal(record *Record, trust *Trust, base, remote string) (*journal, er
 	return j, nil
 }
 
-// documents returns every status document of the record by its path.
-func (r *Record) documents() map[string]any {
-	docs := map[string]any{}
-	for name, u := range r.Units {
-		docs[shard("requests", name)+".json"] = u
+// paths returns where the documents of the record are.
+func (r *Record) paths() []string {
+	var paths []string
+	for name := range r.Units {
+		paths = append(paths, shard("requests", name)+".json")
 	}
-	for name, s := range r.Services {
-		docs[shard("services", name)+".json"] = s
+	for name := range r.Services {
+		paths = append(paths, shard("services", name)+".json")
 	}
-	for name, l := range r.Locks {
-		docs["locks/"+name+".json"] = l
+	for name := range r.Locks {
+		paths = append(paths, "locks/"+name+".json")
 	}
 	if r.Platform.Version != 0 {
-		docs["platform.json"] = r.Platform
+		paths = append(paths, "platform.json")
 	}
-	return docs
+	return paths
+}
+
+// document returns the status document at a path; nil where there is none.
+func (r *Record) document(at string) any {
+	folder, _, _ := strings.Cut(at, "/")
+	name := strings.TrimSuffix(path.Base(at), ".json")
+	switch {
+	case folder == "requests" && r.Units[name] != nil:
+		return r.Units[name]
+	case folder == "services" && r.Services[name] != nil:
+		return r.Services[name]
+	case folder == "locks":
+		if l, found := r.Locks[name]; found {
+			return l
+		}
+	case at == "platform.json" && r.Platform.Version != 0:
+		return r.Platform
+	}
+	return nil
 }
 
 // believe reads the record at a tip, as far as the tip can be believed, and
@@ -163,7 +184,7 @@ func (r *Reconciler) disbelieve() {
 	for name, u := range r.record.Units {
 		r.unverified[name] = true
 		u.FirstApplied = ""
-		r.journal.touch(shard("requests", name) + ".json")
+		r.journal.touchUnit(name)
 	}
 	for name := range r.record.Services {
 		delete(r.record.Services, name)
@@ -203,6 +224,12 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 // touch notes that a document may have changed.
 func (j *journal) touch(path string) { j.dirty[path] = true }
 
+// touchUnit notes that the status of a unit may have changed.
+func (j *journal) touchUnit(name string) {
+	j.touch(shard("requests", name) + ".json")
+	delete(j.noted, name)
+}
+
 // event notes what the next status commit says of a unit: all that runs did,
 // and of what was decided the last word.
 func (j *journal) event(e event) {
@@ -236,22 +263,15 @@ func (j *journal) inForce(c *Checked) {
 			status = &ServiceStatus{Version: 1, Service: name}
 			j.record.Services[name] = status
 		}
-		status.Owner, status.Lifecycle, status.Tier = s.Owner, s.Lifecycle, s.Tier
-		h := c.holds["service/"+name]
-		for _, kind := range []string{Valid, Allowed} {
-			if kind == h.condition {
-				status.Conditions.Set(kind, false, h.reason, h.message, now)
-			} else {
-				status.Conditions.Set(kind, true, kind, "", now)
-			}
+		if status.describe(s, c.holds["service/"+name], requests[name], now) {
+			j.touch(shard("services", name) + ".json")
 		}
-		j.touch(shard("services", name) + ".json")
 	}
 	for name, status := range j.record.Services {
-		status.Requests = requests[name]
 		if _, found := c.Platform.Services[name]; found {
 			continue
 		}
+		status.Requests = requests[name]
 		if h, held := c.holds["service/"+name]; held {
 			status.Conditions.Set(h.condition, false, h.reason, h.message, now)
 		} else if c.Complete {
@@ -259,6 +279,20 @@ func (j *journal) inForce(c *Checked) {
 		}
 		j.touch(shard("services", name) + ".json")
 	}
+}
+
+// describe copies what a revision says of a service, and tells whether that is news.
+func (s *ServiceStatus) describe(service Service, h hold, requests []string, now time.Time) bool {
+	news := s.Owner != service.Owner || s.Lifecycle != service.Lifecycle || s.Tier != service.Tier || !slices.Equal(s.Requests, requests)
+	s.Owner, s.Lifecycle, s.Tier, s.Requests = service.Owner, service.Lifecycle, service.Tier, requests
+	for _, kind := range []string{Valid, Allowed} {
+		if kind == h.condition {
+			news = s.Conditions.Set(kind, false, h.reason, h.message, now) || news
+		} else {
+			news = s.Conditions.Set(kind, true, kind, "", now) || news
+		}
+	}
+	return news
 }
 
 // refuse notes a revision that did not come into force.
@@ -299,7 +333,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		status, known := j.record.Units[name]
 		if made.verb == forget {
 			delete(j.record.Units, name)
-			j.touch(shard("requests", name) + ".json")
+			j.touchUnit(name)
 			j.event(event{unit: name, verb: "forget", trailer: "forgotten"})
 			continue
 		}
@@ -308,6 +342,11 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 				continue
 			}
 			status = &UnitStatus{Version: 1, Request: name}
+		}
+		said := noting{unit: c.Units[name], verb: made.verb, condition: made.condition, reason: made.reason, message: made.message, uncleared: made.uncleared,
+			warn: time.Duration(c.Platform.Settings.Expiry.Warn), day: now.UTC().Format(time.DateOnly)}
+		if last, before := j.noted[name]; before && known && last.same(said) {
+			continue
 		}
 		before, _ := encode(status)
 		wasReady := status.Is(Ready)
@@ -318,14 +357,16 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		}
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
-		warns := status.expiring(time.Duration(c.Platform.Settings.Expiry.Warn), now)
+		warns := status.expiring(said.warn, now)
 		after, _ := encode(status)
 		if bytes.Equal(before, after) && known {
+			j.noted[name] = said
 			continue
 		}
 		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
-		j.touch(shard("requests", name) + ".json")
+		j.touchUnit(name)
+		j.noted[name] = said
 		if warns {
 			j.event(event{unit: name, run: true, verb: "warn of the end of", trailer: "expiring on=" + status.Expires})
 		}
@@ -347,6 +388,24 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 	}
 }
 
+// noting is all by which the status of a unit was noted. As long as that and the
+// status are as they were, noting it again changes nothing.
+type noting struct {
+	unit                       Unit
+	verb                       verb
+	condition, reason, message string
+	uncleared                  bool
+	warn                       time.Duration
+	day                        string
+}
+
+func (n noting) same(other noting) bool {
+	same := n.unit.same(other.unit)
+	n.unit, other.unit = Unit{}, Unit{}
+	return same && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
+		n.uncleared == other.uncleared && n.warn == other.warn && n.day == other.day
+}
+
 // describe copies what the revision says of a unit and no run decides.
 func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 	s.Service, s.Owner = u.Request.Service, u.Service.Owner
@@ -361,7 +420,7 @@ func (s *UnitStatus) describe(u Unit, made decision, revision string) {
 	s.Retain = u.Request.Deletion == Retain
 	if made.verb == keep && made.reason == ReasonApplied {
 		s.Cost, s.Document, s.Sources = u.Request.Cost.Monthly, u.Request.JSON, nil
-		s.ServiceDigest = documentDigest(u.Service.Document)
+		s.ServiceDigest = u.Service.digest()
 	}
 }
 
@@ -473,7 +532,7 @@ func (j *journal) unit(name string) *UnitStatus {
 		status = &UnitStatus{Version: 1, Request: name}
 		j.record.Units[name] = status
 	}
-	j.touch(shard("requests", name) + ".json")
+	j.touchUnit(name)
 	return status
 }
 
@@ -606,7 +665,7 @@ func (j *journal) tookOver(job Job, result Result) {
 		status.Protect = status.Protect || old.Protect
 		delete(j.record.Units, from)
 	}
-	j.touch(shard("requests", from) + ".json")
+	j.touchUnit(from)
 	j.edits[from] = []Edit{{Path: appliedFolder(from)}}
 	j.event(event{unit: from, run: true, verb: "rename", trailer: "renamed to=" + job.Unit})
 }
@@ -797,17 +856,32 @@ func (j *journal) dueAt() (time.Time, bool) {
 	return at, j.pending()
 }
 
-// changes returns the edits that bring the published branch to the record.
-func (j *journal) changes() ([]Edit, map[string][sha256.Size]byte, error) {
-	docs := j.record.documents()
-	files := maps.Clone(j.files)
+// published are the digests of files as they are published, by path; none where
+// the file is not.
+type published map[string][sha256.Size]byte
+
+// take takes over what was published since.
+func (p published) take(news published) {
+	for path, digest := range news {
+		if digest == [sha256.Size]byte{} {
+			delete(p, path)
+		} else {
+			p[path] = digest
+		}
+	}
+}
+
+// changes returns the edits that bring the published branch to the record, and
+// what is published then of what is not now.
+func (j *journal) changes() ([]Edit, published, error) {
+	news := published{}
 	var edits []Edit
 	for path := range j.dirty {
-		doc, found := docs[path]
-		if !found {
-			if _, published := files[path]; published {
+		doc := j.record.document(path)
+		if doc == nil {
+			if _, published := j.files[path]; published {
 				edits = append(edits, Edit{Path: path})
-				delete(files, path)
+				news[path] = [sha256.Size]byte{}
 			}
 			continue
 		}
@@ -815,15 +889,15 @@ func (j *journal) changes() ([]Edit, map[string][sha256.Size]byte, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if digest := sha256.Sum256(content); files[path] != digest {
+		if digest := sha256.Sum256(content); j.files[path] != digest {
 			edits = append(edits, Edit{Path: path, Content: content})
-			files[path] = digest
+			news[path] = digest
 		}
 	}
 	for _, name := range sortedNames(j.edits) {
 		edits = append(edits, j.edits[name]...)
 	}
-	return edits, files, nil
+	return edits, news, nil
 }
 
 // publish makes one status commit of everything since the last, or none.
@@ -860,7 +934,7 @@ func (r *Reconciler) publish(ctx context.Context) error {
 // pushed is what a commit says that may be on the remote by now.
 type pushed struct {
 	commit string
-	files  map[string][sha256.Size]byte
+	files  published
 	said   int // the last event in it
 }
 
@@ -888,7 +962,8 @@ func (r *Reconciler) landed(p pushed) error {
 	}
 	j := r.journal
 	j.base, j.remote, r.record.Tip = p.commit, p.commit, p.commit
-	j.files, j.restore, j.pushing = p.files, false, pushed{}
+	j.files.take(p.files)
+	j.restore, j.pushing = false, pushed{}
 	for name, said := range j.events {
 		j.events[name] = slices.DeleteFunc(said, func(e event) bool { return e.order <= p.said })
 	}

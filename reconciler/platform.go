@@ -23,6 +23,8 @@ type Platform struct {
 type Document struct {
 	// JSON is the complete evaluated document, defaults included: what policies see.
 	JSON json.RawMessage `json:"-"`
+	// Digest identifies what the document says; empty where nobody computed it.
+	Digest string `json:"-"`
 	// Position is the document's opening in the file that declares it.
 	Position Position `json:"-"`
 	// Sources are the files that decide what the document says, sorted, without

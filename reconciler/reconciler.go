@@ -89,6 +89,7 @@ type Reconciler struct {
 	attempts   map[string]attempt
 	unverified map[string]bool
 	observed   map[string]sight // nil where drift is not looked for
+	shapes     shapes
 	progress   Progress
 
 	gate         *gate
@@ -124,7 +125,7 @@ func New(o Options) *Reconciler {
 	}
 	o.Reviewed = o.Reviewed || o.Forge != nil
 	r := &Reconciler{Options: o, attending: context.Background(), started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
-		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
+		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{}, shapes: shapes{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
 	r.memory = newMemory(func() { nudge(r.wakes) })
 	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
@@ -537,7 +538,7 @@ func (r *Reconciler) decider() *decider {
 	}
 	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running, looking: looking,
 		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar,
-		moves: r.Moves, imports: r.Imports}
+		moves: r.Moves, imports: r.Imports, shapes: r.shapes}
 	if r.observed != nil {
 		for name, recorded := range r.record.Units {
 			if _, known := r.observed[name]; !known {

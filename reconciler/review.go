@@ -356,6 +356,9 @@ func differs(before, after Document) bool {
 	if bytes.Equal(before.JSON, after.JSON) { // as nearly always, on every pass
 		return false
 	}
+	if before.Digest != "" && after.Digest != "" {
+		return before.Digest != after.Digest
+	}
 	return !bytes.Equal(canonical(before.JSON), canonical(after.JSON))
 }
 

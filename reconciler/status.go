@@ -75,8 +75,12 @@ func (cs Conditions) Get(kind string) (Condition, bool) {
 	return Condition{}, false
 }
 
-// Set states a condition. It keeps the time where neither status nor reason change.
-func (cs *Conditions) Set(kind string, status bool, reason, message string, now time.Time) {
+// Set states a condition, and tells whether that is news. It keeps the time where
+// neither status nor reason change.
+func (cs *Conditions) Set(kind string, status bool, reason, message string, now time.Time) (news bool) {
+	if old, found := cs.Get(kind); found && old.Status == status && old.Reason == reason && old.Message == message {
+		return false
+	}
 	c := Condition{Type: kind, Status: status, Reason: reason, Message: message, Since: now.UTC().Format(time.RFC3339)}
 	for i, old := range *cs {
 		if old.Type == kind {
@@ -84,13 +88,14 @@ func (cs *Conditions) Set(kind string, status bool, reason, message string, now 
 				c.Since = old.Since
 			}
 			(*cs)[i] = c
-			return
+			return true
 		}
 	}
 	*cs = append(*cs, c)
 	slices.SortStableFunc(*cs, func(a, b Condition) int {
 		return slices.Index(conditionOrder, a.Type) - slices.Index(conditionOrder, b.Type)
 	})
+	return true
 }
 
 // Drop withdraws a condition.

@@ -11,6 +11,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -296,6 +297,7 @@ type document struct {
 	Position reconciler.Position `json:"position"`
 	sources  []string
 	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
+	digest   string
 }
 
 // add takes the document into the platform.
@@ -329,6 +331,7 @@ func (d *document) read() (err error) {
 	if err != nil {
 		d.value = nil
 	}
+	d.digest = reconciler.DocumentDigest(d.JSON)
 	return err
 }
 
@@ -411,7 +414,7 @@ func decode[T any](d document) (T, error) {
 }
 
 func (d document) meta() reconciler.Document {
-	return reconciler.Document{JSON: d.JSON, Position: d.Position, Sources: slices.Clone(d.sources)}
+	return reconciler.Document{JSON: d.JSON, Digest: cmp.Or(d.digest, reconciler.DocumentDigest(d.JSON)), Position: d.Position, Sources: slices.Clone(d.sources)}
 }
 
 // place gives blueprints whose evaluated value tells no position the one where
