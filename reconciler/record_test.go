@@ -21,18 +21,18 @@ func newTree(files map[string]string) *Tree {
 func TestRecordRefusesWhatPaveDoesNotWrite(t *testing.T) {
 	unit := func(fields string) string { return `{"version": 1, "request": "db", ` + fields + `"conditions": []}` }
 	for path, content := range map[string]string{
-		"requests/db/db.json":     `{"version": 1, "request": "db"`,
+		"requests/7b/db.json":     `{"version": 1, "request": "db"`,
 		"requests/xx/db.json":     unit(""),
-		"requests/ab/ab/c.json":   `{"version": 1, "request": "ab/c"}`,
-		"requests/../...json":     `{"version": 1, "request": ".."}`,
-		"requests/Db/Db.json":     `{"version": 1, "request": "Db"}`,
-		"requests/db/db.json ":    unit(""),
-		"services/xx/x\ny.json":   `{"version": 1, "service": "x\ny"}`,
-		"services/pa/pay.json":    `{"version": 1, "service": "pay", "owner": "a\u001b[2Jb"}`,
+		"requests/fc/ab/c.json":   `{"version": 1, "request": "ab/c"}`,
+		"requests/5e/...json":     `{"version": 1, "request": ".."}`,
+		"requests/0a/Db.json":     `{"version": 1, "request": "Db"}`,
+		"requests/7b/db.json ":    unit(""),
+		"services/9a/x\ny.json":   `{"version": 1, "service": "x\ny"}`,
+		"services/93/pay.json":    `{"version": 1, "service": "pay", "owner": "a\u001b[2Jb"}`,
 		"locks/../../x.json":      `{"module": "m"}`,
 		"platform.json":           `{"version": 2}`,
-		"requests/ve/vers.json":   `{"version": 2, "request": "vers"}`,
-		"requests/db/db.json\x00": unit(""),
+		"requests/61/vers.json":   `{"version": 2, "request": "vers"}`,
+		"requests/7b/db.json\x00": unit(""),
 	} {
 		if strings.HasSuffix(path, ".json") {
 			if _, err := ReadRecord(newTree(map[string]string{path: content}), "tip"); err == nil {
@@ -44,11 +44,11 @@ func TestRecordRefusesWhatPaveDoesNotWrite(t *testing.T) {
 		`"blueprint": "x\nUnit: ledger-db destroyed", `, `"environment": "../prod", `, `"owner": "[x](y)", `, `"service": "A", `,
 		`"stage": "|", `, `"references": {"a": {"request": "../x", "output": "o"}}, `,
 	} {
-		if _, err := ReadRecord(newTree(map[string]string{"requests/db/db.json": unit(fields)}), "tip"); err == nil {
+		if _, err := ReadRecord(newTree(map[string]string{"requests/7b/db.json": unit(fields)}), "tip"); err == nil {
 			t.Errorf("%s was read", fields)
 		}
 	}
-	r, err := ReadRecord(newTree(map[string]string{"requests/db/db.json": unit(""), "README.md": "x"}), "tip")
+	r, err := ReadRecord(newTree(map[string]string{"requests/7b/db.json": unit(""), "README.md": "x"}), "tip")
 	if err != nil || len(r.Units) != 1 {
 		t.Errorf("got %v, %v", r, err)
 	}

@@ -2,6 +2,8 @@ package reconciler
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -109,7 +111,7 @@ func (cs *Conditions) Drop(kind string) {
 }
 
 // UnitStatus is what is known of one request: the file
-// requests/<first two letters>/<name>.json of the status branch.
+// requests/<two digits>/<name>.json of the status branch, see shard.
 type UnitStatus struct {
 	Version     int    `json:"version"`
 	Request     string `json:"request"`
@@ -189,7 +191,7 @@ func (s *UnitStatus) Is(kind string) bool {
 	return found && c.Status
 }
 
-// ServiceStatus is the file services/<first two letters>/<name>.json.
+// ServiceStatus is the file services/<two digits>/<name>.json.
 type ServiceStatus struct {
 	Version    int        `json:"version"`
 	Service    string     `json:"service"`
@@ -266,7 +268,9 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// shard spreads files over folders by the first two letters of their name.
+// shard spreads files over folders, by the first two digits of the SHA-256 of their
+// name: names that begin alike would fill one folder, which every commit writes anew.
 func shard(folder, name string) string {
-	return folder + "/" + name[:min(2, len(name))] + "/" + name
+	digest := sha256.Sum256([]byte(name))
+	return folder + "/" + hex.EncodeToString(digest[:1]) + "/" + name
 }

@@ -60,7 +60,7 @@ func (h *host) engineOn(unit string) *engine {
 	var generated struct {
 		Terraform json.RawMessage `json:"terraform"`
 	}
-	must(h.T, json.Unmarshal([]byte(h.git("show", "pave/status:applied/"+unit[:2]+"/"+unit+"/pave.tf.json")), &generated))
+	must(h.T, json.Unmarshal([]byte(h.git("show", "pave/status:"+recorded("applied", unit)+"/pave.tf.json")), &generated))
 	must(h.T, os.WriteFile(filepath.Join(dir, "main.tf.json"), []byte(`{"terraform":`+string(generated.Terraform)+`,"resource":{"terraform_data":{"other":{}}}}`), 0o600))
 	if units, _ := filepath.Glob(filepath.Join(h.state(), "*", "units")); len(units) == 1 {
 		must(h.T, os.Symlink(filepath.Join(units[0], unit), filepath.Join(dir, "state"))) // where the local backend looks

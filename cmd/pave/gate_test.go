@@ -229,7 +229,7 @@ func TestGlassIsBrokenWithApproval(t *testing.T) {
 	if !containsAll(log, []string{"Unit: ledger-box applied", "Break-Glass: ledger-box until " + until + ": the shop is down", "Approved-By: dana"}) {
 		t.Errorf("the record does not keep who broke the glass and why:\n%s", log)
 	}
-	if status := s.git("show", "origin/pave/status:requests/le/ledger-box.json"); !containsAll(status, []string{`"breakGlass": {`, `"reason": "the shop is down"`, `"used": "20`}) {
+	if status := s.git("show", "origin/pave/status:requests/7f/ledger-box.json"); !containsAll(status, []string{`"breakGlass": {`, `"reason": "the shop is down"`, `"used": "20`}) {
 		t.Errorf("the status does not keep it: %s", status)
 	}
 	if strings.Contains(s.git("log", "--format=%B", "--all"), "Unit: index-box applied") {

@@ -284,11 +284,11 @@ deny contains "nothing may be new" if {
 
 	proof := filepath.Join(h.dir, "proof")
 	h.forge(func(dir string) {
-		note := filepath.Join(dir, "requests/we/welcome-note.json")
+		note := filepath.Join(dir, "requests/40/welcome-note.json")
 		replaceIn(t, note, `"blueprint": "note"`, `"blueprint": "other"`)
-		must(t, os.WriteFile(filepath.Join(dir, "applied/we/welcome-note/module/evil.tf"),
+		must(t, os.WriteFile(filepath.Join(dir, "applied/40/welcome-note/module/evil.tf"),
 			[]byte(`resource "terraform_data" "evil" { provisioner "local-exec" { command = "touch `+proof+`" } }`), 0o600))
-		quote := filepath.Join(dir, "requests/we/welcome-quote.json")
+		quote := filepath.Join(dir, "requests/e9/welcome-quote.json")
 		text, err := os.ReadFile(quote)
 		must(t, err)
 		old := firstApplied.FindString(string(text))
@@ -327,7 +327,7 @@ func TestDamagedRecordIsNoEmptyOne(t *testing.T) {
 	h := newStarter(t)
 	h.pave(0, "apply")
 	h.forge(func(dir string) {
-		must(t, os.WriteFile(filepath.Join(dir, "requests/we/welcome-note.json"), []byte("{"), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, "requests/40/welcome-note.json"), []byte("{"), 0o600))
 	})
 	h.expectStarts("version", "init", "plan", "show", "apply")
 
@@ -337,11 +337,11 @@ func TestDamagedRecordIsNoEmptyOne(t *testing.T) {
 	h.expectAllReady(2)
 
 	h.forge(func(dir string) {
-		must(t, os.WriteFile(filepath.Join(dir, "requests/we/welcome-note.json"), []byte("{"), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, "requests/40/welcome-note.json"), []byte("{"), 0o600))
 	})
 	must(t, os.RemoveAll(h.state()))
 	h.loseCache()
-	if said := h.lastSaid(exitFailure, "apply"); !strings.Contains(said, "requests/we/welcome-note.json") || !strings.Contains(said, "this host did not write it") {
+	if said := h.lastSaid(exitFailure, "apply"); !strings.Contains(said, "requests/40/welcome-note.json") || !strings.Contains(said, "this host did not write it") {
 		t.Errorf("got %s", said)
 	}
 	h.expectStarts()
@@ -362,10 +362,10 @@ func TestThousandAreNotDeleted(t *testing.T) {
 	h.forge(func(dir string) {
 		for n := range 999 {
 			name := fmt.Sprintf("api-token-%03d", n)
-			must(t, os.CopyFS(filepath.Join(dir, "applied/ap", name), os.DirFS(filepath.Join(dir, "applied/ap/api-token"))))
-			text, err := os.ReadFile(filepath.Join(dir, "requests/ap/api-token.json"))
+			must(t, os.CopyFS(filepath.Join(dir, recorded("applied", name)), os.DirFS(filepath.Join(dir, "applied/a0/api-token"))))
+			text, err := os.ReadFile(filepath.Join(dir, "requests/a0/api-token.json"))
 			must(t, err)
-			must(t, os.WriteFile(filepath.Join(dir, "requests/ap", name+".json"), bytes.ReplaceAll(text, []byte("api-token"), []byte(name)), 0o600))
+			must(t, os.WriteFile(h.place(dir, recorded("requests", name)+".json"), bytes.ReplaceAll(text, []byte("api-token"), []byte(name)), 0o600))
 		}
 	})
 	h.pave(0, "status", "adopt")

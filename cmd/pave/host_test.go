@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -233,6 +234,20 @@ func (h *host) expectRecorded(want ...string) {
 	if slices.Sort(want); !slices.Equal(got, want) {
 		h.Errorf("expected the record to say %q, got:\n%s", want, message)
 	}
+}
+
+// recorded is where the status branch keeps what it has of a name.
+func recorded(folder, name string) string {
+	digest := sha256.Sum256([]byte(name))
+	return fmt.Sprintf("%s/%x/%s", folder, digest[:1], name)
+}
+
+// place makes the folder of a file, and returns the file's path.
+func (h *host) place(dir, file string) string {
+	h.Helper()
+	path := filepath.Join(dir, file)
+	must(h.T, os.MkdirAll(filepath.Dir(path), 0o755))
+	return path
 }
 
 // loseCache deletes what may be deleted at any time.

@@ -11,7 +11,6 @@ package catalog
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -110,7 +109,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 
 // gather adds the documents of the answers to the jobs to the platform. A name
 // that two files declare is refused in both.
-func gather(platform *reconciler.Platform, jobs []job, answers []answer) []reconciler.Violation {
+func gather(platform *reconciler.Platform, jobs []*job, answers []answer) []reconciler.Violation {
 	var violations []reconciler.Violation
 	first := map[string]*document{}
 	twice := map[string]bool{}
@@ -152,7 +151,7 @@ func gather(platform *reconciler.Platform, jobs []job, answers []answer) []recon
 // evaluate returns the jobs of the layout, with the answers to them. A folder in
 // which a document uses what no blueprint is known to hand out is evaluated as one
 // that computes.
-func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]job, []answer, error) {
+func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]*job, []answer, error) {
 	next := make(map[string]answer, len(e.cache))
 	jobs := e.layout.jobs(nil)
 	answers, err := e.answers(ctx, tree, jobs, next)
@@ -177,13 +176,13 @@ func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]job,
 
 // answers returns the answer to each job, from the last pass or from a child, and
 // keeps it in next.
-func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []job, next map[string]answer) ([]answer, error) {
+func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*job, next map[string]answer) ([]answer, error) {
 	answers := make([]answer, len(jobs))
 	var missing []int
 	basis := jobs[0].digest("")
 	keys := make([]string, len(jobs))
-	for i, j := range jobs {
-		keys[i] = j.digest(basis)
+	for i := range jobs {
+		keys[i] = jobs[i].keyBy(basis)
 		a, found := next[keys[i]]
 		if !found {
 			a, found = e.cache[keys[i]]
@@ -196,10 +195,10 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []j
 		}
 	}
 	if len(missing) > 0 {
-		todo := []job{jobs[0]} // every child begins with the governance
+		todo := []job{*jobs[0]} // every child begins with the governance
 		for _, i := range missing {
 			if i > 0 {
-				todo = append(todo, jobs[i])
+				todo = append(todo, *jobs[i])
 			}
 		}
 		for i := range todo {
@@ -211,8 +210,10 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []j
 		if err != nil {
 			return nil, err
 		}
-		answers[0] = fresh[0]
-		next[keys[0]] = fresh[0]
+		if missing[0] == 0 {
+			answers[0] = fresh[0]
+			next[keys[0]] = fresh[0]
+		}
 		fresh = fresh[1:]
 		for _, i := range missing {
 			if i > 0 {
@@ -239,6 +240,8 @@ type job struct {
 	// sources are what its documents name as theirs. The answer does not depend
 	// on them.
 	sources []string
+	// key is what digest returned last, for the basis.
+	key, basis string
 	// reads are the files of documents that become Files once a child is to do the
 	// job; the governance, which has Files from the start, has none.
 	reads []*file
@@ -260,6 +263,9 @@ func (j *job) load(tree *reconciler.Tree) error {
 	return nil
 }
 
+// schemaDigest is asked for often.
+var schemaDigest = schema.Digest()
+
 // The kinds of jobs.
 const (
 	governanceJob = "governance"
@@ -267,9 +273,17 @@ const (
 	folderJob     = "folder"
 )
 
+// keyBy returns the digest, as it was computed last where it is the same.
+func (j *job) keyBy(basis string) string {
+	if j.key == "" || j.basis != basis {
+		j.key, j.basis = j.digest(basis), basis
+	}
+	return j.key
+}
+
 func (j job) digest(basis string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schema.Digest(), basis, j.Kind, j.Folder)
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schemaDigest, basis, j.Kind, j.Folder)
 	for _, name := range slices.Sorted(maps.Keys(j.Files)) {
 		fmt.Fprintf(h, "%s\x00%d\x00%s", name, len(j.Files[name]), j.Files[name])
 	}
@@ -359,6 +373,7 @@ type governance struct {
 	Teams        []document           `json:"teams"`
 	Environments []document           `json:"environments"`
 	Blueprints   []evaluatedBlueprint `json:"blueprints"`
+	read         *reconciler.Platform // once it was
 }
 
 type evaluatedBlueprint struct {
@@ -367,7 +382,22 @@ type evaluatedBlueprint struct {
 	Folder string                      `json:"folder"`
 }
 
+// platform returns the governance as a platform without services and requests.
 func (g *governance) platform() (*reconciler.Platform, error) {
+	if g.read == nil {
+		p, err := g.decode()
+		if err != nil {
+			return nil, err
+		}
+		g.read = p
+	}
+	p := *g.read
+	p.Blueprints = maps.Clone(p.Blueprints) // which are placed
+	p.Services, p.Requests = map[string]reconciler.Service{}, map[string]reconciler.Request{}
+	return &p, nil
+}
+
+func (g *governance) decode() (*reconciler.Platform, error) {
 	p := &reconciler.Platform{
 		Teams: map[string]reconciler.Team{}, Environments: map[string]reconciler.Environment{},
 		Blueprints: map[string]reconciler.Blueprint{}, Services: map[string]reconciler.Service{},
@@ -414,7 +444,10 @@ func decode[T any](d document) (T, error) {
 }
 
 func (d document) meta() reconciler.Document {
-	return reconciler.Document{JSON: d.JSON, Digest: cmp.Or(d.digest, reconciler.DocumentDigest(d.JSON)), Position: d.Position, Sources: slices.Clone(d.sources)}
+	if d.digest == "" {
+		d.digest = reconciler.DocumentDigest(d.JSON)
+	}
+	return reconciler.Document{JSON: d.JSON, Digest: d.digest, Position: d.Position, Sources: slices.Clone(d.sources)}
 }
 
 // place gives blueprints whose evaluated value tells no position the one where

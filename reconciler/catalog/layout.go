@@ -34,6 +34,7 @@ type layout struct {
 	blueprints       []string
 	blueprintPackage map[string]string
 	blueprintAt      map[string]reconciler.Position // where each is defined
+	asked            map[string]*asked              // by folder; of the layout before, until jobs are made
 	// broken tells that a file of the root was not read: what would be said of
 	// the rest follows from that.
 	broken bool
@@ -42,6 +43,7 @@ type layout struct {
 // file is one parsed file of documents.
 type file struct {
 	reconciler.File
+	folder  string
 	id      string // of its content
 	literal bool   // nothing but literal documents
 	// Of a file of literals: its requests, each with the blueprint of which it is
@@ -52,7 +54,7 @@ type file struct {
 
 func newFile(f reconciler.File, id string, parsed *ast.File) *file {
 	entries, literal := literalEntries(parsed)
-	read := &file{File: f, id: id, literal: literal}
+	read := &file{File: f, folder: folderOf(f.Path), id: id, literal: literal}
 	for _, e := range entries {
 		if !literal || e.kind != "request" {
 			continue
@@ -98,6 +100,9 @@ func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Viola
 		s.deny(reconciler.ScopeRevision, reconciler.Position{}, "there is no platform.cue at the root: this is not a platform repository",
 			"run `pave init`, or say --repo with the repository that holds the platform")
 		return nil, s.violations
+	}
+	if earlier != nil {
+		s.layout.asked = earlier.asked
 	}
 	s.checkSpelling()
 	for _, f := range tree.Files {
@@ -396,7 +401,7 @@ func (s *surveyor) checkModule() {
 // jobs returns the work of a pass: the governance, then a job for each literal
 // file, and one for each folder that computes, by itself or because it is among
 // those that computing names.
-func (l *layout) jobs(computing map[string]bool) []job {
+func (l *layout) jobs(computing map[string]bool) []*job {
 	governed := job{Kind: governanceJob, Files: map[string]string{}, Blueprints: l.blueprints}
 	for name, content := range l.support {
 		governed.Files[name] = content
@@ -404,37 +409,72 @@ func (l *layout) jobs(computing map[string]bool) []job {
 	for name, content := range l.root {
 		governed.Files[name] = content
 	}
-	jobs := []job{governed}
+	jobs := []*job{&governed}
 	byFolder := map[string][]string{}
-	for name := range l.catalog {
-		folder := folderOf(name)
-		byFolder[folder] = append(byFolder[folder], name)
+	for name, f := range l.catalog {
+		byFolder[f.folder] = append(byFolder[f.folder], name)
 	}
-	known := map[string]scope{}
+	asked := map[string]*asked{}
 	plain := map[string]bool{}
-	for _, folder := range slices.Sorted(maps.Keys(byFolder)) { // those above come first
+	folders := slices.Sorted(maps.Keys(byFolder))
+	for _, folder := range folders { // those above come first
 		slices.Sort(byFolder[folder])
-		known[folder] = l.scope(byFolder, folder)
-		plain[folder] = !computing[folder] && l.plain(byFolder[folder], known[folder])
+		asked[folder] = l.ask(byFolder, folder)
+		plain[folder] = !computing[folder] && asked[folder].plain
 	}
-	for _, folder := range slices.Sorted(maps.Keys(byFolder)) {
-		own := byFolder[folder]
+	for _, folder := range folders {
+		a := asked[folder]
 		computes := slices.ContainsFunc(ancestors(folder), func(f string) bool { return len(byFolder[f]) > 0 && !plain[f] })
-		if !computes {
-			for _, name := range own {
-				uses, declared := known[folder].of(l.catalog[name].uses)
-				jobs = append(jobs, job{Kind: dataJob, Folder: folder, Own: []string{name}, Uses: uses,
-					reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, append(declared, name)...)})
-			}
-			continue
+		if a.jobs == nil || a.computes != computes {
+			a.computes, a.jobs = computes, l.folderJobs(byFolder, folder, computes)
 		}
+		jobs = append(jobs, a.jobs...)
+	}
+	l.asked = asked
+	return jobs
+}
+
+// asked is what is asked about a folder. As long as the files that it reads are the
+// same, it is the same as well.
+type asked struct {
+	reads    []*file // of the folder and of those above
+	plain    bool    // nothing is computed in the folder's own files
+	computes bool    // something is, in these or in those above
+	jobs     []*job
+}
+
+// ask returns what was asked about a folder, or begins anew.
+func (l *layout) ask(byFolder map[string][]string, folder string) *asked {
+	var reads []*file
+	for _, above := range ancestors(folder) {
+		for _, name := range byFolder[above] {
+			reads = append(reads, l.catalog[name])
+		}
+	}
+	if last := l.asked[folder]; last != nil && slices.Equal(last.reads, reads) {
+		return last
+	}
+	return &asked{reads: reads, plain: l.plain(byFolder[folder], l.scope(byFolder, folder))}
+}
+
+// folderJobs returns the jobs of one folder.
+func (l *layout) folderJobs(byFolder map[string][]string, folder string, computes bool) []*job {
+	own := byFolder[folder]
+	if computes {
 		j := job{Kind: folderJob, Folder: folder, Own: own, sources: sources(byFolder, folder, own...)}
 		for _, above := range ancestors(folder) {
 			for _, name := range byFolder[above] {
 				j.reads = append(j.reads, l.catalog[name])
 			}
 		}
-		jobs = append(jobs, j)
+		return []*job{&j}
+	}
+	var jobs []*job
+	known := l.scope(byFolder, folder)
+	for _, name := range own {
+		uses, declared := known.of(l.catalog[name].uses)
+		jobs = append(jobs, &job{Kind: dataJob, Folder: folder, Own: []string{name}, Uses: uses,
+			reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, append(declared, name)...)})
 	}
 	return jobs
 }

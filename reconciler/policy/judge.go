@@ -39,8 +39,7 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 		return nil, err
 	}
 	q := e.queries[subject.Kind]
-	key := keyOf(subject)
-	violations, known := e.said.of(key)
+	violations, known := e.said.of(subject)
 	if known && len(q.fresh.rules) == 0 {
 		return violations, nil
 	}
@@ -52,7 +51,7 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 		if violations, err = e.findings(ctx, q.kept, subject, input); err != nil {
 			return nil, err
 		}
-		e.said.keep(key, violations)
+		e.said.keep(subject, violations)
 	}
 	if len(q.fresh.rules) > 0 {
 		more, err := e.findings(ctx, q.fresh, subject, input)

@@ -1,8 +1,7 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
+	"bytes"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -11,69 +10,82 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 )
 
-// verdicts are what an engine found about subjects that may be asked about again
-// as they are: nearly all of a platform, with each revision.
+// verdicts are what an engine found about each subject last: with the next revision
+// nearly all of a platform is asked about again as it was.
 type verdicts struct {
 	mu sync.Mutex
 	// Those that were asked for lately are in young, and go with old when young is
 	// full twice. Both are guarded by mu.
-	young, old map[[sha256.Size]byte][]reconciler.Violation
+	young, old map[named]verdict
+}
+
+type named struct{ kind, name string }
+
+type verdict struct {
+	subject reconciler.Subject
+	found   []reconciler.Violation
 }
 
 // mostVerdicts is how many may be young: of ten thousand services and requests
-// each, twice.
+// each, three times.
 const mostVerdicts = 1 << 16
 
-// of returns what was found. The key of no subject is never known.
-func (v *verdicts) of(key [sha256.Size]byte) ([]reconciler.Violation, bool) {
+// of returns what was found, where the rules would see the subject as they did then.
+func (v *verdicts) of(s reconciler.Subject) ([]reconciler.Violation, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	found, known := v.young[key]
+	name := named{s.Kind, s.Name}
+	last, known := v.young[name]
 	if !known {
-		if found, known = v.old[key]; known {
-			v.put(key, found)
+		if last, known = v.old[name]; known {
+			v.put(name, last)
 		}
 	}
-	return slices.Clone(found), known
+	if !known || !same(last.subject, s) {
+		return nil, false
+	}
+	return slices.Clone(last.found), true
 }
 
-func (v *verdicts) keep(key [sha256.Size]byte, found []reconciler.Violation) {
-	if key == [sha256.Size]byte{} {
+// keep remembers what was found, unless a plan was judged, which happens once.
+func (v *verdicts) keep(s reconciler.Subject, found []reconciler.Violation) {
+	if len(s.Plan) > 0 {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.put(key, slices.Clone(found))
+	v.put(named{s.Kind, s.Name}, verdict{s, slices.Clone(found)})
 }
 
-func (v *verdicts) put(key [sha256.Size]byte, found []reconciler.Violation) {
+func (v *verdicts) put(name named, said verdict) {
 	if v.young == nil || len(v.young) >= mostVerdicts {
-		v.young, v.old = map[[sha256.Size]byte][]reconciler.Violation{}, v.young
+		v.young, v.old = map[named]verdict{}, v.young
 	}
-	v.young[key] = found
+	v.young[name] = said
 }
 
-// keyOf identifies all that rules can see of a subject, but of the time the day
-// alone. It is zero where a plan is judged, which happens once.
-func keyOf(s reconciler.Subject) (key [sha256.Size]byte) {
-	if len(s.Plan) > 0 {
-		return key
+// same tells whether rules can see no difference between two subjects, but for the
+// time within a day. Documents that did not change are the same memory, which is not
+// even looked at.
+func same(a, b reconciler.Subject) bool {
+	equal := func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }
+	return a.Kind == b.Kind && a.Name == b.Name && a.Heal == b.Heal && a.Reviewed == b.Reviewed && len(a.Plan)+len(b.Plan) == 0 &&
+		day(a.Now) == day(b.Now) && a.Change.Action == b.Change.Action && slices.Equal(a.Change.Fields, b.Change.Fields) &&
+		equal(a.Change.Before, b.Change.Before) && sameCost(a.Cost, b.Cost) &&
+		equal(a.Document, b.Document) && equal(a.Team, b.Team) && equal(a.Service, b.Service) && equal(a.Environment, b.Environment) &&
+		equal(a.Blueprint, b.Blueprint) && equal(a.Settings, b.Settings) && slices.EqualFunc(a.Dependencies, b.Dependencies, equal)
+}
+
+func sameCost(a, b *reconciler.Cost) bool {
+	if a == nil || b == nil {
+		return a == b
 	}
-	h := sha256.New()
-	add := func(part []byte) {
-		var size [8]byte
-		binary.LittleEndian.PutUint64(size[:], uint64(len(part)))
-		h.Write(size[:])
-		h.Write(part)
-	}
-	rest, err := json.Marshal([]any{s.Kind, s.Name, s.Change.Action, s.Change.Fields, s.Cost, s.Heal, s.Reviewed, s.Now.UTC().Format(time.DateOnly)})
-	if err != nil {
-		return key
-	}
-	add(rest)
-	for _, doc := range slices.Concat([]json.RawMessage{s.Change.Before, s.Document, s.Team, s.Service, s.Environment, s.Blueprint, s.Settings}, s.Dependencies) {
-		add(doc)
-	}
-	h.Sum(key[:0])
-	return key
+	return a.Monthly == b.Monthly && a.Before == b.Before && a.Team.Before == b.Team.Before && a.Team.After == b.Team.After &&
+		(a.Team.Budget == nil) == (b.Team.Budget == nil) && (a.Team.Budget == nil || *a.Team.Budget == *b.Team.Budget)
+}
+
+// day counts the days in UTC.
+func day(t time.Time) int64 {
+	const seconds = 24 * 60 * 60
+	return (t.Unix() - (t.Unix()%seconds+seconds)%seconds) / seconds
 }
