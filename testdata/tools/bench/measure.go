@@ -5,8 +5,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -47,34 +51,41 @@ type contender struct {
 // compare lets the contenders do their work in turns, each round in another order,
 // and prints their medians, and the ratio of the first to the others.
 func (b *bench) compare(ctx context.Context, title string, contenders ...contender) error {
+	_, err := b.compareIn(ctx, b.rounds, title, contenders...)
+	return err
+}
+
+// compareIn compares in so many rounds, and returns the medians.
+func (b *bench) compareIn(ctx context.Context, rounds int, title string, contenders ...contender) ([]cost, error) {
 	costs := make([][]cost, len(contenders))
-	for round := range b.rounds {
+	for round := range rounds {
 		for i := range contenders {
 			at := (i + round) % len(contenders)
 			c, err := contenders[at].do(ctx, round)
 			if err != nil {
-				return fmt.Errorf("%s: %w", contenders[at].name, err)
+				return nil, fmt.Errorf("%s: %w", contenders[at].name, err)
 			}
 			costs[at] = append(costs[at], c)
 		}
 	}
-	fmt.Fprintf(b.out, "\n%s (median of %d)\n", title, b.rounds)
-	first := median(costs[0])
+	b.say("\n%s (median of %d)\n", title, rounds)
+	var medians []cost
 	for i, contender := range contenders {
 		m := median(costs[i])
-		fmt.Fprintf(b.out, "  %-28s %8.3f s of a processor %8.3f s", contender.name, m.cpu.Seconds(), m.wall.Seconds())
+		medians = append(medians, m)
+		b.say("  %-28s %9.4f s of a processor %9.4f s", contender.name, m.cpu.Seconds(), m.wall.Seconds())
 		if m.peak > 0 {
-			fmt.Fprintf(b.out, " %5d MB", m.peak>>20)
+			b.say(" %5d MB", m.peak>>20)
 		}
-		if i > 0 {
-			fmt.Fprintf(b.out, "   %s is %.2f times its processor, %.2f its time", contenders[0].name, ratio(first.cpu, m.cpu), ratio(first.wall, m.wall))
+		if first := medians[0]; i > 0 {
+			b.say("   %s is %.2f times its processor, %.2f its time", contenders[0].name, ratio(first.cpu, m.cpu), ratio(first.wall, m.wall))
 			if m.peak > 0 && first.peak > 0 {
-				fmt.Fprintf(b.out, ", %.2f its memory", float64(first.peak)/float64(m.peak))
+				b.say(", %.2f its memory", float64(first.peak)/float64(m.peak))
 			}
 		}
-		fmt.Fprintln(b.out)
+		b.say("\n")
 	}
-	return nil
+	return medians, nil
 }
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(b, 1)) }
@@ -91,4 +102,15 @@ func median(costs []cost) cost {
 		time.Duration(of(func(c cost) int64 { return int64(c.cpu) })),
 		of(func(c cost) int64 { return c.peak }),
 	}
+}
+
+// threadTime is what a thread took so far, in more detail than the kernel's ticks.
+func threadTime(task string) (time.Duration, error) {
+	text, err := os.ReadFile(filepath.Join(task, "schedstat"))
+	if err != nil {
+		return 0, err
+	}
+	ran, _, _ := strings.Cut(string(text), " ")
+	n, err := strconv.ParseInt(ran, 10, 64)
+	return time.Duration(n), err
 }
