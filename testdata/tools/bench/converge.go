@@ -39,7 +39,7 @@ func (b *bench) converge(ctx context.Context, units int) error {
 	}}
 	rounds, beside := 1, []contender{pave}
 	if units <= fewUnits {
-		byHand, err := b.byHand(ctx, s)
+		_, byHand, err := b.byHand(ctx, s.name, s.p)
 		if err != nil {
 			return err
 		}
@@ -67,34 +67,33 @@ func (s *stage) remove() error {
 }
 
 // byHand lays out the units of a platform in folders that are initialised, and
-// returns what applies them all.
-func (b *bench) byHand(ctx context.Context, s *stage) (func(context.Context, int) (cost, error), error) {
-	root := filepath.Join(b.dir, s.name+"-by-hand")
-	for _, blueprint := range []string{s.p.kind.blueprint(), "link"} {
+// returns the folders and what applies them all.
+func (b *bench) byHand(ctx context.Context, name string, p platform) (dirs []string, apply func(context.Context, int) (cost, error), err error) {
+	root := filepath.Join(b.dir, name+"-by-hand")
+	for _, blueprint := range []string{p.kind.blueprint(), "link"} {
 		dir := filepath.Join(root, blueprint)
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(s.p.dir, "blueprints", blueprint))); err != nil {
-			return nil, err
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(p.dir, "blueprints", blueprint))); err != nil {
+			return nil, nil, err
 		}
 		if _, err := measure(b.command(ctx, dir, b.engine, "init", "-input=false")); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	var dirs []string
-	for n := range s.p.units {
+	for n := range p.units {
 		dir := filepath.Join(root, unitName(n))
-		blueprint, asked := s.p.kind.blueprint(), variables(s.p.kind, s.p.files, n)
+		blueprint, asked := p.kind.blueprint(), variables(p.kind, p.files, n)
 		if refers(n) {
 			blueprint, asked = "link", []byte(`{"target": "elsewhere"}`)
 		}
 		if err := copyInitialised(dir, filepath.Join(root, blueprint)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := os.WriteFile(filepath.Join(dir, "terraform.tfvars.json"), asked, 0o600); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		dirs = append(dirs, dir)
 	}
-	return func(ctx context.Context, _ int) (cost, error) {
+	return dirs, func(ctx context.Context, _ int) (cost, error) {
 		for _, dir := range dirs {
 			if err := os.RemoveAll(filepath.Join(dir, "terraform.tfstate")); err != nil {
 				return cost{}, err

@@ -25,8 +25,8 @@ func (c cost) plus(other cost) cost {
 	return cost{c.wall + other.wall, c.cpu + other.cpu, max(c.peak, other.peak)}
 }
 
-// measure runs a command to its end.
-func measure(cmd *exec.Cmd) (cost, error) {
+// measure runs a command to its end. An exit code that it may have is no error.
+func measure(cmd *exec.Cmd, may ...int) (cost, error) {
 	var said bytes.Buffer
 	if cmd.Stdout == nil {
 		cmd.Stdout = &said
@@ -35,7 +35,7 @@ func measure(cmd *exec.Cmd) (cost, error) {
 	began := time.Now()
 	err := cmd.Run()
 	took := time.Since(began)
-	if err != nil {
+	if err != nil && !(cmd.ProcessState != nil && slices.Contains(may, cmd.ProcessState.ExitCode())) {
 		return cost{}, fmt.Errorf("%s: %w: %.2000s", cmd.Args, err, &said)
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)

@@ -51,7 +51,7 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 	}
 	return b.compare(ctx, fmt.Sprintf("Preview of a pull request that changes one of %d units (%s)", units, provided),
 		contender{"pave serve", func(ctx context.Context, round int) (cost, error) {
-			pull, err := s.propose(ctx, forge, round+1)
+			pull, err := forge.open(ctx, s, round+1)
 			if err != nil {
 				return cost{}, err
 			}
@@ -124,41 +124,19 @@ func (f *forge) err() error {
 	return errors.Join(f.wrong...)
 }
 
-// propose opens a pull request that changes the first unit.
-func (s *stage) propose(ctx context.Context, forge *forge, number int) (*fake.Pull, error) {
+// open opens a pull request that changes the first unit.
+func (f *forge) open(ctx context.Context, s *stage, number int) (*fake.Pull, error) {
 	branch := fmt.Sprintf("change-%d", number)
-	base, err := s.head(ctx)
+	base, head, err := s.propose(ctx, branch)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.git(ctx, s.p.dir, "switch", "--quiet", "--create", branch); err != nil {
+	if _, err := s.push(ctx, fmt.Sprintf("%s:refs/pull/%d/head", branch, number)); err != nil {
 		return nil, err
 	}
-	if err := s.ask(ctx, 0); err != nil {
-		return nil, err
-	}
-	head, err := s.head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := s.push(ctx, branch, fmt.Sprintf("%s:refs/pull/%d/head", branch, number)); err != nil {
-		return nil, err
-	}
-	if _, err := s.git(ctx, s.p.dir, "switch", "--quiet", "main"); err != nil {
-		return nil, err
-	}
-	forge.server.AddPush(fake.Push{Owner: fake.Owner, Name: fake.Name, Ref: "refs/heads/" + branch, Before: strings.Repeat("0", 40), After: head, Kind: "branch_creation", By: author})
-	return forge.server.AddPull(fake.Pull{Number: number, Title: branch, Author: author, State: "open", BaseRef: "main", BaseSHA: base, HeadRef: branch, HeadSHA: head,
+	f.server.AddPush(fake.Push{Owner: fake.Owner, Name: fake.Name, Ref: "refs/heads/" + branch, Before: strings.Repeat("0", 40), After: head, Kind: "branch_creation", By: author})
+	return f.server.AddPull(fake.Pull{Number: number, Title: branch, Author: author, State: "open", BaseRef: "main", BaseSHA: base, HeadRef: branch, HeadSHA: head,
 		Commits: []fake.Commit{{SHA: head, Message: "Change", Author: author, Committer: author, AuthorEmail: "bench@localhost", CommitterEmail: "bench@localhost"}}}), nil
-}
-
-// head is the commit of the work tree.
-func (s *stage) head(ctx context.Context) (string, error) {
-	var said bytes.Buffer
-	cmd := s.command(ctx, s.p.dir, "git", "rev-parse", "HEAD")
-	cmd.Stdout = &said
-	_, err := measure(cmd)
-	return strings.TrimSpace(said.String()), err
 }
 
 // deliver sends the webhook that a pull request was opened.

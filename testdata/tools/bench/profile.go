@@ -136,6 +136,9 @@ func (c *census) end(taken map[string]time.Duration) {
 	close(c.stop)
 	c.done.Wait()
 	for pid, o := range c.of {
+		if o.kind == "" { // it ended before it could be told
+			continue
+		}
 		sum := o.sum()
 		if pid == c.root {
 			sum -= c.begun

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -87,4 +88,35 @@ func (s *stage) appliable(i int) int {
 	own := s.p.units - s.p.units/10
 	i %= own
 	return i/9*10 + i%9
+}
+
+// propose pushes a branch on which the first unit is changed, and returns its base
+// and its head.
+func (s *stage) propose(ctx context.Context, branch string) (base, head string, err error) {
+	if base, err = s.head(ctx); err != nil {
+		return "", "", err
+	}
+	if _, err = s.git(ctx, s.p.dir, "switch", "--quiet", "--create", branch); err != nil {
+		return "", "", err
+	}
+	if err = s.ask(ctx, 0); err != nil {
+		return "", "", err
+	}
+	if head, err = s.head(ctx); err != nil {
+		return "", "", err
+	}
+	if _, err = s.push(ctx, branch); err != nil {
+		return "", "", err
+	}
+	_, err = s.git(ctx, s.p.dir, "switch", "--quiet", "main")
+	return base, head, err
+}
+
+// head is the commit of the work tree.
+func (s *stage) head(ctx context.Context) (string, error) {
+	var said bytes.Buffer
+	cmd := s.command(ctx, s.p.dir, "git", "rev-parse", "HEAD")
+	cmd.Stdout = &said
+	_, err := measure(cmd)
+	return strings.TrimSpace(said.String()), err
 }
