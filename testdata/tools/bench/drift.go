@@ -39,6 +39,9 @@ func (b *bench) drift(ctx context.Context, units int) (err error) {
 		return err
 	}
 	after, err := d.timed(ctx, b.changes/2, b.changes)
+	if err == nil {
+		err = d.rests(ctx) // what was seen on the branch, Pave may not know to be there
+	}
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
-	forge := newForge()
+	forge := newForge(units)
 	defer forge.close()
 	hook, token := filepath.Join(b.dir, "hook"), filepath.Join(b.dir, "token")
 	if err := errors.Join(os.WriteFile(hook, []byte(secret), 0o600), os.WriteFile(token, []byte(fake.Token), 0o600)); err != nil {
@@ -88,10 +88,18 @@ type forge struct {
 	ends  []func()
 }
 
-func newForge() *forge {
+// newForge returns a forge that knows the people of a platform of so many units.
+func newForge(units int) *forge {
 	f := &forge{}
 	f.server = fake.New(f)
+	f.server.AddUser(fake.User{ID: 100, Login: "ines"})
 	f.server.AddUser(author)
+	for team := range (units + perTeam - 1) / perTeam {
+		f.server.AddUser(fake.User{ID: int64(200_000 + team), Login: fmt.Sprintf("lead-%d", team)})
+		if team > 0 {
+			f.server.AddUser(fake.User{ID: int64(100_000 + team), Login: fmt.Sprintf("member-%d", team)})
+		}
+	}
 	return f
 }
 
