@@ -34,7 +34,7 @@ func (b *bench) changeOf(ctx context.Context, units int, kind kind) (err error) 
 	if err != nil {
 		return err
 	}
-	return b.compare(ctx, fmt.Sprintf("Change one of %d units (%s)", units, kind),
+	err = b.compare(ctx, fmt.Sprintf("Change one of %d units (%s)", units, kind),
 		contender{"pave serve", func(ctx context.Context, _ int) (cost, error) {
 			before, err := d.processor()
 			if err != nil {
@@ -49,6 +49,7 @@ func (b *bench) changeOf(ctx context.Context, units int, kind kind) (err error) 
 			return cost{wall: took, cpu: after - before}, errors.Join(err, failed)
 		}},
 		contender{"plan, show, apply, git", bare.apply})
+	return errors.Join(err, d.sayPeak())
 }
 
 // changes has a unit changed, and returns how long after the push that is recorded.

@@ -83,6 +83,17 @@ func (d *daemon) processor() (time.Duration, error) {
 	return ticks(int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime), err
 }
 
+// sayPeak prints what the daemon took of memory at most, without what it started.
+func (d *daemon) sayPeak() error {
+	proc, err := d.proc()
+	if err != nil {
+		return err
+	}
+	status, err := proc.NewStatus()
+	d.say("  the daemon itself held %d MB of memory at most\n", status.VmHWM>>20)
+	return err
+}
+
 // ticks is a time as /proc counts it.
 func ticks(n int) time.Duration {
 	return time.Duration(n) * 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go knows

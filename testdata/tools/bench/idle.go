@@ -87,7 +87,7 @@ func (b *bench) idle(ctx context.Context, units int) (err error) {
 		started = "processes"
 	}
 	b.say("  %d passes started %s\n", server.asked.Load()-counted, started)
-	return nil
+	return d.sayPeak()
 }
 
 // passes returns the processor's time of one pass, as the mean of a few.

@@ -127,7 +127,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	b.say("%s, %d processors, %s\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.GOARCH)
+	b.say("%s, %d processors, %s\nx: how many times as much the first line takes\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.GOARCH)
 	for _, n := range b.units {
 		for _, c := range cases {
 			if !slices.Contains(b.cases, c.name) {

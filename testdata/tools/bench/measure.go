@@ -68,24 +68,36 @@ func (b *bench) compareIn(ctx context.Context, rounds int, title string, contend
 			costs[at] = append(costs[at], c)
 		}
 	}
-	b.say("\n%s (median of %d)\n", title, rounds)
 	var medians []cost
-	for i, contender := range contenders {
-		m := median(costs[i])
-		medians = append(medians, m)
-		b.say("  %-28s %9.4f s of a processor %9.4f s", contender.name, m.cpu.Seconds(), m.wall.Seconds())
-		if m.peak > 0 {
-			b.say(" %5d MB", m.peak>>20)
-		}
-		if first := medians[0]; i > 0 {
-			b.say("   %s is %.2f times its processor, %.2f its time", contenders[0].name, ratio(first.cpu, m.cpu), ratio(first.wall, m.wall))
-			if m.peak > 0 && first.peak > 0 {
-				b.say(", %.2f its memory", float64(first.peak)/float64(m.peak))
-			}
-		}
-		b.say("\n")
+	for i := range contenders {
+		medians = append(medians, median(costs[i]))
+	}
+	b.say("\n%s (median of %d)\n  %-28s %11s %20s %18s\n", title, rounds, "", "processor", "time", "memory")
+	for i, m := range medians {
+		b.say("%s\n", strings.TrimRight(fmt.Sprintf("  %-28s %9.4f s %-8s %9.4f s %-8s %s", contenders[i].name,
+			m.cpu.Seconds(), times(i, medians[0].cpu, m.cpu), m.wall.Seconds(), times(i, medians[0].wall, m.wall), memoryOf(i, medians[0], m)), " "))
 	}
 	return medians, nil
+}
+
+// times is how many times as much the first takes, beside all others.
+func times[T time.Duration | int64](i int, first, other T) string {
+	if i == 0 {
+		return ""
+	}
+	return fmt.Sprintf("x %.2f", float64(first)/float64(max(other, 1)))
+}
+
+// memoryOf is empty where it is not known.
+func memoryOf(i int, first, m cost) string {
+	if m.peak == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%5d MB", m.peak>>20)
+	if first.peak == 0 {
+		return text
+	}
+	return text + " " + times(i, first.peak, m.peak)
 }
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(b, 1)) }

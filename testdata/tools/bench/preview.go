@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,20 +23,20 @@ import (
 // preview measures the way of a pull request that changes one request among so many,
 // from the webhook to the check that says what would happen, with all rules, beside
 // the engine's bare plan and show of the same unit in a folder that is initialised
-// and one fetch. The forge answers from this process's memory; what it takes is on
-// no side.
+// and one fetch. The forge answers within milliseconds, from this process's memory.
 func (b *bench) preview(ctx context.Context, units int) (err error) {
 	s, err := b.stage(ctx, units, provided)
 	if err != nil {
 		return err
 	}
 	forge := newForge(units)
-	defer forge.close()
+	served := httptest.NewServer(forge.server)
+	defer served.Close()
 	hook, token := filepath.Join(b.dir, "hook"), filepath.Join(b.dir, "token")
 	if err := errors.Join(os.WriteFile(hook, []byte(secret), 0o600), os.WriteFile(token, []byte(fake.Token), 0o600)); err != nil {
 		return err
 	}
-	d, err := s.serve(ctx, options{flags: []string{"--github", fake.Owner + "/" + fake.Name, "--github-url", forge.server.Listen(),
+	d, err := s.serve(ctx, options{flags: []string{"--github", fake.Owner + "/" + fake.Name, "--github-url", served.URL,
 		"--token-file", token, "--webhook-secret-file", hook}})
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
-	return b.compare(ctx, fmt.Sprintf("Preview of a pull request that changes one of %d units (%s)", units, provided),
+	err = b.compare(ctx, fmt.Sprintf("Preview of a pull request that changes one of %d units (%s)", units, provided),
 		contender{"pave serve", func(ctx context.Context, round int) (cost, error) {
 			pull, err := forge.open(ctx, s, round+1)
 			if err != nil {
@@ -73,6 +74,7 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 			return cost{wall: took, cpu: after - before}, errors.Join(err, failed)
 		}},
 		contender{"plan, show, git fetch", bare.plan})
+	return errors.Join(err, d.sayPeak())
 }
 
 const secret = "the secret of the webhook"
@@ -84,8 +86,7 @@ type forge struct {
 	server     *fake.Server
 
 	mu    sync.Mutex
-	wrong []error
-	ends  []func()
+	wrong []error // guarded by mu
 }
 
 // newForge returns a forge that knows the people of a platform of so many units.
@@ -117,14 +118,6 @@ func (f *forge) Errorf(format string, args ...any) {
 func (f *forge) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 func (f *forge) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-
-func (f *forge) Cleanup(end func()) { f.ends = append(f.ends, end) }
-
-func (f *forge) close() {
-	for _, end := range f.ends {
-		end()
-	}
-}
 
 func (f *forge) err() error {
 	f.mu.Lock()
