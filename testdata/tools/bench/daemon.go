@@ -83,13 +83,18 @@ func (d *daemon) processor() (time.Duration, error) {
 	return ticks(int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime), err
 }
 
-// sayPeak prints what the daemon took of memory at most, without what it started.
-func (d *daemon) sayPeak() error {
+// status is what the daemon holds of memory.
+func (d *daemon) status() (procfs.ProcStatus, error) {
 	proc, err := d.proc()
 	if err != nil {
-		return err
+		return procfs.ProcStatus{}, err
 	}
-	status, err := proc.NewStatus()
+	return proc.NewStatus()
+}
+
+// sayPeak prints what the daemon took of memory at most, without what it started.
+func (d *daemon) sayPeak() error {
+	status, err := d.status()
 	d.say("  the daemon itself held %d MB of memory at most\n", status.VmHWM>>20)
 	return err
 }
@@ -99,15 +104,17 @@ func ticks(n int) time.Duration {
 	return time.Duration(n) * 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go knows
 }
 
-// rests waits until nothing was done for a while.
+// rests waits until the daemon has started, said and recorded nothing for a while.
 func (d *daemon) rests(ctx context.Context) error {
-	last, since := time.Duration(-1), time.Now()
+	const quiet = 1500 * time.Millisecond
+	logged, since := int64(-1), time.Now()
 	return d.await(ctx, 10*time.Minute, func() (bool, error) {
-		now, err := d.processor()
-		if now-last > 2*time.Millisecond {
-			last, since = now, time.Now()
+		tip := d.tip
+		d.seen()
+		if now := d.now(); now != logged || d.tip != tip || len(children(d.cmd.Process.Pid)) > 0 {
+			logged, since = now, time.Now()
 		}
-		return time.Since(since) > 1500*time.Millisecond, err
+		return time.Since(since) > quiet, nil
 	})
 }
 
@@ -193,6 +200,17 @@ func (d *daemon) await(ctx context.Context, patience time.Duration, done func() 
 func (d *daemon) last() []byte {
 	log, _ := d.said(max(0, d.now()-2000))
 	return log
+}
+
+var listening = regexp.MustCompile(`listen=(\S+)`)
+
+// address is where the daemon answers.
+func (d *daemon) address(ctx context.Context) (string, error) {
+	line, err := d.says(ctx, 0, `msg=serving `)
+	if err != nil {
+		return "", err
+	}
+	return "http://" + listening.FindStringSubmatch(line)[1], nil
 }
 
 // count returns how many lines of the log match, from an offset on.

@@ -47,7 +47,7 @@ func (b *bench) idle(ctx context.Context, units int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	metrics, err := d.metrics(ctx)
+	address, err := d.address(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (b *bench) idle(ctx context.Context, units int) (err error) {
 	counted := server.asked.Load()
 	err = b.compare(ctx, fmt.Sprintf("A pass over %d units with nothing new", units),
 		contender{"pave serve, one pass", func(ctx context.Context, _ int) (cost, error) {
-			wall, err := d.pass(ctx, server, metrics)
+			wall, err := d.pass(ctx, server, address+"/metrics")
 			if err != nil {
 				return cost{}, err
 			}
@@ -82,11 +82,11 @@ func (b *bench) idle(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
-	started := "no process"
+	started := "started no process"
 	if after != before {
-		started = "processes"
+		started = "started processes"
 	}
-	b.say("  %d passes started %s\n", server.asked.Load()-counted, started)
+	b.say("  %d passes %s\n", server.asked.Load()-counted, started)
 	return d.sayPeak()
 }
 
@@ -148,17 +148,6 @@ func fetched(ctx context.Context, metrics string) (string, error) {
 		return string(found[1]), err
 	}
 	return "", errors.Join(err, errors.New("the metrics do not say when the repository was fetched"))
-}
-
-var listening = regexp.MustCompile(`listen=(\S+)`)
-
-// metrics returns the address of the daemon's metrics.
-func (d *daemon) metrics(ctx context.Context) (string, error) {
-	line, err := d.says(ctx, 0, `msg=serving `)
-	if err != nil {
-		return "", err
-	}
-	return "http://" + listening.FindStringSubmatch(line)[1] + "/metrics", nil
 }
 
 // childFaults counts the page faults of all processes that the daemon waited for.

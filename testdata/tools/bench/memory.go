@@ -64,9 +64,17 @@ func (b *bench) memory(ctx context.Context, units int) (err error) {
 		return err
 	}
 	runs, err := d.count(from, "started a run")
+	if err != nil {
+		return err
+	}
+	status, err := d.status()
+	if err != nil {
+		return err
+	}
+	b.say("  %d MB of what is resident are pages of the program's file\n", status.RssFile>>20)
 	b.say("  a pass took %.3f s of a processor and %.3f s; Terraform ran %d times\n", (after-before).Seconds()/float64(len(commits)), took.Seconds()/float64(len(commits)), runs)
 	b.say("  live heap: what the last collection left; idle: %s without a commit, within which the runtime collects by itself\n", b.quiet)
-	return errors.Join(err, s.catchUp(ctx))
+	return s.catchUp(ctx)
 }
 
 // history adds commits to the repository, on no branch, and returns them. Each says
@@ -129,11 +137,7 @@ var collection = regexp.MustCompile(`(?m)^gc \d+ .* \d+->\d+->(\d+) MB`)
 
 // weigh prints what the daemon holds now.
 func (d *daemon) weigh(ctx context.Context, when string) error {
-	proc, err := d.proc()
-	if err != nil {
-		return err
-	}
-	status, err := proc.NewStatus()
+	status, err := d.status()
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop(), forge.err()) }()
-	metrics, err := d.metrics(ctx)
+	address, err := d.address(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 				return cost{}, err
 			}
 			began := time.Now()
-			if err := deliver(ctx, strings.TrimSuffix(metrics, "/metrics"), pull.Number); err != nil {
+			if err := deliver(ctx, address, pull.Number); err != nil {
 				return cost{}, err
 			}
 			if err := d.answered(ctx, forge, pull); err != nil {

@@ -174,14 +174,23 @@ func (c *census) look() {
 			if ran, err := threadTime(task); err == nil {
 				o.threads[task] = ran
 			}
-			children, _ := os.ReadFile(filepath.Join(task, "children"))
-			for _, child := range strings.Fields(string(children)) {
-				if n, err := strconv.Atoi(child); err == nil {
-					queue = append(queue, n)
-				}
+		}
+		queue = append(queue, children(pid)...)
+	}
+}
+
+// children are the processes that a process started and that are there.
+func children(pid int) (all []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // nothing where the thread has ended
+		for _, child := range strings.Fields(string(text)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				all = append(all, n)
 			}
 		}
 	}
+	return all
 }
 
 // kindOf tells what a process is; empty where it cannot be told any more.
