@@ -33,7 +33,7 @@ func (b *bench) memory(ctx context.Context, units int) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
 	b.say("\nMemory of pave serve over %d passes at %d units, each over a commit that changes one service\n", len(commits), units)
-	b.say("  %-14s %10s %10s %10s %10s %14s\n", "passes", "live heap", "resident", "peak", "mirror", "status branch")
+	b.say("  %-10s %10s %10s %10s %11s %11s %14s\n", "passes", "live heap", "resident", "peak", "open files", "mirror", "status branch")
 	if err := d.weigh(ctx, "0"); err != nil {
 		return err
 	}
@@ -141,6 +141,10 @@ func (d *daemon) weigh(ctx context.Context, when string) error {
 	if err != nil {
 		return err
 	}
+	files, err := d.openFiles()
+	if err != nil {
+		return err
+	}
 	said, err := d.said(max(0, d.now()-1<<20))
 	if err != nil {
 		return err
@@ -164,8 +168,17 @@ func (d *daemon) weigh(ctx context.Context, when string) error {
 		return err
 	}
 	recorded, err := strconv.ParseInt(strings.TrimSpace(branch.String()), 10, 64)
-	d.say("  %-14s %7s MB %7d MB %7d MB %7.2f MB %11.2f MB\n", when, live, status.VmRSS>>20, status.VmHWM>>20, float64(mirror)/(1<<20), float64(recorded)/(1<<20))
+	d.say("  %-10s %7s MB %7d MB %7d MB %11d %8.2f MB %11.2f MB\n", when, live, status.VmRSS>>20, status.VmHWM>>20, files, float64(mirror)/(1<<20), float64(recorded)/(1<<20))
 	return err
+}
+
+// openFiles is how many files the daemon holds open.
+func (d *daemon) openFiles() (int, error) {
+	proc, err := d.proc()
+	if err != nil {
+		return 0, err
+	}
+	return proc.FileDescriptorsLen()
 }
 
 // size is what the files below a folder hold.

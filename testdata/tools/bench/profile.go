@@ -38,7 +38,7 @@ func (b *bench) profileValidation(ctx context.Context, s *stage) error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		c := observe(cmd.Process.Pid)
+		c := observe(cmd.Process.Pid, 0)
 		err := cmd.Wait()
 		c.end(taken)
 		if err != nil {
@@ -60,7 +60,11 @@ func (b *bench) profileChange(ctx context.Context, s *stage) (err error) {
 	if err != nil {
 		return err
 	}
-	c := observe(d.cmd.Process.Pid)
+	begun, err := d.onProcessor()
+	if err != nil {
+		return err
+	}
+	c := observe(d.cmd.Process.Pid, begun)
 	for range b.rounds {
 		if _, err = d.changes(ctx, 0); err == nil {
 			err = d.rests(ctx)
@@ -114,10 +118,9 @@ type observation struct {
 
 const lookEvery = 3 * time.Millisecond
 
-func observe(root int) *census {
-	c := &census{root: root, stop: make(chan struct{}), of: map[int]*observation{}}
-	c.look()
-	c.begun = c.of[root].sum()
+// observe begins to look at a process, which took so much before.
+func observe(root int, begun time.Duration) *census {
+	c := &census{root: root, begun: begun, stop: make(chan struct{}), of: map[int]*observation{}}
 	c.done.Go(func() {
 		for {
 			select {
