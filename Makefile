@@ -47,7 +47,7 @@ demo-forge: ## watch Pave answer three pull requests on a forge on this machine
 chaos: build ## kill everything at random for minutes (CHAOS=2h for hours), and tell what was lost
 	@$(GET) engine terraform-provider-target -- go run ./testdata/tools/chaos
 
-bench: build ## measure Pave beside bare commands (BENCH_UNITS=100,1000 BENCH_ROUNDS=5)
+bench: build ## measure Pave beside bare commands (BENCH_UNITS=100,1000 BENCH_ROUNDS=5 BENCH_CASES=validate,idle)
 	@$(GET) engine providers cue -- env PAVE=$(CURDIR)/bin/pave go run ./testdata/tools/bench
 
 test: ## get what the tests need, then run all of them

@@ -1,7 +1,12 @@
 // Command bench measures Pave on generated platforms beside what is done by hand
 // or by another tool, in one run and in turns, and prints medians and ratios:
 //
-//	make bench [BENCH_UNITS=100,1000] [BENCH_ROUNDS=5]
+//	make bench [BENCH_UNITS=100,1000] [BENCH_ROUNDS=5] [BENCH_CASES=validate,idle] [BENCH_PASSES=3600]
+//
+// A case that BENCH_CASES does not name is left out; all are where it is empty.
+// They are listed in cases. BENCH_PASSES is how many passes the history of the case
+// memory has. Most of the time goes into the first apply of each platform, of which
+// all cases together need three: hours for a thousand units.
 //
 // Processor seconds are those of a process and of all that it started and waited
 // for. They are the figures to go by: how long something takes depends on what
@@ -18,6 +23,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,11 +53,37 @@ type bench struct {
 	cue       string
 	units     []int
 	rounds    int
+	cases     []string
+	passes    int           // of the history
+	changes   int           // that are pushed beside a sweep
+	quiet     time.Duration // how long nothing happens before the last look at memory
+
+	stages map[string]*stage
+	// What a unit of the first converge took, in processor seconds, and of how
+	// many it was one.
+	single   float64
+	singleOf int
+}
+
+// cases are what is measured, in this order for each number of units.
+var cases = []struct {
+	name string
+	run  func(*bench, context.Context, int) error
+}{
+	{"validate", (*bench).validation},
+	{"peers", (*bench).peers},
+	{"converge", (*bench).converge},
+	{"change", (*bench).change},
+	{"profile", (*bench).profile},
+	{"preview", (*bench).preview},
+	{"drift", (*bench).drift},
+	{"idle", (*bench).idle},
+	{"memory", (*bench).memory},
 }
 
 func fromEnvironment(out io.Writer) (*bench, error) {
 	b := &bench{out: out, pave: os.Getenv("PAVE"), engine: os.Getenv("PAVE_TEST_TERRAFORM"),
-		providers: os.Getenv("PAVE_TEST_PROVIDERS"), cue: os.Getenv("PAVE_TEST_CUE"), rounds: 5}
+		providers: os.Getenv("PAVE_TEST_PROVIDERS"), cue: os.Getenv("PAVE_TEST_CUE"), changes: 20, quiet: 150 * time.Second, stages: map[string]*stage{}}
 	for name, value := range map[string]string{"PAVE": b.pave, "PAVE_TEST_TERRAFORM": b.engine, "PAVE_TEST_PROVIDERS": b.providers, "PAVE_TEST_CUE": b.cue} {
 		if value == "" {
 			return nil, fmt.Errorf("$%s is not set: `make bench` and `make test` set it", name)
@@ -68,6 +100,19 @@ func fromEnvironment(out io.Writer) (*bench, error) {
 	if b.rounds, err = strconv.Atoi(given("BENCH_ROUNDS", "5")); err != nil || b.rounds < 1 {
 		return nil, errors.New("BENCH_ROUNDS is no number of rounds")
 	}
+	if b.passes, err = strconv.Atoi(given("BENCH_PASSES", "3600")); err != nil || b.passes < 4 {
+		return nil, errors.New("BENCH_PASSES is no number from 4 on")
+	}
+	var known []string
+	for _, c := range cases {
+		known = append(known, c.name)
+	}
+	b.cases = strings.Split(given("BENCH_CASES", strings.Join(known, ",")), ",")
+	for _, name := range b.cases {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("BENCH_CASES: %q is none of: %s", name, strings.Join(known, ", "))
+		}
+	}
 	return b, nil
 }
 
@@ -83,25 +128,25 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	fmt.Fprintf(b.out, "%s, %d processors, %s\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.GOARCH)
+	b.say("%s, %d processors, %s\nx: how many times as much the first line takes\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.GOARCH)
 	for _, n := range b.units {
-		if err := b.validation(ctx, n); err != nil {
-			return fmt.Errorf("validate %d units: %w", n, err)
-		}
-	}
-	for _, kind := range []kind{provided, builtIn} {
-		for _, n := range b.units {
-			if err := b.change(ctx, n, kind); err != nil {
-				return fmt.Errorf("change one of %d units: %w", n, err)
+		for _, c := range cases {
+			if !slices.Contains(b.cases, c.name) {
+				continue
+			}
+			if err := c.run(b, ctx, n); err != nil {
+				return fmt.Errorf("%s with %d units: %w", c.name, n, err)
 			}
 		}
 	}
 	return nil
 }
 
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.out, format, args...) }
+
 // platform generates a platform in a folder of the bench and commits it.
 func (b *bench) platform(ctx context.Context, name string, units int, kind kind) (platform, error) {
-	p := platform{dir: filepath.Join(b.dir, name), files: filepath.Join(b.dir, name+"-files"), units: units, kind: kind}
+	p := platform{dir: filepath.Join(b.dir, name), files: filepath.Join(b.dir, name+"-files"), units: units, kind: kind, poll: "1h", drift: never}
 	if err := errors.Join(p.write(), os.MkdirAll(p.files, 0o755)); err != nil {
 		return p, err
 	}

@@ -20,6 +20,14 @@ const (
 	builtIn kind = "built in"
 )
 
+// blueprint is what most units of that kind are built by.
+func (k kind) blueprint() string {
+	if k == builtIn {
+		return "note"
+	}
+	return "file"
+}
+
 // platform is a generated repository of so many services, each with one request:
 // fifty of them to a team and a folder, every tenth using an output of the one
 // before.
@@ -28,7 +36,12 @@ type platform struct {
 	files string // the folder that units write their files to
 	units int
 	kind  kind
+	// How often the repository is asked, and each unit compared with what runs.
+	poll, drift string
 }
+
+// never is an interval in which nothing falls due while the bench runs.
+const never = "90000h"
 
 const perTeam = 50
 
@@ -61,7 +74,7 @@ deny contains "the name must begin with unit-" if {
 		}
 	}
 	for name, module := range blueprints {
-		if err := p.blueprint(name, module); err != nil {
+		if err := p.writeBlueprint(name, module); err != nil {
 			return err
 		}
 	}
@@ -107,7 +120,8 @@ platform: {
 	owner: "platform"
 	guards: {maxDeletes: 100, maxDeletesPerHour: 1000}
 	rollout: {maxParallel: 100, maxFailures: 100}
-	intervals: {poll: "1h", drift: "24h"}
+	intervals: {poll: %q, drift: %q}
+	limits: parallel: %d
 }
 
 #blueprints: {
@@ -115,8 +129,11 @@ platform: {
 	"note": note.#Blueprint
 	"link": link.#Blueprint
 }
-`, p.files)
+`, p.poll, p.drift, parallel, p.files)
 }
+
+// parallel is how many units run at a time, here and by hand.
+const parallel = 2
 
 // module is a blueprint's Terraform and the CUE of its inputs.
 type module struct{ inputs, outputs, tf string }
@@ -174,7 +191,7 @@ output "path" { value = terraform_data.link.output }
 	},
 }
 
-func (p platform) blueprint(name string, m module) error {
+func (p platform) writeBlueprint(name string, m module) error {
 	providers := ""
 	if strings.Contains(m.tf, "random_id") {
 		providers = "  required_providers {\n    random = { source = \"hashicorp/random\" }\n    local  = { source = \"hashicorp/local\" }\n  }\n"
@@ -196,17 +213,22 @@ func (p platform) path(n int) string {
 // document writes a service and its request; another version asks for a change
 // of the unit.
 func (p platform) document(n, version int) error {
-	return p.file(p.path(n), []byte("package platform\n\n"+p.service(n)+"\n"+p.request(n, version)))
+	return p.file(p.path(n), p.text(n, version, "day"))
 }
 
-func (p platform) service(n int) string {
+// text is a document; another time of the service changes nothing that runs.
+func (p platform) text(n, version int, time string) []byte {
+	return []byte("package platform\n\n" + p.service(n, time) + "\n" + p.request(n, version))
+}
+
+func (p platform) service(n int, time string) string {
 	depends := ""
 	if n%perTeam > 0 {
 		depends = fmt.Sprintf("%q", serviceName(n-1))
 	}
 	return fmt.Sprintf(`service: %[1]q: {
 	title:       "Service %[2]d"
-	description: "Does the %[2]d-th of many things, every day."
+	description: "Does the %[2]d-th of many things, every %[7]s."
 	owner:       %[3]q
 	type:        "service"
 	lifecycle:   "production"
@@ -222,14 +244,11 @@ func (p platform) service(n int) string {
 	dependsOn: [%[6]s]
 	tags: ["bench", "generated"]
 }
-`, serviceName(n), n, teamName(n), n%perTeam*4/perTeam+1, n/10, depends)
+`, serviceName(n), n, teamName(n), n%perTeam*4/perTeam+1, n/10, depends, time)
 }
 
 func (p platform) request(n, version int) string {
-	blueprint, inputs := "file", fmt.Sprintf("{content: \"version %d of %d\", size: %q, copies: %d}", version, n, []string{"small", "medium", "large"}[n%3], n%10+1)
-	if p.kind == builtIn {
-		blueprint = "note"
-	}
+	blueprint, inputs := p.kind.blueprint(), fmt.Sprintf("{content: \"version %d of %d\", size: %q, copies: %d}", version, n, []string{"small", "medium", "large"}[n%3], n%10+1)
 	if refers(n) {
 		blueprint, inputs = "link", fmt.Sprintf("{target: request.%q.outputs.path}", unitName(n-1))
 	}
