@@ -31,6 +31,7 @@ type Checked struct {
 	Judge    Judge
 	// Units are the requests that may run, by name.
 	Units map[string]Unit
+	names []string // of the units, sorted
 	// Violations are all of the revision, sorted.
 	Violations []Violation
 	// Complete tells whether every file was read. Where it was not, what is
@@ -367,6 +368,15 @@ func (c *Checked) sort() {
 		c.Units[name] = Unit{Request: r, Service: c.Platform.Services[r.Service], Environment: c.Platform.Environments[r.Environment],
 			Blueprint: c.Platform.Blueprints[r.Blueprint], Module: c.Modules[r.Blueprint]}
 	}
+	c.names = sortedNames(c.Units)
+}
+
+// unitNames returns the names of the units, sorted.
+func (c *Checked) unitNames() []string {
+	if len(c.names) != len(c.Units) {
+		return sortedNames(c.Units)
+	}
+	return c.names
 }
 
 // ask notes the requests that a rule wants an approval for.

@@ -112,7 +112,7 @@ func (d *decider) decide() map[string]decision {
 			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
 		}
 	}
-	for _, name := range sortedNames(d.checked.Units) {
+	for _, name := range d.checked.unitNames() {
 		d.of(name)
 	}
 	d.rollout()
@@ -124,12 +124,11 @@ func (d *decider) decide() map[string]decision {
 // explain decides again about the units that wait for others, after a rollout
 // had its say: they wait still, for a reason that may have changed.
 func (d *decider) explain() {
-	for name, made := range d.made {
-		if made.verb == wait && made.reason == ReasonUpstream {
-			delete(d.made, name)
-		}
+	waiting := sortedWhere(d.made, func(_ string, made decision) bool { return made.verb == wait && made.reason == ReasonUpstream })
+	for _, name := range waiting {
+		delete(d.made, name)
 	}
-	for _, name := range sortedNames(d.checked.Units) {
+	for _, name := range waiting {
 		d.of(name)
 	}
 }
@@ -430,11 +429,17 @@ func (d *decider) settled(u Unit, recorded *UnitStatus, made decision) decision 
 
 // looks returns the units to compare with what runs, the most overdue first:
 // whatever was applied and is not about to be touched, also where what the
-// revision asks for holds, waits or failed.
-func (d *decider) looks() []string {
+// revision asks for holds, waits or failed. Next is when another one is due; zero
+// where none will be.
+func (d *decider) looks() (names []string, next time.Time) {
 	due := map[string]time.Time{}
+	later := func(at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
 	for name, recorded := range d.record.Units {
-		at, known := d.observed[name]
+		seen, known := d.observed[name]
 		// Where the last apply failed, what runs is not what was applied, and the
 		// next try looks first.
 		if !known || d.running[name] || d.unverified[name] || !recorded.Exists() || recorded.Fingerprint == "" {
@@ -444,17 +449,23 @@ func (d *decider) looks() []string {
 			continue
 		}
 		every := d.cadence(recorded.Environment)
-		next := at.at.Add(every - spread(name+at.at.String(), every/10))
-		if at.failures > 0 {
-			next = at.at.Add(backoff(name, time.Duration(d.checked.Platform.Settings.Intervals.Retry), at.failures, every))
+		if early := seen.at.Add(every * 9 / 10); seen.failures == 0 && d.now.Before(early) { // as nearly always
+			later(early)
+			continue
 		}
-		if !d.now.Before(next) {
-			due[name] = next
+		at := seen.at.Add(every - spread(name+seen.at.String(), every/10))
+		if seen.failures > 0 {
+			at = seen.at.Add(backoff(name, time.Duration(d.checked.Platform.Settings.Intervals.Retry), seen.failures, every))
+		}
+		if d.now.Before(at) {
+			later(at)
+		} else {
+			due[name] = at
 		}
 	}
-	names := sortedNames(due)
+	names = sortedNames(due)
 	slices.SortStableFunc(names, func(a, b string) int { return due[a].Compare(due[b]) })
-	return names
+	return names, next
 }
 
 // cadence returns how often the units of an environment are compared with what runs.
@@ -481,11 +492,12 @@ func engineSeries(e Engine) string { return e.Name + " " + majorMinor(e.Version)
 func (d *decider) rollout() {
 	pending := map[string][]string{}
 	failed := map[string][]string{}
-	for _, name := range sortedNames(d.checked.Units) {
+	changed := sortedWhere(d.record.Units, func(name string, recorded *UnitStatus) bool {
+		u, runs := d.checked.Units[name]
+		return runs && recorded.Exists() && recorded.Module != u.Module.Digest
+	})
+	for _, name := range changed {
 		u, recorded := d.checked.Units[name], d.record.Units[name]
-		if !recorded.Exists() || recorded.Module == u.Module.Digest {
-			continue
-		}
 		last := d.attempts[name]
 		if last.failures > 0 && last.module == u.Module.Digest || recorded.FailedModule == u.Module.Digest {
 			failed[u.Blueprint.Name] = append(failed[u.Blueprint.Name], name)
@@ -545,10 +557,11 @@ func (d *decider) rolloutOf(b Blueprint, names, failed []string) {
 // puts the guards before every destroy.
 func (d *decider) deletions() {
 	d.successor = d.checked.successor(d.record)
-	for _, name := range sortedNames(d.record.Units) {
-		if _, decided := d.made[name]; decided {
-			continue
-		}
+	gone := sortedWhere(d.record.Units, func(name string, _ *UnitStatus) bool {
+		_, decided := d.made[name]
+		return !decided
+	})
+	for _, name := range gone {
 		d.made[name] = d.orBusy(name, d.removed(name, d.record.Units[name]))
 	}
 	d.guard()
@@ -644,13 +657,9 @@ func (d *decider) guard() {
 	}
 	var pending []string
 	revision, hour := 0, 0
-	for _, name := range sortedNames(d.made) {
-		made := d.made[name]
-		if !made.deletes || released(name) {
-			continue
-		}
+	for _, name := range sortedWhere(d.made, func(name string, made decision) bool { return made.deletes && !released(name) }) {
 		revision++
-		switch made.verb {
+		switch d.made[name].verb {
 		case destroy:
 			pending = append(pending, name)
 		case busy:

@@ -582,7 +582,8 @@ func TestDecide(t *testing.T) {
 			for name, d := range made {
 				got[name] = told(d)
 			}
-			for _, name := range test.s.looks() {
+			names, _ := test.s.looks()
+			for _, name := range names {
 				got[name] += "; looks"
 			}
 			if !maps.Equal(got, test.want) {

@@ -277,8 +277,8 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 	}
 	since := map[string]string{}
 	var names []string
-	for _, name := range sortedNames(decisions) {
-		switch made := decisions[name]; {
+	for name, made := range decisions {
+		switch {
 		case !r.judges(name, made):
 			delete(r.holds, name)
 		case made.verb == busy: // it is judged when the run is over
@@ -289,6 +289,7 @@ func (r *Reconciler) gates(ctx context.Context, decisions map[string]decision) (
 			since[name] = r.since(name)
 		}
 	}
+	slices.Sort(names)
 	line, err := r.lineSince(ctx, since)
 	if err != nil {
 		return q, err

@@ -112,7 +112,7 @@ func (r *Reconciler) lastGood(ctx context.Context, tip string) ([]Violation, err
 	if r.engine, err = r.Runner.Engine(ctx, r.engineName(checked)); err != nil {
 		return nil, err
 	}
-	r.checked = checked
+	r.checked, r.stirred = checked, true
 	r.journal.inForce(checked)
 	return nil, nil
 }

@@ -349,19 +349,17 @@ func (r *Reconciler) report() {
 	if r.Progress == nil {
 		return
 	}
-	p := r.progress
-	if r.record == nil { // nothing was read yet
-		r.Progress(p)
-		return
-	}
-	p.Running, p.Refused = len(r.running), r.refusal
-	p.Units, p.Ready, p.Waiting, p.Held, p.Drifted = 0, 0, 0, 0, 0
-	if r.checked != nil {
-		p.Revision = r.checked.Revision
-		p.Units = len(r.checked.Platform.Requests)
-	}
+	r.progress.Running, r.progress.Refused = len(r.running), r.refusal
+	r.Progress(r.progress)
+}
+
+// count counts the units of the revision in force, for the observer.
+func (r *Reconciler) count() {
+	p := &r.progress
+	p.Revision, p.Units = r.checked.Revision, len(r.checked.Platform.Requests)
+	p.Ready, p.Waiting, p.Held, p.Drifted = 0, 0, 0, 0
 	for name, u := range r.record.Units {
-		if r.checked == nil || r.checked.Platform.Requests[name].Name == "" {
+		if _, asked := r.checked.Platform.Requests[name]; !asked {
 			p.Units++ // held, or about to be destroyed
 		}
 		if u.Is(Drifted) {
@@ -377,5 +375,4 @@ func (r *Reconciler) report() {
 			p.Held++
 		}
 	}
-	r.Progress(p)
 }

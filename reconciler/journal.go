@@ -39,6 +39,7 @@ type journal struct {
 	edits    map[string][]Edit  // the applied folders, by unit
 	events   map[string][]event // by unit
 	said     int                // counts them
+	changed  bool               // a run that is among them changed something
 	credits  []string           // trailers of who let it happen
 	done     []Running          // to be forgotten once recorded
 	last     time.Time
@@ -144,7 +145,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	for _, name := range memory.Unverified {
 		r.unverified[name] = true
 	}
-	r.record = record
+	r.record, r.stirred = record, true
 	if r.journal, err = newJournal(record, r.Trust, from, tip); err != nil {
 		return err
 	}
@@ -328,7 +329,16 @@ func (j *journal) warn(warnings []string) {
 // note takes the decisions of a pass into the record: what holds and what is
 // ready. Runs that start are noted by their results.
 func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time) {
-	for _, name := range sortedNames(decisions) {
+	warn, day := time.Duration(c.Platform.Settings.Expiry.Warn), now.UTC().Format(time.DateOnly)
+	said := func(name string, made decision) noting {
+		return noting{unit: c.Units[name], verb: made.verb, condition: made.condition, reason: made.reason, message: made.message, uncleared: made.uncleared,
+			warn: warn, day: day}
+	}
+	news := sortedWhere(decisions, func(name string, made decision) bool {
+		last, noted := j.noted[name]
+		return !noted || !last.same(said(name, made))
+	})
+	for _, name := range news {
 		made := decisions[name]
 		status, known := j.record.Units[name]
 		if made.verb == forget {
@@ -343,11 +353,6 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			}
 			status = &UnitStatus{Version: 1, Request: name}
 		}
-		said := noting{unit: c.Units[name], verb: made.verb, condition: made.condition, reason: made.reason, message: made.message, uncleared: made.uncleared,
-			warn: time.Duration(c.Platform.Settings.Expiry.Warn), day: now.UTC().Format(time.DateOnly)}
-		if last, before := j.noted[name]; before && known && last.same(said) {
-			continue
-		}
 		before, _ := encode(status)
 		wasReady := status.Is(Ready)
 		if u, runs := c.Units[name]; runs && !made.uncleared {
@@ -357,16 +362,16 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		}
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
-		warns := status.expiring(said.warn, now)
+		warns := status.expiring(warn, now)
 		after, _ := encode(status)
 		if bytes.Equal(before, after) && known {
-			j.noted[name] = said
+			j.noted[name] = said(name, made)
 			continue
 		}
 		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
 		j.touchUnit(name)
-		j.noted[name] = said
+		j.noted[name] = said(name, made)
 		if warns {
 			j.event(event{unit: name, run: true, verb: "warn of the end of", trailer: "expiring on=" + status.Expires})
 		}
@@ -559,6 +564,7 @@ func (j *journal) result(job Job, result Result, now time.Time) {
 			j.credits = append(j.credits, credit)
 		}
 	}
+	j.changed = j.changed || job.Mode != Observe
 	switch result.Outcome {
 	case Applied, Unchanged:
 		if job.Mode == Observe {
@@ -836,9 +842,12 @@ func (j *journal) forgetLater(run Running) { j.done = append(j.done, run) }
 // pending tells whether there is anything to record.
 func (j *journal) pending() bool { return len(j.dirty)+len(j.edits) > 0 || j.restore }
 
-// due tells whether a commit should be made now.
-func (j *journal) due(now time.Time, idle bool) bool {
-	return j.pending() && !now.Before(j.retry) && (idle || now.Sub(j.last) >= coalesce)
+// due tells whether a commit should be made now, while so many runs change
+// something and so many only look. What looks find is gathered as long as any goes
+// on, which may be for ever; it does not keep back what changes did.
+func (j *journal) due(now time.Time, changing, looking int) bool {
+	quiet := changing == 0 && (looking == 0 || j.changed)
+	return j.pending() && !now.Before(j.retry) && (quiet || now.Sub(j.last) >= coalesce)
 }
 
 // postpone notes that publishing failed: the next try waits, longer each time.
@@ -924,7 +933,7 @@ func (r *Reconciler) publish(ctx context.Context) error {
 		clear(j.dirty)
 		clear(j.edits)
 		clear(j.events) // also those that changed nothing in the end
-		j.said, j.subject, j.remarks, j.credits = 0, "", nil, nil
+		j.said, j.subject, j.remarks, j.credits, j.changed = 0, "", nil, nil, false
 		j.failures, j.retry = 0, time.Time{}
 		break
 	}

@@ -90,7 +90,11 @@ type Reconciler struct {
 	unverified map[string]bool
 	observed   map[string]sight // nil where drift is not looked for
 	shapes     shapes
-	progress   Progress
+	// stirred tells that a pass may decide otherwise than the last one did, which
+	// before settledUntil it else does not.
+	stirred      bool
+	settledUntil time.Time
+	progress     Progress
 
 	gate         *gate
 	settled      trusted                  // as it is remembered
@@ -201,12 +205,13 @@ func (r *Reconciler) Serve(ctx context.Context, leave Leave) error {
 	}
 	r.observed = map[string]sight{}
 	for ctx.Err() == nil {
-		if r.checked != nil {
+		if r.checked != nil && (r.stirred || !r.Now().Before(r.settledUntil)) {
 			if err := r.step(ctx); err != nil {
 				r.failed("converge", err)
+				r.stirred = true
 			}
 		}
-		if r.journal.due(r.Now(), len(r.running) == 0) {
+		if changing := r.changing(); r.journal.due(r.Now(), changing, len(r.running)-changing) {
 			if err := r.publish(ctx); err != nil {
 				r.failed("record", err)
 				r.journal.postpone(r.Now())
@@ -220,6 +225,17 @@ func (r *Reconciler) Serve(ctx context.Context, leave Leave) error {
 	}
 	r.gate.work.Wait()
 	return r.drain(leave)
+}
+
+// changing counts the runs that do more than look.
+func (r *Reconciler) changing() int {
+	n := 0
+	for _, run := range r.running {
+		if run.Job().Mode != Observe {
+			n++
+		}
+	}
+	return n
 }
 
 // rest waits for something to do. Whoever asks how things stand is answered
@@ -237,8 +253,10 @@ func (r *Reconciler) rest(ctx context.Context) {
 			r.finish(f)
 		case <-r.pokes:
 			r.gate.forget()
+			r.stirred = r.stirred || r.gate.forge != nil
 			r.look(ctx)
 		case <-r.wakes:
+			r.stirred = true
 			if r.waiting != nil {
 				r.look(ctx)
 			}
@@ -279,6 +297,9 @@ func (r *Reconciler) poll() time.Duration {
 // nextWake is how long the loop may sleep when nothing happens.
 func (r *Reconciler) nextWake() time.Duration {
 	wake := r.looked.Add(r.poll())
+	if r.checked != nil && r.settledUntil.Before(wake) {
+		wake = r.settledUntil
+	}
 	if at, pending := r.journal.dueAt(); pending && at.Before(wake) {
 		wake = at
 	}
@@ -431,6 +452,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 		clear(r.asking) // other rules may ask for other approvals
 	}
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
+	r.stirred = true
 	r.memory.bound(r.Machine.memory(checked.Platform.Settings))
 	r.journal.inForce(checked)
 	return nil
@@ -456,19 +478,23 @@ func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) 
 	return Check(ctx, r.Parts, tree, revision, r.record.without(r.unverified))
 }
 
+// mostSettled is how long decisions stand at most where nothing happens: days end,
+// freezes begin and guards relent without a word.
+const mostSettled = time.Minute
+
 // step decides about every unit, notes what holds, and starts what may start.
 func (r *Reconciler) step(ctx context.Context) error {
+	r.stirred, r.settledUntil = false, r.Now().Add(mostSettled)
 	decisions, err := r.decideGated(ctx)
 	if err != nil {
 		return err
 	}
 	r.journal.note(r.checked, decisions, r.Now())
-	for _, name := range sortedNames(decisions) {
+	r.count()
+	for _, name := range sortedWhere(decisions, func(_ string, made decision) bool { return made.verb == start || made.verb == destroy }) {
 		made := decisions[name]
-		if made.verb != start && made.verb != destroy {
-			continue
-		}
 		if !r.room(name) { // for those that come after it neither: they would overtake it for ever
+			r.stirred = r.Sole != nil
 			return nil
 		}
 		if err := r.begins(ctx, name, func() (Job, error) { return r.job(ctx, name, made) }); err != nil {
@@ -483,13 +509,26 @@ func (r *Reconciler) step(ctx context.Context) error {
 	return r.observe(ctx, decisions)
 }
 
+// settleBy notes that a decision may be another one from a time on.
+func (r *Reconciler) settleBy(at time.Time) {
+	if at.After(r.Now()) && at.Before(r.settledUntil) {
+		r.settledUntil = at
+	}
+}
+
 // observe starts to compare units with what runs, where a run is left over:
 // changes overtake drift.
 func (r *Reconciler) observe(ctx context.Context, decisions map[string]decision) error {
 	d := r.decider()
 	d.made = decisions
-	for _, name := range d.looks() {
+	names, next := d.looks()
+	r.settleBy(next)
+	for _, a := range r.attempts {
+		r.settleBy(a.next)
+	}
+	for _, name := range names {
 		if !r.room(name) {
+			r.stirred = r.Sole != nil
 			return nil
 		}
 		if err := r.begins(ctx, name, func() (Job, error) { return r.appliedJob(ctx, name, Observe) }); err != nil {
@@ -642,6 +681,7 @@ func (r *Reconciler) collect(ctx context.Context) error {
 
 // finish takes the result of a run into the record.
 func (r *Reconciler) finish(f finished) {
+	r.stirred = true
 	job := f.run.Job()
 	if r.running[job.Unit] == f.run {
 		delete(r.running, job.Unit)
@@ -748,6 +788,9 @@ func (r *Reconciler) drain(leave Leave) error {
 		select {
 		case f := <-r.results:
 			r.finish(f)
+			if r.checked != nil {
+				r.count()
+			}
 			r.report()
 			_ = r.flush(false) // it is said, and tried again
 		case <-due.C:
@@ -785,7 +828,7 @@ func (r *Reconciler) interrupt() {
 // flush records what is known when the daemon is to end, at last or where a
 // commit is due.
 func (r *Reconciler) flush(last bool) error {
-	if r.journal == nil || !last && !r.journal.due(r.Now(), false) {
+	if r.journal == nil || !last && !r.journal.due(r.Now(), len(r.running), 0) {
 		return nil
 	}
 	ctx, done := context.WithTimeout(context.Background(), 30*time.Second)

@@ -403,3 +403,16 @@ func wayAround(edges map[string][]string, members []string) []string {
 }
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// sortedWhere returns the names of what meets a condition, sorted. Where few do,
+// that takes a fraction of sorting all names first.
+func sortedWhere[V any](m map[string]V, meets func(name string, v V) bool) []string {
+	var names []string
+	for name, v := range m {
+		if meets(name, v) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
