@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
@@ -36,9 +38,18 @@ var children = map[string]func(ctx context.Context, args []string, stdin io.Read
 		if len(args) != 1 {
 			return errors.New("expected the folder of a run")
 		}
+		collectLate()
 		// A run listens to signals by itself: it must not stop half-way.
 		return terraform.Execute(context.Background(), args[0], judgePlan)
 	},
+}
+
+// collectLate has this process collect garbage for the first time when it holds four
+// times what it would else: what carries out the run of a small unit ends before that.
+// From then on it is as usual, for a large plan must not take many times its size.
+func collectLate() {
+	usual := debug.SetGCPercent(400)
+	runtime.AddCleanup(new([64]byte), func(percent int) { debug.SetGCPercent(percent) }, usual)
 }
 
 // judgePlan applies the rules that a job carries to its plan.

@@ -165,15 +165,17 @@ func (r *Runner) Render(unit reconciler.Unit) (reconciler.Rendering, error) {
 	return Render(unit, "pave")
 }
 
+// How long a text may be is told beside its pattern, where that is long: every
+// start of Pave prepares them all, and pays for each repetition that is counted.
 var (
 	namePattern = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	idPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+	idPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 )
 
 // checkJob refuses a job whose names could lead out of the host's folders or
 // into an argument vector.
 func checkJob(job reconciler.Job) error {
-	if !idPattern.MatchString(job.ID) || job.ID == unitLock {
+	if len(job.ID) > 100 || !idPattern.MatchString(job.ID) || job.ID == unitLock {
 		return fmt.Errorf("job id: expected letters, digits, dots, dashes and underscores, got %q", job.ID)
 	}
 	names := []string{job.Unit, job.Environment}

@@ -10,9 +10,9 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -66,17 +66,15 @@ func (e *execution) noteMemory(taken uint64) {
 
 // watchMemory adds up what this process and all below it hold, again and again
 // until the returned function is called, which tells the most. Of what came and
-// went in between it counts the largest.
+// went in between it counts the largest. The longer the run takes, the less often
+// it looks: what a living process held at most the kernel remembers.
 func watchMemory() (most func() uint64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	var peak uint64
 	watch.Go(func() {
-		for {
+		for wait := 2 * lockPoll; sleep(ctx, wait) == nil; wait = min(wait+wait/4, maxMemoryPoll) {
 			peak = max(peak, treeMemory(os.Getpid()))
-			if sleep(ctx, 2*lockPoll) != nil {
-				return
-			}
 		}
 	})
 	return func() uint64 {
@@ -90,26 +88,59 @@ func watchMemory() (most func() uint64) {
 	}
 }
 
+const maxMemoryPoll = 2 * time.Second
+
 // treeMemory returns the most that a living process held so far, and those below
 // it together. What it shares with others is counted for each.
+//
+// A look costs more than it seems: what it opens below a process in /proc the
+// kernel keeps, and has to drop when that process ends. So it opens only what it
+// reads.
 func treeMemory(id int) uint64 {
-	process, err := procfs.NewProc(id)
+	buf := make([]byte, 4<<10)
+	process := "/proc/" + strconv.Itoa(id)
+	sum := mostHeld(readAt(unix.AT_FDCWD, process+"/status", buf))
+	tasks, err := unix.Open(process+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0 // it ended
+		return sum // it ended
 	}
-	status, err := process.NewStatus()
-	if err != nil {
-		return 0
+	defer unix.Close(tasks)
+	var threads []string
+	for {
+		n, err := unix.Getdents(tasks, buf)
+		if err != nil || n <= 0 {
+			break
+		}
+		_, _, threads = unix.ParseDirent(buf[:n], -1, threads)
 	}
-	sum := status.VmHWM
-	lists, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(id), "task", "*", "children"))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for _, child := range bytes.Fields(children) {
+	for _, thread := range threads {
+		children := readAt(tasks, thread+"/children", buf)
+		children = children[:bytes.LastIndexByte(children, ' ')+1] // of those that do not fit, half a number
+		for child := range bytes.FieldsSeq(children) {
 			if id, err := strconv.Atoi(string(child)); err == nil {
 				sum += treeMemory(id)
 			}
 		}
 	}
 	return sum
+}
+
+// readAt returns the beginning of a file, as much as the buffer holds; nothing
+// where it cannot be read.
+func readAt(dir int, path string, buf []byte) []byte {
+	file, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(file)
+	n, _ := unix.Read(file, buf)
+	return buf[:max(n, 0)]
+}
+
+// mostHeld finds the most bytes that a process held in what its status says.
+func mostHeld(status []byte) uint64 {
+	_, rest, _ := bytes.Cut(status, []byte("\nVmHWM:"))
+	kilobytes, _, _ := bytes.Cut(rest, []byte(" kB\n"))
+	n, _ := strconv.ParseUint(string(bytes.TrimSpace(kilobytes)), 10, 64)
+	return n << 10
 }

@@ -129,7 +129,11 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 		}
 	}
 	for said := false; ; {
-		alive, err := p.alive()
+		var alive bool
+		var err error
+		if !p.endedWell() {
+			alive, err = p.alive()
+		}
 		if err == nil && !alive {
 			var result reconciler.Result
 			if result, err = p.collect(); err == nil {
@@ -151,6 +155,10 @@ func (p *running) Wait(ctx context.Context) (reconciler.Result, error) {
 		}
 	}
 }
+
+// endedWell tells whether the run's process, a child of this one, left a result,
+// which it does when nothing of it is left.
+func (p *running) endedWell() bool { return p.exited != nil && *p.ended == nil }
 
 // collect reads what a run that has ended left. The error tells that it could
 // not be read for want of something.

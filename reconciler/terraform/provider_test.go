@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -220,4 +221,46 @@ resource "target_object" "main" {
 			}
 		})
 	}
+}
+
+// An engine compares the providers with the lock until it has found them to be as
+// it says, and again as soon as they may be others.
+func TestProvidersAreComparedOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a built provider: make test")
+	}
+	b := newBench(t)
+	_, address := b.offerTarget()
+	job := b.job("one", useTarget(address)+`
+resource "target_object" "main" {
+  name    = "main"
+  content = "steady"
+}`, nil)
+	last := b.run(job, reconciler.Applied)
+	templates, err := filepath.Glob(filepath.Join(b.host.Cache, "templates", "*", "main.tf"))
+	must(t, err)
+	template, err := filepath.EvalSymlinks(filepath.Dir(templates[0]))
+	must(t, err)
+	note, err := comparedName(template)
+	must(t, err)
+	for !exists(note) { // as long as the provider could have changed in the same instant
+		last = b.run(b.again(job, last), reconciler.Unchanged)
+	}
+	contains(t, string(last.Lock), "hashes")
+	b.run(b.again(job, last), reconciler.Unchanged)
+
+	programs, err := filepath.Glob(filepath.Join(template, dataName, "providers/*/*/*/*/*/terraform-provider-target*"))
+	must(t, err)
+	program, err := os.OpenFile(programs[0], os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = program.WriteString("more")
+	must(t, errors.Join(err, program.Close()))
+	refused := b.run(b.again(job, last), reconciler.PlanFailed)
+	contains(t, refused.Message, "does not match any of the checksums")
+
+	changed, err := packagesOf(template)
+	must(t, errors.Join(err, writeJSON(note, changed)))
+	b.run(b.again(job, last), reconciler.Unchanged) // as the note says that it was compared
+	must(t, os.Chmod(programs[0], 0o500))
+	b.run(b.again(job, last), reconciler.PlanFailed)
 }

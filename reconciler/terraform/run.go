@@ -75,7 +75,10 @@ type execution struct {
 	store   []string // where engines find providers, once it was looked up
 	backend string
 	env     map[string]string
-	bound   map[string]map[string]string // the credentials of environments
+	// uncompared notes that an engine compared the providers with the lock; nil
+	// where engines need not.
+	uncompared func(began time.Time) error
+	bound      map[string]map[string]string // the credentials of environments
 
 	upstreams map[string]room // where states of other units were read
 
@@ -330,6 +333,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	}
 	e.reads = templateReads(template)
 	e.result.Lock = c.lock
+	c.lock = e.spared(template, c.lock)
 	values, err := e.variables(ctx)
 	if err != nil {
 		return err
@@ -592,10 +596,12 @@ func (e *execution) planOnce(ctx context.Context, at room, patience string) (boo
 	written := filepath.Join(e.planned(), "plan")
 	// Who only looks at what is not there yet has nothing to lock.
 	lock := e.job.Mode == reconciler.Converge || e.job.Recorded.Lineage != ""
+	began := time.Now()
 	changes, err := tf.Plan(ctx, tfexec.Out(written), tfexec.Lock(lock), tfexec.LockTimeout(patience), tfexec.Destroy(e.job.Destroy))
 	if err != nil {
 		return false, e.stepError(ctx, "plan", err, stderr.String())
 	}
+	e.compared(at, began)
 	if changes {
 		err = e.keepPlan(written)
 	}

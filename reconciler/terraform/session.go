@@ -84,6 +84,9 @@ func livingWhere(so func(procfs.Proc) (bool, error)) ([]procfs.Proc, error) {
 		if p.PID == os.Getpid() {
 			continue
 		}
+		if session, err := unix.Getsid(p.PID); err == nil && session == 0 {
+			continue // the kernel's own, or begun outside: every run leads a session in here
+		}
 		is, readErr := so(p)
 		if is && readErr == nil {
 			var stat procfs.ProcStat
