@@ -90,7 +90,7 @@ func (r *Reconciler) PreviewChange(ctx context.Context, base, head string) (*Rep
 	if change.Engine, err = r.Runner.Engine(ctx, r.engineName(before)); err != nil {
 		return nil, err
 	}
-	proposal, err := r.propose(ctx, change, before, tree, revision)
+	proposal, err := r.propose(ctx, change, before, tree, revision, r.Evaluator)
 	if err != nil {
 		return nil, err
 	}

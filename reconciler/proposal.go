@@ -35,6 +35,10 @@ type ProposedChange struct {
 	Status     string   `json:"status,omitempty"`
 	Unverified []string `json:"unverified,omitempty"`
 	Engine     Engine   `json:"engine"`
+	// Insider tells that somebody of the teams proposes it, from a branch of the
+	// repository itself: unless it changes what others are judged by, it is planned
+	// unasked.
+	Insider bool `json:"-"`
 }
 
 // Proposal is what a change would make of the platform.

@@ -424,6 +424,7 @@ func (p *Proposals) read(ctx context.Context, x *proposed) error {
 	proposal, err := p.Proposer.Propose(ctx, ProposedChange{
 		Ref: fmt.Sprintf("refs/pull/%d/head", x.pull.Number), Head: x.pull.Head, Base: x.view.Tracked,
 		InForce: x.view.InForce.Revision.Commit, Status: x.view.Status, Unverified: x.view.Unverified, Engine: x.view.Engine,
+		Insider: x.insider(p.roster.electors(ctx, x.view.InForce.Platform.Teams)),
 	})
 	if errors.Is(err, ErrNotFetched) {
 		return trouble{"the repository does not hand over what it brings", err}
@@ -588,11 +589,14 @@ func (x *proposed) mayPlan(r Report, who electors) bool {
 	if len(r.Governance) > 0 {
 		return approved(platform)
 	}
-	if !x.pull.Fork && who.anybody(x.pull.Author.ID) {
+	if x.insider(who) {
 		return true
 	}
 	return approved(platform) || slices.ContainsFunc(r.Approvals, func(n Needed) bool { return approved(n.Team) })
 }
+
+// insider tells whether somebody of the teams proposes it.
+func (x *proposed) insider(who electors) bool { return !x.pull.Fork && who.anybody(x.pull.Author.ID) }
 
 func (x *proposed) unplannedWhy(r Report) string {
 	jobs, all := len(x.jobs()), len(x.proposal.Jobs)

@@ -186,6 +186,28 @@ func (r *endlessRun) Stop() error {
 
 func (r *endlessRun) Forget() error { return nil }
 
+// Only somebody of a team who proposes something from the repository itself is an
+// insider.
+func TestProposersOfTeams(t *testing.T) {
+	fork := opened(2, "alice")
+	fork.Fork = true
+	forge := newPullForge(opened(1, "alice"), fork, opened(3, "mallory"))
+	insiders := make(chan string, 3)
+	proposer := proposerFunc(func(c ProposedChange) (*Proposal, error) {
+		insiders <- fmt.Sprint(c.Head, " ", c.Insider)
+		return &Proposal{}, nil
+	})
+	serveProposals(t, newGatehouse(t), forge, proposer, runnerFunc(nil))
+	var got []string
+	for range 3 {
+		got = append(got, <-insiders)
+	}
+	slices.Sort(got)
+	if want := []string{"head-1 true", "head-2 false", "head-3 false"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // Plans that take for ever hold up no answer to another pull request, and end when
 // their own moves.
 func TestPlansDelayNoAnswer(t *testing.T) {

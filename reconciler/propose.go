@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,15 +25,7 @@ func (g governed) Judge(ctx context.Context, s Subject) ([]Violation, error) {
 // thing that the change adds is as it says; adding it is a change of governance.
 func (g governed) govern(s Subject) Subject {
 	s.Settings = g.base.Settings.JSON
-	var named struct {
-		Owner       string `json:"owner"`
-		Environment string `json:"environment"`
-		Blueprint   string `json:"blueprint"`
-	}
-	_ = json.Unmarshal(s.Service, &named)
-	if s.Kind == "request" {
-		_ = json.Unmarshal(s.Document, &named)
-	}
+	named := g.names(s)
 	if team, found := g.base.Teams[named.Owner]; found {
 		s.Team = team.JSON
 		if s.Cost != nil {
@@ -48,6 +41,35 @@ func (g governed) govern(s Subject) Subject {
 		s.Blueprint = blueprint.JSON
 	}
 	return s
+}
+
+// names are those by which a subject's documents speak of others.
+type names struct {
+	Owner       string `json:"owner"`
+	Environment string `json:"environment"`
+	Blueprint   string `json:"blueprint"`
+}
+
+// names reads them. Nearly all documents say what they say in the base, which was
+// read already.
+func (g governed) names(s Subject) (n names) {
+	service, request := g.base.Services[s.Name], g.base.Requests[s.Name]
+	if s.Kind == "request" {
+		service = g.base.Services[request.Service]
+	}
+	if bytes.Equal(service.JSON, s.Service) {
+		n.Owner = service.Owner
+	} else {
+		_ = json.Unmarshal(s.Service, &n)
+	}
+	switch {
+	case s.Kind != "request":
+	case bytes.Equal(request.JSON, s.Document):
+		n.Environment, n.Blueprint = request.Environment, request.Blueprint
+	default:
+		_ = json.Unmarshal(s.Document, &n)
+	}
+	return n
 }
 
 // Bundle is that of the rules in force.
@@ -72,30 +94,85 @@ func (g governedRules) Compile(ctx context.Context, tree *Tree, settings Setting
 	return governed{g.base.Judge, g.base.Platform}, violations
 }
 
-// Propose reads and judges what a change would make of the platform. tree is what
-// the tracked branch would be, revision tells its head. The receiver is for this
-// one call, in a process where nothing is lost if it dies.
-func (r *Reconciler) Propose(ctx context.Context, change ProposedChange, tree *Tree, revision Revision) (*Proposal, error) {
-	r.Reviewed = true
-	if err := r.recall(ctx, change); err != nil {
-		return nil, err
-	}
-	base, err := r.read(ctx, change.InForce)
-	if err != nil {
-		return nil, err
-	}
-	if base.Refused() {
-		return nil, fmt.Errorf("the revision in force, %s, is refused: %s", base.Revision.Short(), base.Violations[0])
-	}
-	return r.propose(ctx, change, base, tree, revision)
+// Reader reads proposed changes, one after the other, in a process where nothing is
+// lost if it dies. It keeps what it read of the revision in force and of the record,
+// which one change after the other is compared with, and of a change nothing.
+type Reader struct {
+	*Reconciler
+	aside func() Evaluator
+
+	base     *Checked // the revision in force; nil before the first change
+	against  string   // what it was read with
+	recorded *Tree    // of the record
 }
 
-// propose compares a change with a base that is read already.
-func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *Checked, tree *Tree, revision Revision) (*Proposal, error) {
+// NewReader returns a reader that has read nothing yet. aside returns an evaluator
+// that knows what that of the options remembers, which learns nothing from it.
+func NewReader(o Options, aside func() Evaluator) *Reader {
+	o.Reviewed = true
+	r := &Reader{Reconciler: New(o), aside: aside}
+	r.record, r.recorded = NewRecord(), &Tree{}
+	return r
+}
+
+// Propose reads and judges what a change would make of the platform. tree is what
+// the tracked branch would be, revision tells its head.
+func (r *Reader) Propose(ctx context.Context, change ProposedChange, tree *Tree, revision Revision) (*Proposal, error) {
+	if err := r.compareWith(ctx, change); err != nil {
+		return nil, err
+	}
+	if r.base.Refused() {
+		return nil, fmt.Errorf("the revision in force, %s, is refused: %s", r.base.Revision.Short(), r.base.Violations[0])
+	}
+	return r.propose(ctx, change, r.base, tree, revision, r.aside())
+}
+
+// compareWith reads the record and the revision in force, as far as they are not
+// what the last change was compared with.
+func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
+	against := fmt.Sprintf("%q", append([]string{change.InForce, change.Status}, change.Unverified...))
+	if r.against == against {
+		return nil
+	}
+	r.against = ""
+	record, recorded := NewRecord(), &Tree{}
+	if change.Status != "" {
+		var err error
+		if recorded, err = r.Source.Tree(ctx, change.Status); err != nil {
+			return err
+		}
+		if record, err = r.record.reread(r.recorded, recorded, change.Status); err != nil {
+			return err
+		}
+	}
+	r.recorded = recorded
+	r.compared(record, change)
+	base, err := r.read(ctx, change.InForce)
+	if err != nil {
+		return err
+	}
+	r.base, r.against = base, against
+	return nil
+}
+
+// compared has the change be compared with the record.
+func (r *Reconciler) compared(record *Record, change ProposedChange) {
+	r.record, r.unverified = record, map[string]bool{}
+	for _, name := range change.Unverified {
+		r.unverified[name] = true
+	}
+	// Nothing is written to it.
+	r.journal = &journal{record: record, trust: r.Trust, base: change.Status, remote: change.Status}
+}
+
+// propose compares a change with a base that is read already. The evaluator is what
+// evaluates the change.
+func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *Checked, tree *Tree, revision Revision, evaluator Evaluator) (*Proposal, error) {
 	r.engine = change.Engine
 	changed := changedPaths(base.Tree, tree)
 	var brought Judge
 	parts := r.Parts
+	parts.Evaluator = evaluator
 	parts.Rules = governedRules{own: r.Rules, base: base, brought: &brought, differs: slices.ContainsFunc(changed, rules)}
 	believed := r.record.without(r.unverified)
 	head, err := Check(ctx, parts, tree, revision, believed)
@@ -131,22 +208,18 @@ func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *C
 
 // recall reads the record that the change is compared with.
 func (r *Reconciler) recall(ctx context.Context, change ProposedChange) error {
-	r.record, r.unverified = NewRecord(), map[string]bool{}
-	for _, name := range change.Unverified {
-		r.unverified[name] = true
-	}
+	record := NewRecord()
 	if change.Status != "" {
 		tree, err := r.Source.Tree(ctx, change.Status)
 		if err != nil {
 			return err
 		}
-		if r.record, err = ReadRecord(tree, change.Status); err != nil {
+		if record, err = ReadRecord(tree, change.Status); err != nil {
 			return err
 		}
 	}
-	var err error
-	r.journal, err = newJournal(r.record, r.Trust, change.Status, change.Status)
-	return err
+	r.compared(record, change)
+	return nil
 }
 
 // changedPaths returns the paths at which two trees differ, sorted.
@@ -179,31 +252,39 @@ func rules(path string) bool {
 
 // differences returns whether a unit differs between two revisions.
 func (r *Reconciler) differences(base, head *Checked) func(string) bool {
-	bases := func(c *Checked) map[string]string {
-		all := map[string]string{}
-		for name, u := range c.Units {
-			if rendering, err := r.Runner.Render(u); err == nil {
-				all[name] = basis(u.Module.Digest, rendering, r.engine, func(string) string { return "" })
-			}
-			if day := u.Request.Expires; day != "" {
-				all[name] += " " + day
-			}
-			if life := u.Request.TTL; life != 0 {
-				all[name] += fmt.Sprintf(" %d", life)
-			}
-			if u.Request.Suspend != nil {
-				all[name] += " suspended"
-			}
+	basisOf := func(c *Checked, name string) string {
+		u, runs := c.Units[name]
+		if !runs {
+			return ""
 		}
-		for key, h := range c.holds {
-			all[key] = h.message
+		is := ""
+		if rendering, err := r.Runner.Render(u); err == nil {
+			is = basis(u.Module.Digest, rendering, r.engine, func(string) string { return "" })
 		}
-		return all
+		if day := u.Request.Expires; day != "" {
+			is += " " + day
+		}
+		if life := u.Request.TTL; life != 0 {
+			is += fmt.Sprintf(" %d", life)
+		}
+		if u.Request.Suspend != nil {
+			is += " suspended"
+		}
+		return is
 	}
-	was, is := bases(base), bases(head)
 	return func(name string) bool {
-		return was[name] != is[name] || was["request/"+name] != is["request/"+name]
+		if base.holds["request/"+name].message != head.holds["request/"+name].message {
+			return true
+		}
+		return !sameUnit(base.Units[name], head.Units[name]) && basisOf(base, name) != basisOf(head, name)
 	}
+}
+
+// sameUnit tells whether all that a unit consists of says the same.
+func sameUnit(a, b Unit) bool {
+	return a.Module.Digest == b.Module.Digest && !differs(a.Request.Document, b.Request.Document) &&
+		!differs(a.Service.Document, b.Service.Document) && !differs(a.Environment.Document, b.Environment.Document) &&
+		!differs(a.Blueprint.Document, b.Blueprint.Document)
 }
 
 // expiring warns of the end of the requests that the change touches.

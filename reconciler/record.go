@@ -1,10 +1,12 @@
 package reconciler
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,50 +57,103 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 	r := NewRecord()
 	r.Tip = tip
 	for _, f := range tree.Files {
-		folder, _, _ := strings.Cut(f.Path, "/")
-		if !strings.HasSuffix(f.Path, ".json") || f.Mode != Regular {
-			continue
-		}
-		var into any
-		var keep func() (path string, err error) // the path that the content belongs to
-		switch {
-		case folder == "requests":
-			u := &UnitStatus{}
-			into, keep = u, func() (string, error) {
-				r.Units[u.Request] = u
-				return shard(folder, u.Request) + ".json", u.check()
-			}
-		case folder == "services":
-			s := &ServiceStatus{}
-			into, keep = s, func() (string, error) {
-				r.Services[s.Service] = s
-				return shard(folder, s.Service) + ".json", checkNames(s.Version, append([]string{s.Service, s.Owner}, s.Requests...)...)
-			}
-		case folder == "locks":
-			name := strings.TrimSuffix(strings.TrimPrefix(f.Path, "locks/"), ".json")
-			l := &Lock{}
-			into, keep = l, func() (string, error) { r.Locks[name] = *l; return f.Path, checkNames(1, name) }
-		case f.Path == "platform.json":
-			into, keep = &r.Platform, func() (string, error) { return f.Path, r.Platform.check() }
-		default:
-			continue
-		}
-		content, err := tree.Read(f)
-		if err != nil {
-			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
-		}
-		if err := json.Unmarshal(content, into); err != nil {
-			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
-		}
-		belongs, err := keep()
-		if err != nil {
-			return nil, fmt.Errorf("read the status branch: %s: %w", f.Path, err)
-		}
-		if belongs != f.Path {
-			return nil, fmt.Errorf("read the status branch: %s holds what belongs to %s", f.Path, belongs)
+		if err := r.take(tree, f); err != nil {
+			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// reread reads the branch at another commit. What both trees have is not read
+// again: the receiver is what the first of them holds, and stays so.
+func (r *Record) reread(before, tree *Tree, tip string) (*Record, error) {
+	next := &Record{Tip: tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
+	changed := changedPaths(before, tree)
+	for _, path := range changed {
+		next.drop(path)
+	}
+	for _, path := range changed {
+		if f, found := tree.Find(path); found {
+			if err := next.take(tree, f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return next, nil
+}
+
+// drop forgets what the file at the path holds.
+func (r *Record) drop(file string) {
+	folder, _, _ := strings.Cut(file, "/")
+	name := strings.TrimSuffix(path.Base(file), ".json")
+	switch {
+	case folder == "requests":
+		delete(r.Units, name)
+	case folder == "services":
+		delete(r.Services, name)
+	case folder == "locks":
+		delete(r.Locks, strings.TrimSuffix(strings.TrimPrefix(file, "locks/"), ".json"))
+	case file == "platform.json":
+		r.Platform = PlatformStatus{}
+	}
+}
+
+// take reads one file of the branch.
+func (r *Record) take(tree *Tree, f File) error {
+	folder, _, _ := strings.Cut(f.Path, "/")
+	if !strings.HasSuffix(f.Path, ".json") || f.Mode != Regular {
+		return nil
+	}
+	var into any
+	var keep func() (path string, err error) // the path that the content belongs to
+	switch {
+	case folder == "requests":
+		u := &UnitStatus{}
+		into, keep = u, func() (string, error) {
+			u.Document = compact(u.Document)
+			r.Units[u.Request] = u
+			return shard(folder, u.Request) + ".json", u.check()
+		}
+	case folder == "services":
+		s := &ServiceStatus{}
+		into, keep = s, func() (string, error) {
+			r.Services[s.Service] = s
+			return shard(folder, s.Service) + ".json", checkNames(s.Version, append([]string{s.Service, s.Owner}, s.Requests...)...)
+		}
+	case folder == "locks":
+		name := strings.TrimSuffix(strings.TrimPrefix(f.Path, "locks/"), ".json")
+		l := &Lock{}
+		into, keep = l, func() (string, error) { r.Locks[name] = *l; return f.Path, checkNames(1, name) }
+	case f.Path == "platform.json":
+		into, keep = &r.Platform, func() (string, error) { return f.Path, r.Platform.check() }
+	default:
+		return nil
+	}
+	content, err := tree.Read(f)
+	if err != nil {
+		return fmt.Errorf("read the status branch: %s: %w", f.Path, err)
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		return fmt.Errorf("read the status branch: %s: %w", f.Path, err)
+	}
+	belongs, err := keep()
+	if err != nil {
+		return fmt.Errorf("read the status branch: %s: %w", f.Path, err)
+	}
+	if belongs != f.Path {
+		return fmt.Errorf("read the status branch: %s holds what belongs to %s", f.Path, belongs)
+	}
+	return nil
+}
+
+// compact returns a document without the spaces that people read it with, as the
+// platform has it: what is the same needs no further look then.
+func compact(document json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if json.Compact(&b, document) != nil {
+		return document
+	}
+	return b.Bytes()
 }
 
 // namePattern is the schema's #Name.

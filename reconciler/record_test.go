@@ -1,7 +1,9 @@
 package reconciler
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +53,47 @@ func TestRecordRefusesWhatPaveDoesNotWrite(t *testing.T) {
 	r, err := ReadRecord(newTree(map[string]string{"requests/7b/db.json": unit(""), "README.md": "x"}), "tip")
 	if err != nil || len(r.Units) != 1 {
 		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+// A record that is read again is what it is where it is read anew, and what refuses
+// the one refuses the other.
+func TestRecordIsReadAgain(t *testing.T) {
+	hashed := func(files map[string]string) *Tree {
+		tree := newTree(files)
+		for i, f := range tree.Files {
+			tree.Files[i].Hash = files[f.Path]
+		}
+		return tree
+	}
+	last := hashed(nil)
+	record, err := ReadRecord(last, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, files := range []map[string]string{
+		{"requests/db/db.json": `{"version": 1, "request": "db"}`, "services/pa/pay.json": `{"version": 1, "service": "pay"}`,
+			"locks/box.json": `{"module": "m"}`, "platform.json": `{"version": 1, "revision": "r"}`, "README.md": "a"},
+		{"requests/db/db.json": `{"version": 1, "request": "db", "owner": "pay", "document": {"a": 1, "b": [ 2 ]}}`,
+			"requests/ca/cache.json": `{"version": 1, "request": "cache"}`, "services/pa/pay.json": `{"version": 1, "service": "pay"}`,
+			"locks/box.json": `{"module": "n"}`, "platform.json": `{"version": 1}`, "applied/db/db/pave.tf.json": "{}"},
+		{"requests/db/db.json": `{"version": 2, "request": "db"}`},
+		{"requests/ca/cache.json": `{"version": 1, "request": "cache"}`, "services/se/search.json": `{"version": 1, "service": "search"}`},
+		{},
+	} {
+		tree, tip := hashed(files), fmt.Sprint(i)
+		before, _ := json.Marshal(record)
+		want, refused := ReadRecord(tree, tip)
+		got, err := record.reread(last, tree, tip)
+		if fmt.Sprint(err) != fmt.Sprint(refused) || err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%d: got %+v, %v; want %+v, %v", i, got, err, want, refused)
+		}
+		if after, _ := json.Marshal(record); string(after) != string(before) {
+			t.Errorf("%d: the record before is %s; it was %s", i, after, before)
+		}
+		if err == nil {
+			record, last = got, tree
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package reconciler
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -249,12 +248,12 @@ func cents(sum float64) float64 { return math.Round(sum*100) / 100 }
 func affected(base, head *Platform) []Affected {
 	touched := map[string]bool{}
 	for name := range union(base.Services, head.Services) {
-		if !bytes.Equal(canonical(base.Services[name].JSON), canonical(head.Services[name].JSON)) {
+		if differs(base.Services[name].Document, head.Services[name].Document) {
 			touched[name] = true
 		}
 	}
 	for name := range union(base.Requests, head.Requests) {
-		if before, after := base.Requests[name], head.Requests[name]; !bytes.Equal(canonical(before.JSON), canonical(after.JSON)) {
+		if before, after := base.Requests[name], head.Requests[name]; differs(before.Document, after.Document) {
 			for _, r := range []Request{before, after} {
 				if r.Service != "" {
 					touched[r.Service] = true
@@ -378,11 +377,14 @@ func merge(needed []Needed) []Needed {
 	return merged
 }
 
-func union[V any](a, b map[string]V) map[string]V {
-	all := maps.Clone(a)
-	if all == nil {
-		all = map[string]V{}
+// union returns the names that either has.
+func union[V any](a, b map[string]V) map[string]bool {
+	all := make(map[string]bool, max(len(a), len(b)))
+	for name := range a {
+		all[name] = true
 	}
-	maps.Copy(all, b)
+	for name := range b {
+		all[name] = true
+	}
 	return all
 }

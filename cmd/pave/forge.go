@@ -142,7 +142,7 @@ func (a *app) proposals(ctx context.Context, r *reconciler.Reconciler, mirror *g
 	}
 	return reconciler.NewProposals(reconciler.ProposalOptions{
 		Forge: r.Forge, Runner: runner, Shown: r.Shown, Loop: r, Log: log, Proposer: proposer,
-	}), unlock, nil
+	}), func() { proposer.insiders.close(); unlock() }, nil
 }
 
 // quarantine says where the changes of pull requests are fetched from.

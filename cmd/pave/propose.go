@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -49,12 +50,19 @@ type proposing struct {
 
 // proposer has pull requests fetched by one process and read by another, which
 // has nothing to reach the repository with. It implements [reconciler.Proposer].
+//
+// A stranger's is read by a process of its own. Those of people whose changes are
+// planned unasked are read by one process, one after the other, as long as nothing
+// is wrong with it: what it has read of the tracked branch is nearly all of the
+// work. Who could make it tell lies of another's change could have made it tell
+// them of their own.
 type proposer struct {
 	self        string
 	folder      string // for throw-away copies
 	input       proposing
 	known       func() (json.RawMessage, error) // of the tracked branch
 	fetch, read child
+	insiders    *kept
 }
 
 // child is one of the two processes.
@@ -72,6 +80,12 @@ func (p *proposer) Propose(ctx context.Context, change reconciler.ProposedChange
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return nil, fmt.Errorf("prepare a quarantine: %w", err)
 	}
+	return p.propose(ctx, change, change.Insider)
+}
+
+// propose has a change fetched and read. kept tells that a reader that is kept may
+// read it.
+func (p *proposer) propose(ctx context.Context, change reconciler.ProposedChange, kept bool) (*reconciler.Proposal, error) {
 	dir, err := os.MkdirTemp(p.folder, "change-")
 	if err != nil {
 		return nil, fmt.Errorf("prepare a quarantine: %w", err)
@@ -90,6 +104,17 @@ func (p *proposer) Propose(ctx context.Context, change reconciler.ProposedChange
 		return refused(change, brought.Refused), nil
 	}
 	in.Quarantine.URL, in.Quarantine.Token = "", ""
+	if kept && p.insiders.mu.TryLock() { // where it is at work another process does
+		defer p.insiders.mu.Unlock()
+		proposal, err := p.ask(ctx, in)
+		switch {
+		case err == nil:
+			return proposal, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("read a pull request: %w", context.Cause(ctx))
+		}
+		return p.propose(ctx, change, false) // which tells whose fault it is
+	}
 	if in.Known, err = p.known(); err != nil {
 		return nil, err
 	}
@@ -116,12 +141,7 @@ func (c child) run(ctx context.Context, self, dir string, in proposing, answer a
 	defer kill(nil)
 	timer := time.AfterFunc(c.deadline, func() { kill(c.late) })
 	defer timer.Stop()
-	cmd := exec.CommandContext(ctx, self, c.verb)
-	cmd.Env = c.environ(in, dir)
-	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd := c.command(ctx, self, dir, in)
 	cmd.Stdin = bytes.NewReader(request)
 	var stderr limited.Tail
 	cmd.Stderr = &stderr
@@ -145,6 +165,17 @@ func (c child) run(ctx context.Context, self, dir string, in proposing, answer a
 	return limited.Why(ctx, err, &stderr, proposeMemory, c.deadline)
 }
 
+// command is the process, to be started in the folder. It ends with ctx.
+func (c child) command(ctx context.Context, self, dir string, in proposing) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, self, c.verb)
+	cmd.Env = c.environ(in, dir)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
 // killed tells whether a process was ended from outside.
 func killed(err error) bool {
 	exit, ended := errors.AsType[*exec.ExitError](err)
@@ -155,13 +186,124 @@ func killed(err error) bool {
 	return known && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
+// The limits of a reader that is kept: what it leaks, and what it holds while
+// nothing changes, is bounded by them.
+const (
+	mostRead   = 100
+	readerIdle = 5 * time.Minute
+)
+
+// kept keeps a reader.
+type kept struct {
+	mu     sync.Mutex
+	reader *reader     // nil while there is none; guarded by mu, as is idle
+	idle   *time.Timer // ends the reader
+}
+
+// reader is a process that reads one change after the other.
+type reader struct {
+	dir     string // for throw-away copies, below which it may write
+	cmd     *exec.Cmd
+	kill    context.CancelFunc
+	stdin   io.WriteCloser
+	stdout  io.Reader
+	changes int // that it was told of
+}
+
+// ask has the reader of insiders' changes read one. The reader ends where it does not
+// answer. The caller holds mu.
+func (p *proposer) ask(ctx context.Context, in proposing) (_ *reconciler.Proposal, err error) {
+	k := p.insiders
+	if k.idle != nil {
+		k.idle.Stop()
+	}
+	if k.reader == nil {
+		if in.Known, err = p.known(); err != nil {
+			return nil, err
+		}
+		if k.reader, err = p.newReader(in); err != nil {
+			return nil, err
+		}
+	}
+	r := k.reader
+	timed, cancel := context.WithTimeout(ctx, p.read.deadline)
+	defer cancel()
+	inTime := context.AfterFunc(timed, r.kill)
+	proposal, err := r.ask(in)
+	if !inTime() {
+		err = errors.Join(err, context.Cause(timed))
+	}
+	if err != nil || r.changes == mostRead {
+		k.end()
+		return proposal, err
+	}
+	k.idle = time.AfterFunc(readerIdle, k.close)
+	return proposal, nil
+}
+
+// newReader starts a reader.
+func (p *proposer) newReader(in proposing) (*reader, error) {
+	dir, err := os.MkdirTemp(p.folder, "reader-")
+	if err != nil {
+		return nil, err
+	}
+	ctx, kill := context.WithCancel(context.Background())
+	r := &reader{dir: dir, cmd: p.read.command(ctx, p.self, dir, in), kill: kill}
+	if r.stdin, err = r.cmd.StdinPipe(); err == nil {
+		if r.stdout, err = r.cmd.StdoutPipe(); err == nil {
+			err = r.cmd.Start()
+		}
+	}
+	if err != nil {
+		kill()
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return r, nil
+}
+
+// ask tells the reader of one change, moves what it brought to where the reader may
+// reach it, and takes the answer.
+func (r *reader) ask(in proposing) (*reconciler.Proposal, error) {
+	r.changes++
+	dir := filepath.Join(r.dir, fmt.Sprint(r.changes))
+	if err := os.Rename(in.Quarantine.Dir, dir); err != nil {
+		return nil, err
+	}
+	in.Quarantine.Dir = dir
+	if err := json.NewEncoder(r.stdin).Encode(in); err != nil {
+		return nil, err
+	}
+	proposal := &reconciler.Proposal{}
+	return proposal, json.NewDecoder(io.LimitReader(r.stdout, maxProposal)).Decode(proposal)
+}
+
+// end ends the reader and removes what it left. The caller holds mu.
+func (k *kept) end() {
+	k.reader.kill()
+	k.reader.cmd.Wait()        // it was killed
+	os.RemoveAll(k.reader.dir) // or the next start does
+	k.reader = nil
+}
+
+// close ends the reader, if there is one.
+func (k *kept) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.idle != nil {
+		k.idle.Stop()
+	}
+	if k.reader != nil {
+		k.end()
+	}
+}
+
 // newProposer returns a proposer whose throw-away copies are in the folder, which no
 // other process uses. What a process that was killed left there is removed.
 func newProposer(folder string, input proposing, known func() (json.RawMessage, error)) (*proposer, error) {
 	if err := os.RemoveAll(folder); err != nil {
 		return nil, fmt.Errorf("remove earlier quarantines: %w", err)
 	}
-	return &proposer{self: confine.Path, folder: folder, input: input, known: known,
+	return &proposer{self: confine.Path, folder: folder, input: input, known: known, insiders: &kept{},
 		fetch: child{fetchVerb, fetchDeadline, fetchSeconds * time.Second, fmt.Errorf("the repository took longer than %s", fetchDeadline), fetchEnviron},
 		read:  child{proposeVerb, readDeadline, readSeconds * time.Second, limited.ErrDeadline, readEnviron},
 	}, nil
@@ -223,16 +365,9 @@ func refused(change reconciler.ProposedChange, why string) *reconciler.Proposal 
 		Hint: "propose less at a time, and plain files"}}}}
 }
 
-// begins limits such a process and returns what it is told.
-func begins(stdin io.Reader, seconds uint64) (in proposing, err error) {
-	limits := limited.Limits{Memory: proposeMemory, Seconds: seconds, Files: 1024, FileSize: 1 << 30}
-	if err := limits.Enter(); err != nil {
-		return in, err
-	}
-	if err := json.NewDecoder(stdin).Decode(&in); err != nil {
-		return in, fmt.Errorf("read what to read: %w", err)
-	}
-	return in, nil
+// limit limits such a process.
+func limit(seconds uint64) error {
+	return limited.Limits{Memory: proposeMemory, Seconds: seconds, Files: 1024, FileSize: 1 << 30}.Enter()
 }
 
 // fetched is what the first process answers: why what the change brings must not
@@ -243,9 +378,12 @@ type fetched struct {
 
 // fetchChange is the first process: it fetches what a change brings.
 func fetchChange(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
-	in, err := begins(stdin, fetchSeconds)
-	if err != nil {
+	if err := limit(fetchSeconds); err != nil {
 		return err
+	}
+	var in proposing
+	if err := json.NewDecoder(stdin).Decode(&in); err != nil {
+		return fmt.Errorf("read what to fetch: %w", err)
 	}
 	q, err := git.OpenQuarantine(ctx, in.Quarantine)
 	if err != nil {
@@ -263,28 +401,76 @@ func fetchChange(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 }
 
 // propose is the second process: it reads what was fetched and writes what it
-// makes of the platform.
+// makes of the platform, one change after the other until it is told of no more.
 func propose(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
-	in, err := begins(stdin, readSeconds)
-	if err != nil {
+	if err := limit(readSeconds); err != nil {
 		return err
 	}
-	proposal, err := proposalOf(ctx, in)
-	if err != nil {
-		return err
+	told, answers := json.NewDecoder(stdin), json.NewEncoder(stdout)
+	var desk desk
+	defer desk.close()
+	for {
+		var in proposing
+		if err := told.Decode(&in); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read what to read: %w", err)
+		}
+		proposal, err := desk.proposal(ctx, in)
+		if err != nil {
+			return err
+		}
+		if err := answers.Encode(proposal); err != nil {
+			return err
+		}
 	}
-	return json.NewEncoder(stdout).Encode(proposal)
 }
 
-func proposalOf(ctx context.Context, in proposing) (*reconciler.Proposal, error) {
-	q, err := git.ReadQuarantine(ctx, in.Quarantine)
+// desk is where changes are read.
+type desk struct {
+	quarantine *git.Quarantine // nil before the first
+	reader     *reconciler.Reader
+}
+
+// lay has the desk read what was brought by a change.
+func (d *desk) lay(ctx context.Context, in proposing) (err error) {
+	if d.quarantine != nil {
+		return d.quarantine.Turn(in.Quarantine.Dir)
+	}
+	if d.quarantine, err = git.ReadQuarantine(ctx, in.Quarantine); err != nil {
+		return err
+	}
+	parts := (&app{}).parts()
+	evaluator := parts.Evaluator.(*catalog.Evaluator)
+	if err := evaluator.Know(in.Known); err != nil {
+		return err
+	}
+	// It only renders: nothing is started here.
+	dir := filepath.Dir(in.Quarantine.Dir)
+	runner, err := terraform.NewRunner(terraform.Host{Confine: terraform.Unconfined,
+		Cache: filepath.Join(dir, "cache"), State: filepath.Join(dir, "units"), Runs: filepath.Join(dir, "runs")})
 	if err != nil {
+		return err
+	}
+	d.reader = reconciler.NewReader(reconciler.Options{Parts: parts, Source: d.quarantine, Runner: runner},
+		func() reconciler.Evaluator { return evaluator.Aside() })
+	return nil
+}
+
+func (d *desk) close() {
+	if d.quarantine != nil {
+		d.quarantine.Close() // what is left is removed with the rest
+	}
+}
+
+func (d *desk) proposal(ctx context.Context, in proposing) (*reconciler.Proposal, error) {
+	if err := d.lay(ctx, in); err != nil {
 		return nil, err
 	}
-	defer q.Close()
-	change := in.Change
+	q, change := d.quarantine, in.Change
 	var revision reconciler.Revision
 	var tree *reconciler.Tree
+	var err error
 	if change.Base == "" {
 		if revision, err = q.Revision(ctx, change.Head); err == nil {
 			tree, err = q.Tree(ctx, change.Head)
@@ -298,19 +484,7 @@ func proposalOf(ctx context.Context, in proposing) (*reconciler.Proposal, error)
 	if err != nil {
 		return unread(change, err)
 	}
-	parts := (&app{}).parts()
-	if err := parts.Evaluator.(*catalog.Evaluator).Know(in.Known); err != nil {
-		return nil, err
-	}
-	// It only renders: nothing is started here.
-	dir := filepath.Dir(in.Quarantine.Dir)
-	runner, err := terraform.NewRunner(terraform.Host{Confine: terraform.Unconfined,
-		Cache: filepath.Join(dir, "cache"), State: filepath.Join(dir, "units"), Runs: filepath.Join(dir, "runs")})
-	if err != nil {
-		return nil, err
-	}
-	r := reconciler.New(reconciler.Options{Parts: parts, Source: q, Runner: runner})
-	return r.Propose(ctx, change, tree, revision)
+	return d.reader.Propose(ctx, change, tree, revision)
 }
 
 // unread tells a change that must not be read from one that cannot be read now.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -172,28 +171,85 @@ func TestWhoseFaultItIs(t *testing.T) {
 	})
 }
 
-// BenchmarkPropose measures what reading a pull request takes of processors, with
-// and without what is known of the tracked branch:
-//
-//	go test ./cmd/pave -run '^$' -bench Propose -benchtime 10x
-func BenchmarkPropose(b *testing.B) {
-	p := newProposal(b)
-	nothing := func() (json.RawMessage, error) { return nil, nil }
-	for name, known := range map[string]func() (json.RawMessage, error){"Known": p.known, "Unknown": nothing} {
-		b.Run(name, func(b *testing.B) {
-			q := *p.proposer
-			q.known = known
-			used := func() time.Duration {
-				var usage syscall.Rusage
-				must(b, syscall.Getrusage(syscall.RUSAGE_CHILDREN, &usage))
-				return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+// Insiders' changes are read by one process, and it says of each what a process of
+// the change's own would say, whatever it read before and whatever came into force
+// since.
+func TestReaderIsKept(t *testing.T) {
+	c := newCrowd(t, 3)
+	starts := filepath.Join(t.TempDir(), "starts")
+	c.self = filepath.Join(t.TempDir(), "pave")
+	must(t, os.WriteFile(c.self, fmt.Appendf(nil, "#!/bin/sh\necho $1 >>'%s'\nexec '%s' \"$@\"\n", starts, executable(t)), 0o700))
+	readers := func() int {
+		content, err := os.ReadFile(starts)
+		must(t, err)
+		return strings.Count(string(content), proposeVerb)
+	}
+	said := func(change reconciler.ProposedChange, insider bool) string {
+		t.Helper()
+		change.Insider = insider
+		got, err := c.Propose(t.Context(), change)
+		must(t, err)
+		for i := range got.Jobs {
+			got.Jobs[i].ID = "" // another one each time
+		}
+		text, err := json.MarshalIndent(got, "", "  ")
+		must(t, err)
+		return string(text)
+	}
+	changes := func() []reconciler.ProposedChange {
+		var all []reconciler.ProposedChange
+		for _, change := range []func(){
+			func() { c.unit(1, "as it will be") },
+			func() { c.unit(7, "and one more") },
+			func() { must(t, os.Remove(filepath.Join(c.work, crowded(1)))) },
+			func() { c.write(crowded(1), "package platform\n\nrequest: \"one-00001-box\": 1\n") },
+			func() { c.write("teams.cue", "package platform\n\nteam: nobody: 1\n") },
+			func() {
+				c.write("policies/new.rego", "package acme.new\n\ndeny contains \"never\" if input.kind == \"request\"\n")
+			},
+			func() { c.write("blueprints/box/new.tf", "resource \"terraform_data\" \"new\" {}\n") },
+			func() { c.unit(1, "as it will be") },
+		} {
+			change()
+			all = append(all, c.propose())
+		}
+		return all
+	}
+	strangers := 0
+	for range 2 {
+		for i, change := range changes() {
+			strangers++
+			want := said(change, false)
+			if got := said(change, true); got != want {
+				t.Errorf("change %d: got %s, want %s", i, got, want)
 			}
-			before := used()
-			for b.Loop() {
-				_, err := q.Propose(b.Context(), p.change)
-				must(b, err)
+			if got := readers() - strangers; got != 1 {
+				t.Errorf("change %d: %d readers of insiders' changes were started", i, got)
 			}
-			b.ReportMetric((used()-before).Seconds()/float64(b.N), "s-processor/op")
-		})
+		}
+		c.unit(2, fmt.Sprint("the other way ", c.pulls))
+		must(t, os.RemoveAll(filepath.Join(c.work, crowded(0))))
+		c.converge()
+		c.unit(0, "again")
+		c.converge()
+	}
+	t.Run("that is killed", func(t *testing.T) {
+		c.unit(1, "as it will be")
+		change := c.propose()
+		want := said(change, false)
+		must(t, c.insiders.reader.cmd.Process.Kill())
+		before := readers()
+		for range 3 {
+			if got := said(change, true); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+		if got := readers() - before; got != 2 { // one for the change that met the end, one that is kept
+			t.Errorf("%d readers were started", got)
+		}
+	})
+	c.insiders.close()
+	if left, err := os.ReadDir(c.folder); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }

@@ -344,17 +344,32 @@ func (l *lister) size(mode reconciler.Mode, hash plumbing.Hash) (int64, error) {
 }
 
 // blobSize returns the size of a blob without reading it, where the storage
-// can: it does not look for sizes in the repositories that this one borrows from.
+// can: it does not look for sizes in the repositories that this one borrows from,
+// and of an object that is a file of its own go-git leaves that file open.
 func blobSize(s store, hash plumbing.Hash) (int64, error) {
-	size, err := s.EncodedObjectSize(hash)
-	if !errors.Is(err, plumbing.ErrObjectNotFound) {
-		return size, err
+	if !loose(s, hash) {
+		size, err := s.EncodedObjectSize(hash)
+		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+			return size, err
+		}
 	}
 	obj, err := s.EncodedObject(plumbing.BlobObject, hash)
 	if err != nil {
 		return 0, err
 	}
 	return obj.Size(), nil
+}
+
+// loose tells whether an object is a file of its own.
+func loose(s store, hash plumbing.Hash) bool {
+	files, is := s.(interface {
+		LooseObjectTime(plumbing.Hash) (time.Time, error)
+	})
+	if !is {
+		return false
+	}
+	_, err := files.LooseObjectTime(hash)
+	return err == nil
 }
 
 // read returns the content of a file of the tree.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -117,6 +119,28 @@ func emptyFolder(dir string) error {
 	return err
 }
 
+// Turn has the quarantine read what another process brought into the folder, in
+// place of what it holds, which is removed. What the mirror holds is not looked up
+// again: the same hash is the same content.
+func (q *Quarantine) Turn(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "HEAD")); err != nil {
+		return fmt.Errorf("open quarantine: %w", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before := q.options.Dir
+	q.options.Dir, q.address = dir, address{shown: dir}
+	if b, is := q.storage.(*borrowing); is {
+		s, err := initStorage(dir)
+		if err != nil {
+			return fmt.Errorf("open quarantine: %w", err)
+		}
+		b.Storage.Close() // it was read from; there is nothing to lose
+		q.storage = &borrowing{s, b.from}
+	}
+	return os.RemoveAll(before)
+}
+
 // Close removes the quarantine with all that it holds.
 func (q *Quarantine) Close() error {
 	q.forget()
@@ -165,6 +189,15 @@ func (b *borrowing) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
 		return b.from.EncodedObjectSize(hash)
 	}
 	return size, err
+}
+
+// LooseObjectTime finds an object that is a file of its own.
+func (b *borrowing) LooseObjectTime(hash plumbing.Hash) (time.Time, error) {
+	at, err := b.Storage.LooseObjectTime(hash)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b.from.LooseObjectTime(hash)
+	}
+	return at, err
 }
 
 func (b *borrowing) Shallow() ([]plumbing.Hash, error) {

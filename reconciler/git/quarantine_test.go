@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,6 +197,87 @@ func TestReadQuarantine(t *testing.T) {
 			t.Error("it reached the repository")
 		}
 	})
+}
+
+// One quarantine reads one change after the other, and whatever the mirror brought
+// meanwhile; of a change before it knows nothing.
+func TestTurn(t *testing.T) {
+	bare, work := bareRemote(t)
+	cache := filepath.Join(t.TempDir(), "mirror")
+	m := open(t, Options{URL: bare, Cache: cache})
+	var q *Quarantine
+	var earlier, last string // the head and the folder of the change before
+	for i := range 3 {
+		base := fetch(t, m).Tracked
+		ref := fmt.Sprintf("refs/pull/%d/head", i+7)
+		run(t, work, "switch", "-q", "-c", fmt.Sprint("change-", i))
+		head := commit(t, work, map[string]string{"teams.cue": fmt.Sprintf("package platform\n// %d\n", i)}, "say who")
+		run(t, work, "push", "-q", "origin", head+":"+ref)
+		brought := quarantine(t, QuarantineOptions{URL: bare, Mirror: cache})
+		bring(t, brought, ref, head)
+		dir := brought.options.Dir
+		var err error
+		if q == nil {
+			q, err = ReadQuarantine(background, QuarantineOptions{Mirror: cache, Dir: dir})
+		} else {
+			err = q.Turn(dir)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, tree, err := q.Merge(background, base, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "what was brought", read(t, tree, "teams.cue"), fmt.Sprintf("package platform\n// %d\n", i))
+		if earlier != "" {
+			if _, err := q.Revision(background, earlier); !errors.Is(err, ErrUnknownCommit) {
+				t.Errorf("the change before is still known: %v", err)
+			}
+			if _, err := os.Stat(last); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("what was brought before is left: %v", err)
+			}
+		}
+		earlier, last = head, dir
+		run(t, work, "switch", "-q", "main")
+		commit(t, work, map[string]string{"late.cue": fmt.Sprintf("package platform\n// %d\n", i)}, "late")
+		run(t, work, "push", "-q", "origin", "main")
+	}
+	if err := q.Turn(filepath.Join(t.TempDir(), "nothing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A list of many files that are objects of their own leaves none of them open.
+func TestListLeavesNoFileOpen(t *testing.T) {
+	bare, _ := bareRemote(t)
+	cache := filepath.Join(t.TempDir(), "mirror")
+	m := open(t, Options{URL: bare, Cache: cache})
+	fetch(t, m)
+	var edits []reconciler.Edit
+	for i := range 100 {
+		edits = append(edits, put(fmt.Sprintf("requests/%d.json", i), fmt.Sprint(i)))
+	}
+	status := publish(t, m, "", nil, edits...)
+	q := quarantine(t, QuarantineOptions{URL: bare, Mirror: cache})
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would close them at some time
+	opened := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := opened()
+	if tree, err := q.Tree(background, status); err != nil || len(tree.Files) != 100 {
+		t.Fatal(tree, err)
+	}
+	if more := opened() - before; more > 10 {
+		t.Errorf("%d files are left open", more)
+	}
 }
 
 func TestQuarantineIsASourceThatOnlyReads(t *testing.T) {
