@@ -10,7 +10,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -292,7 +291,7 @@ type answer struct {
 type document struct {
 	Kind     string              `json:"kind"`
 	Name     string              `json:"name"`
-	JSON     json.RawMessage     `json:"json,omitempty"`
+	JSON     json.RawMessage     `json:"json,omitempty"` // its fields sorted
 	Position reconciler.Position `json:"position"`
 	sources  []string
 	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
@@ -318,9 +317,6 @@ func (d *document) add(p *reconciler.Platform) error {
 
 // read reads the document into its type of the domain.
 func (d *document) read() (err error) {
-	if d.JSON, err = sortFields(d.JSON); err != nil {
-		return fmt.Errorf("read %s %s: %w", d.Kind, d.Name, err)
-	}
 	if d.Kind == "service" {
 		d.value, err = decode[reconciler.Service](*d)
 	} else {
@@ -330,24 +326,6 @@ func (d *document) read() (err error) {
 		d.value = nil
 	}
 	return err
-}
-
-// sortFields renders a document with its fields sorted: CUE orders them by
-// where they were found first, which is no change of the document.
-func sortFields(doc json.RawMessage) (json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSpace(out.Bytes()), nil
 }
 
 // governance is the evaluated root of a platform repository.

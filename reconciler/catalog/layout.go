@@ -364,9 +364,21 @@ func (s *surveyor) otherData(f reconciler.File) {
 	}
 }
 
+// moduleFile describes the CUE module of a repository.
+const moduleFile = "cue.mod/module.cue"
+
+var moduleLine = regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`)
+
+// modulePath returns the path of the module, without its version.
+func modulePath(file string) string {
+	if m := moduleLine.FindStringSubmatch(file); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 // checkModule finds the CUE module and compares the vendored schema.
 func (s *surveyor) checkModule() {
-	const moduleFile = "cue.mod/module.cue"
 	content, found := s.layout.support[moduleFile]
 	if !found {
 		s.deny(reconciler.ScopeRevision, reconciler.Position{File: moduleFile}, "is missing: CUE finds the schema and the blueprints through it",
@@ -374,9 +386,7 @@ func (s *surveyor) checkModule() {
 		s.layout.broken = true
 		return
 	}
-	if m := regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`).FindStringSubmatch(content); m != nil {
-		s.layout.module = m[1]
-	}
+	s.layout.module = modulePath(content)
 	vendored := schema.Folder + "/schema.cue"
 	switch content, found := s.layout.support[vendored]; {
 	case !found:
