@@ -20,99 +20,211 @@ import (
 
 // Unifying a document with its constraints is most of what an evaluation costs,
 // and most constraints are simple: a kind, a pattern, bounds, some alternatives. So
-// the constraints that CUE has evaluated once are compiled into checkers, which
-// look at literals only.
+// what CUE makes of the constraints is compiled into checkers, which look at
+// literals only.
 //
 // A checker accepts exactly or is unsure. What it accepts CUE accepts, and the JSON
 // it writes is CUE's; whatever it does not know for certain, and whatever it does
 // not accept, is CUE's to judge, which alone refuses and explains. That holds for
 // constraints of which no part depends on what the document says in another place:
 // plain.go tells which those are.
+//
+// A checker learns what it must know from documents. Of one that says something new
+// CUE is shown the shape, each scalar being _, and what CUE makes of that is what
+// every document must say in those places. Shapes grow by a level at a time: where
+// an empty struct leaves more than one alternative, what a struct says decides
+// which, and the checker stays unsure.
 
-// checker accepts values under one constraint.
+// checker accepts values in one place of a document.
 type checker struct {
-	compiler *compiler
-	value    cue.Value
-	anything bool      // the constraint is _
-	scalar   predicate // of scalars
-	fields   *fields   // of structs, nil until one was seen
-	items    *items    // of lists, nil until one was seen
+	scalar predicate // nil until a scalar was seen
+	fields *fields   // nil until a struct was seen
+	items  *items    // nil until a list was seen
 }
 
 // predicate tells whether a scalar literal is accepted as it is.
 type predicate func(x any) bool
 
-// compiler makes checkers, but no more than some: what a document says decides how
-// many there are.
-type compiler struct {
-	ctx  *cue.Context
-	left int
+// fields accepts structs.
+type fields struct {
+	unsure bool
+	said   map[string]*checker
+	absent map[string][]byte // the field where it is not said, as JSON; nil where it must be
 }
 
-// maxCheckers is the number of checkers that a compiler makes, and maxFixed the
-// length of the longest list whose items are told apart.
+// items accepts lists.
+type items struct {
+	unsure bool
+	fixed  []checker
+	more   checker // of what follows
+}
+
+// verdict is what a checker says.
+type verdict int
+
 const (
-	maxCheckers = 4096
-	maxFixed    = 16
+	accepted verdict = iota
+	unsure
+	unknown // there is something to learn
 )
 
-// compile returns the checker of an evaluated constraint.
-func (c *compiler) compile(v cue.Value) *checker {
-	if c.left--; c.left < 0 || v.Err() != nil {
-		return &checker{compiler: c, scalar: never, fields: &fields{}, items: &items{}}
-	}
-	return &checker{compiler: c, value: v, anything: isTop(v), scalar: scalarOf(v)}
-}
-
-// accept appends the JSON that CUE would make of the value, and tells whether the
-// value is accepted.
-func (c *checker) accept(out []byte, x any) ([]byte, bool) {
+// accept appends the JSON that CUE would make of the value.
+func (c *checker) accept(out []byte, x any) ([]byte, verdict) {
 	switch x := x.(type) {
 	case map[string]any:
-		if c.anything {
-			return appendLiteral(out, x)
-		}
-		if c.fields == nil {
-			c.fields = c.compiler.fieldsOf(c.value)
-		}
 		return c.fields.accept(out, x, nil)
 	case []any:
-		if c.anything {
-			return appendLiteral(out, x)
-		}
-		if c.items == nil {
-			c.items = c.compiler.itemsOf(c.value)
-		}
 		return c.items.accept(out, x)
 	}
-	if !c.scalar(x) {
-		return out, false
+	switch {
+	case c.scalar == nil:
+		return out, unknown
+	case !c.scalar(x):
+		return out, unsure
 	}
 	return appendLiteral(out, x)
 }
 
-// fields accepts structs under one constraint. The zero value accepts none.
-type fields struct {
-	compiler *compiler
-	value    cue.Value
-	known    map[string]*checker
-	absent   map[string][]byte // what a field is that is not said; nil where it must be
+// accept accepts a struct, of which the given fields are known and may not be said.
+func (f *fields) accept(out []byte, doc map[string]any, given map[string][]byte) ([]byte, verdict) {
+	switch {
+	case f == nil:
+		return out, unknown
+	case f.unsure:
+		return out, unsure
+	}
+	names := make([]string, 0, len(doc)+len(f.absent))
+	for name := range doc {
+		names = append(names, name)
+	}
+	for name := range f.absent {
+		if _, is := doc[name]; !is {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	out = append(out, '{')
+	for i, name := range names {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		var v verdict
+		if out, v = appendString(out, name); v != accepted {
+			return out, v
+		}
+		out = append(out, ':')
+		known, is := given[name]
+		if !is {
+			known = f.absent[name]
+		}
+		x, says := doc[name]
+		switch {
+		case says && is, !says && known == nil:
+			return out, unsure
+		case !says:
+			out = append(out, known...)
+		case f.said[name] == nil:
+			return out, unknown
+		default:
+			if out, v = f.said[name].accept(out, x); v != accepted {
+				return out, v
+			}
+		}
+	}
+	return append(out, '}'), accepted
 }
 
-// fieldsOf compiles what the constraint asks of a struct.
-func (c *compiler) fieldsOf(v cue.Value) *fields {
-	if v.Kind() != cue.StructKind {
-		// Of alternatives, those that a struct may be; CUE knows whether one is left.
-		v = v.Unify(c.ctx.BuildExpr(ast.NewStruct()))
+func (l *items) accept(out []byte, list []any) ([]byte, verdict) {
+	switch {
+	case l == nil:
+		return out, unknown
+	case l.unsure || len(list) < len(l.fixed):
+		return out, unsure
 	}
-	if v.Err() != nil || v.Kind() != cue.StructKind {
-		return &fields{}
+	out = append(out, '[')
+	for i, x := range list {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		var v verdict
+		if out, v = l.at(i).accept(out, x); v != accepted {
+			return out, v
+		}
 	}
+	return append(out, ']'), accepted
+}
+
+func (l *items) at(i int) *checker {
+	if i < len(l.fixed) {
+		return &l.fixed[i]
+	}
+	return &l.more
+}
+
+// shape returns what CUE is shown of a value, which is what the checker knows of it
+// and a level more.
+func (c *checker) shape(x any) ast.Expr {
+	switch x := x.(type) {
+	case map[string]any:
+		s := &ast.StructLit{}
+		if c != nil && c.fields != nil {
+			for name, x := range x {
+				s.Elts = append(s.Elts, &ast.Field{Label: ast.NewString(name), Value: c.fields.said[name].shape(x)})
+			}
+		}
+		return s
+	case []any:
+		l := &ast.ListLit{}
+		if c == nil || c.items == nil {
+			l.Elts = append(l.Elts, &ast.Ellipsis{})
+			return l
+		}
+		for i, x := range x {
+			l.Elts = append(l.Elts, c.items.at(i).shape(x))
+		}
+		return l
+	}
+	return ast.NewIdent("_")
+}
+
+// learn takes what CUE made of the value's shape.
+func (c *checker) learn(v cue.Value, x any) {
+	switch x := x.(type) {
+	case map[string]any:
+		switch {
+		case c.fields == nil:
+			c.fields = fieldsOf(v)
+		case !c.fields.unsure:
+			for name, x := range x {
+				if c.fields.said[name] == nil {
+					c.fields.said[name] = &checker{}
+				}
+				c.fields.said[name].learn(v.LookupPath(cue.MakePath(cue.Str(name))), x)
+			}
+		}
+	case []any:
+		switch {
+		case c.items == nil:
+			c.items = itemsOf(v)
+		case !c.items.unsure:
+			for i, x := range x {
+				c.items.at(i).learn(v.LookupPath(cue.MakePath(cue.Index(i))), x)
+			}
+		}
+	default:
+		if c.scalar == nil {
+			c.scalar = scalarOf(v)
+		}
+	}
+}
+
+// fieldsOf compiles what CUE makes of a struct that says nothing.
+func fieldsOf(v cue.Value) *fields {
 	it, err := v.Fields(cue.Optional(true))
-	if err != nil {
-		return &fields{}
+	if err != nil || v.Kind() != cue.StructKind {
+		return &fields{unsure: true}
 	}
-	f := &fields{compiler: c, value: v, known: map[string]*checker{}, absent: map[string][]byte{}}
+	f := &fields{said: map[string]*checker{}, absent: map[string][]byte{}}
 	for it.Next() {
 		switch it.FieldType() {
 		case cue.StringLabel:
@@ -124,130 +236,17 @@ func (c *compiler) fieldsOf(v cue.Value) *fields {
 	return f
 }
 
-// field returns the checker of a field that is said. That makes an optional field a
-// regular one, and its name may match patterns, so CUE is asked what it must be.
-func (f *fields) field(name string) *checker {
-	if c, known := f.known[name]; known {
-		return c
-	}
-	said := f.value.Unify(f.compiler.ctx.BuildExpr(ast.NewStruct(ast.NewString(name), ast.NewIdent("_"))))
-	c := f.compiler.compile(said.LookupPath(cue.MakePath(cue.Str(name))))
-	if f.compiler.left >= 0 {
-		f.known[name] = c
-	}
-	return c
-}
-
-// accept accepts a struct in which nothing else is said of the fields that are given.
-func (f *fields) accept(out []byte, said map[string]any, given map[string][]byte) ([]byte, bool) {
-	if f.known == nil {
-		return out, false
-	}
-	names := make([]string, 0, len(said)+len(f.absent))
-	for name := range said {
-		names = append(names, name)
-	}
-	for name := range f.absent {
-		if _, is := said[name]; !is {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	out = append(out, '{')
-	for i, name := range names {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		var ok bool
-		if out, ok = appendString(out, name); !ok {
-			return out, false
-		}
-		out = append(out, ':')
-		x, is := said[name]
-		known, computed := given[name]
-		switch {
-		case is && computed:
-			return out, false
-		case is:
-			if out, ok = f.field(name).accept(out, x); !ok {
-				return out, false
-			}
-		default:
-			if !computed {
-				known = f.absent[name]
-			}
-			if known == nil {
-				return out, false
-			}
-			out = append(out, known...)
-		}
-	}
-	return append(out, '}'), true
-}
-
-// items accepts lists under one constraint. The zero value accepts none.
-type items struct {
-	known bool
-	fixed []*checker
-	more  *checker // of what follows; nil where nothing may
-}
-
-// itemsOf compiles what the constraint asks of a list.
-func (c *compiler) itemsOf(v cue.Value) *items {
-	if v.Kind() != cue.ListKind {
-		v = v.Unify(c.ctx.BuildExpr(ast.NewList(&ast.Ellipsis{})))
-	}
+// itemsOf compiles what CUE makes of a list of any length.
+func itemsOf(v cue.Value) *items {
 	it, err := v.List()
 	if err != nil || v.Kind() != cue.ListKind {
-		return &items{}
+		return &items{unsure: true}
 	}
-	n := 0
+	l := &items{}
 	for it.Next() {
-		n++
+		l.fixed = append(l.fixed, checker{})
 	}
-	if n > maxFixed {
-		return &items{}
-	}
-	// What the items must be CUE tells of a list that has them.
-	ofLength := func(n int) cue.Value {
-		tops := make([]ast.Expr, n)
-		for i := range tops {
-			tops[i] = ast.NewIdent("_")
-		}
-		return v.Unify(c.ctx.BuildExpr(ast.NewList(tops...)))
-	}
-	all := items{known: true}
-	list := ofLength(n + 1)
-	if list.Err() == nil {
-		all.more = c.compile(list.LookupPath(cue.MakePath(cue.Index(n))))
-	} else if list = ofLength(n); list.Err() != nil {
-		return &items{}
-	}
-	for i := range n {
-		all.fixed = append(all.fixed, c.compile(list.LookupPath(cue.MakePath(cue.Index(i)))))
-	}
-	return &all
-}
-
-func (l *items) accept(out []byte, list []any) ([]byte, bool) {
-	if !l.known || len(list) < len(l.fixed) || len(list) > len(l.fixed) && l.more == nil {
-		return out, false
-	}
-	out = append(out, '[')
-	for i, x := range list {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		c := l.more
-		if i < len(l.fixed) {
-			c = l.fixed[i]
-		}
-		var ok bool
-		if out, ok = c.accept(out, x); !ok {
-			return out, false
-		}
-	}
-	return append(out, ']'), true
+	return l
 }
 
 func never(any) bool { return false }
@@ -256,10 +255,6 @@ func never(any) bool { return false }
 var basicTypes = map[string]cue.Kind{
 	"string": cue.StringKind, "bool": cue.BoolKind, "int": cue.IntKind, "float": cue.FloatKind,
 	"number": cue.NumberKind, "_": cue.TopKind,
-}
-
-func isTop(v cue.Value) bool {
-	return v.IncompleteKind() == cue.TopKind && fmt.Sprint(v) == "_"
 }
 
 // kindOf returns the kind of a literal.
@@ -419,128 +414,127 @@ func validator(call []cue.Value) predicate {
 	return never
 }
 
-// appendLiteral appends a literal as JSON, its fields sorted.
-func appendLiteral(out []byte, x any) ([]byte, bool) {
-	ok := true
+// appendLiteral appends a scalar literal as JSON.
+func appendLiteral(out []byte, x any) ([]byte, verdict) {
 	switch x := x.(type) {
 	case nil:
-		return append(out, "null"...), true
+		return append(out, "null"...), accepted
 	case bool:
-		return strconv.AppendBool(out, x), true
+		return strconv.AppendBool(out, x), accepted
 	case string:
 		return appendString(out, x)
 	case *big.Int:
-		return x.Append(out, 10), true
+		return x.Append(out, 10), accepted
 	case *apd.Decimal:
-		// CUE would round what has more digits than it computes with.
-		return x.Append(out, 'G'), x.NumDigits() <= 30
-	case []any:
-		out = append(out, '[')
-		for i, item := range x {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			if out, ok = appendLiteral(out, item); !ok {
-				return out, false
-			}
+		if x.NumDigits() <= maxDigits {
+			return x.Append(out, 'G'), accepted
 		}
-		return append(out, ']'), true
-	case map[string]any:
-		out = append(out, '{')
-		for i, name := range slices.Sorted(maps.Keys(x)) {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			if out, ok = appendString(out, name); !ok {
-				return out, false
-			}
-			if out, ok = appendLiteral(append(out, ':'), x[name]); !ok {
-				return out, false
-			}
-		}
-		return append(out, '}'), true
 	}
-	return out, false
+	return out, unsure
 }
 
+// maxDigits is a number of digits up to which CUE does not round.
+const maxDigits = 30
+
 // appendString appends a text as JSON, as [sortFields] writes it.
-func appendString(out []byte, s string) ([]byte, bool) {
-	plain := !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
-	if plain {
-		return append(append(append(out, '"'), s...), '"'), true
-	}
-	if !utf8.ValidString(s) {
-		return out, false
+func appendString(out []byte, s string) ([]byte, verdict) {
+	odd := func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }
+	if !strings.ContainsFunc(s, odd) {
+		return append(append(append(out, '"'), s...), '"'), accepted
 	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(s)
-	return append(out, bytes.TrimSpace(text.Bytes())...), err == nil
+	if !utf8.ValidString(s) || enc.Encode(s) != nil {
+		return out, unsure
+	}
+	return append(out, bytes.TrimSpace(text.Bytes())...), accepted
 }
 
-// compiled is what is known of the documents of a kind, of a blueprint and an
-// environment if they are requests.
+// compiled is what is known of the documents of a kind; of a blueprint and an
+// environment as well if they are requests.
 type compiled struct {
-	fields    *fields
-	confirmed bool // CUE said the same of the first document that was accepted
-	refuted   bool // CUE said something else
+	constraint cue.Value
+	blueprint  string
+	checker    checker
+	seen       int  // documents
+	lessons    int  // that were learnt
+	confirmed  bool // CUE said the same of the first document that was accepted
+	refuted    bool // CUE said something else
 }
 
-// accepted returns the JSON of a document that its compiled constraints accept; nil
+const (
+	// worthwhile is the number of documents of a kind from which on learning what
+	// they must say costs less than it spares.
+	worthwhile = 8
+	// maxLessons bounds what documents can make a checker learn.
+	maxLessons = 500
+)
+
+// trusted tells whether a document is to be checked, and counts it.
+func (c *compiled) trusted() bool {
+	c.seen++
+	return c.seen > worthwhile && !c.refuted
+}
+
+// check returns the JSON of a document that the compiled constraints accept; nil
 // where they are unsure.
-func (ev *evaluation) accepted(e entry) (json.RawMessage, *compiled) {
-	c := ev.compiledFor(e)
-	if c == nil || c.refuted {
-		return nil, nil
+func (c *compiled) check(ev *evaluation, e entry) json.RawMessage {
+	if name, is := e.value["name"]; is && name != e.name {
+		return nil
 	}
-	said := maps.Clone(e.value)
-	if name, is := said["name"]; is && name != e.name {
-		return nil, nil
-	}
-	said["name"] = e.name
+	doc := maps.Clone(e.value)
+	doc["name"] = e.name
 	var given map[string][]byte
-	if blueprint, is := said["blueprint"].(string); is && e.kind == "request" {
-		if _, is := said["outputs"]; is {
-			return nil, nil
+	if e.kind == "request" {
+		if _, is := doc["outputs"]; is {
+			return nil
 		}
-		said["outputs"] = ev.handed(e.name, blueprint)
-		if ev.plainness.blueprints[blueprint] == priced {
-			given = map[string][]byte{"cost": ev.cost(blueprint, said["inputs"])}
+		doc["outputs"] = ev.handed(e.name, c.blueprint)
+		if ev.plainness.blueprints[c.blueprint] == priced {
+			given = map[string][]byte{"cost": ev.cost(c.blueprint, doc["inputs"])}
 		}
 	}
-	doc, ok := c.fields.accept(make([]byte, 0, 1024), said, given)
-	if !ok {
-		return nil, nil
+	for {
+		out, verdict := c.checker.fields.accept(make([]byte, 0, 1024), doc, given)
+		if verdict == accepted {
+			return out
+		}
+		if verdict == unsure || c.lessons == maxLessons {
+			return nil
+		}
+		c.lessons++
+		v := c.constraint.Unify(ev.ctx.BuildExpr(c.checker.shape(doc)))
+		if v.Validate() != nil {
+			return nil
+		}
+		c.checker.learn(v, doc)
 	}
-	return doc, c
 }
 
 // compiledFor returns the compiled constraints on a document, nil where they are
 // not plain.
 func (ev *evaluation) compiledFor(e entry) *compiled {
-	blueprint, _ := e.value["blueprint"].(string)
-	environment, _ := e.value["environment"].(string)
-	key := [2]string{blueprint, environment}
-	constraint, found := ev.byName[blueprint]
-	switch {
-	case e.kind == "service":
-		constraint, key = ev.service, [2]string{}
-		found = ev.plainness.services == plain
-	case !found || !ev.environments[environment]:
-		return nil
-	default:
-		found = ev.plainness.requests == plain && ev.plainness.blueprints[blueprint] != entangled
-		if found && ev.compiled[key] == nil {
-			constraint = constraint.FillPath(cue.MakePath(cue.Str("environment")), environment)
+	var key [2]string
+	constraint, degree := ev.service, ev.plainness.services
+	if e.kind == "request" {
+		blueprint, _ := e.value["blueprint"].(string)
+		environment, _ := e.value["environment"].(string)
+		if !ev.byName[blueprint].Exists() || !ev.environments[environment] {
+			return nil
 		}
+		key, constraint = [2]string{blueprint, environment}, ev.byName[blueprint]
+		degree = max(ev.plainness.requests, ev.plainness.blueprints[blueprint])
 	}
-	if !found {
+	if degree == entangled {
 		return nil
 	}
 	c := ev.compiled[key]
 	if c == nil {
-		c = &compiled{fields: (&compiler{ev.ctx, maxCheckers}).fieldsOf(constraint)}
+		c = &compiled{constraint: constraint, blueprint: key[0]}
+		if e.kind == "request" {
+			c.constraint = constraint.FillPath(cue.MakePath(cue.Str("environment")), key[1])
+		}
 		ev.compiled[key] = c
 	}
 	return c

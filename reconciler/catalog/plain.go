@@ -55,7 +55,7 @@ func plainnessOf(files map[string]string) plainness {
 		case strings.HasSuffix(name, ".cue"):
 			f, err := parser.ParseFile(name, content)
 			if err != nil || folder != "" && f.PackageName() == Package {
-				return unknown // not read, or one package with the root
+				p.packages[folder] = entangled // with the root, if it is of one package
 			}
 			p.files[folder] = append(p.files[folder], f)
 		}
@@ -256,7 +256,7 @@ func (p *plainness) ofPackage(folder string) degree {
 	}
 	d = plain
 	for _, above := range ancestors(folder)[1:] {
-		d = max(d, worst(p.files[above], func(f *ast.File) degree { return worst(f.Decls, p.declaration) }))
+		d = max(d, p.packages[above], worst(p.files[above], func(f *ast.File) degree { return worst(f.Decls, p.declaration) }))
 	}
 	p.packages[folder] = d
 	return d
