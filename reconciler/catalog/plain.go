@@ -132,10 +132,13 @@ func (p *plainness) listed(x ast.Expr) bool {
 // fieldName returns the name of a field where the source states it and nothing else
 // of note: no alias, no attribute.
 func fieldName(f *ast.Field) string {
-	if f.Alias != nil || len(f.Attrs) > 0 {
-		return ""
+	switch f.Label.(type) {
+	case *ast.Ident, *ast.BasicLit:
+		if f.Alias == nil && len(f.Attrs) == 0 {
+			return labelOf(f.Label)
+		}
 	}
-	return labelOf(f.Label)
+	return ""
 }
 
 // importOf returns the path of the import that an identifier names.
