@@ -459,10 +459,17 @@ func exportBlueprint(name string, v cue.Value, folders []string) (evaluatedBluep
 
 // data checks the literal documents of one file, each by itself.
 func (ev *evaluation) data(j job) answer {
-	file := j.Own[0]
-	parsed, err := parser.ParseFile(path.Join(virtualRoot, file), j.Files[file])
+	file := path.Join(virtualRoot, j.Own[0])
+	content := j.Files[j.Own[0]]
+	if entries, literal := quickEntries(file, content); literal {
+		a := ev.entries(entries, nil)
+		if !slices.ContainsFunc(a.Documents, func(d document) bool { return d.JSON == nil }) {
+			return a
+		}
+	}
+	parsed, err := parser.ParseFile(file, content)
 	if err != nil {
-		return answer{Violations: []reconciler.Violation{{Level: reconciler.Deny, Scope: reconciler.ScopeFile, Position: reconciler.Position{File: file}, Message: err.Error()}}}
+		return answer{Violations: []reconciler.Violation{{Level: reconciler.Deny, Scope: reconciler.ScopeFile, Position: reconciler.Position{File: j.Own[0]}, Message: err.Error()}}}
 	}
 	entries, _ := literalEntries(parsed)
 	handed := map[string]any{}
@@ -474,6 +481,11 @@ func (ev *evaluation) data(j job) answer {
 			handed[u.request] = map[string]any{"outputs": ev.handed(u.request, j.Uses[u.request])}
 		}
 	}
+	return ev.entries(entries, handed)
+}
+
+// entries checks the literal documents of one file.
+func (ev *evaluation) entries(entries []entry, handed map[string]any) answer {
 	var a answer
 	for _, e := range entries {
 		d, vs := ev.entry(e, handed)
@@ -493,10 +505,10 @@ func (ev *evaluation) handed(request, blueprint string) map[string]any {
 }
 
 // entry checks one literal document. One that is refused is evaluated again
-// from its source, which has the positions; what that says holds. handed are the
-// requests whose outputs it may use.
+// from its source, which has the positions; what that says holds, and without source
+// it has no JSON. handed are the requests whose outputs it may use.
 func (ev *evaluation) entry(e entry, handed map[string]any) (document, []reconciler.Violation) {
-	d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
+	d := document{Kind: e.kind, Name: e.name, Position: position(e.at)}
 	var doc json.RawMessage
 	c := ev.compiledFor(e)
 	if c != nil && c.trusted() {
@@ -512,6 +524,9 @@ func (ev *evaluation) entry(e entry, handed map[string]any) (document, []reconci
 		c.refuted = !c.confirmed
 	}
 	if d.JSON != nil {
+		return d, nil
+	}
+	if e.body == nil {
 		return d, nil
 	}
 	constraint := ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
