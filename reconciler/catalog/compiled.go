@@ -520,11 +520,12 @@ func (ev *evaluation) compiledFor(e entry) *compiled {
 	if e.kind == "request" {
 		blueprint, _ := e.value["blueprint"].(string)
 		environment, _ := e.value["environment"].(string)
-		if !ev.byName[blueprint].Exists() || !ev.environments[environment] {
+		listed, found := ev.plainness.blueprints[blueprint]
+		if !found || !ev.byName[blueprint].Exists() || !ev.environments[environment] {
 			return nil
 		}
 		key, constraint = [2]string{blueprint, environment}, ev.byName[blueprint]
-		degree = max(ev.plainness.requests, ev.plainness.blueprints[blueprint])
+		degree = max(ev.plainness.requests, listed)
 	}
 	if degree == entangled {
 		return nil

@@ -207,7 +207,7 @@ func TestConstraintsOfTheOrganisation(t *testing.T) {
 	for text, compiled := range map[string]string{
 		"": both, "team: {for n in [\"a\", \"b\"] {(n): title: n}}": both, "_text: string": both, "#Text: =~\"x\"": both, "platform: {title: \"T\", policy: {}}": both,
 		"#service: tier!: _": requests, "#request: expires!: _": services, "#service: {...}\n#request: {...}": "",
-		"{#service: tier!: _}": "", "if true {#service: tier!: _}": "", "let x = 1\n_y: x": "", "_x: {a: 1, b: a}": "", "X=_x: 1\n_y: X": "", "_x: len(team)": "",
+		"{#service: tier!: _}": "", "if true {#service: tier!: _}": "", "let x = 1\n_y: x": both, "let x = len(team)\n_y: x": "", "_x: {a: 1, b: a}": "", "X=_x: 1\n_y: X": "", "_x: len(team)": "",
 		"#blueprints: [string]: {}": "", "#blueprints: {[string]: {}}": "", "#blueprints: _": "", "#blueprints: {_x}\n_x: {}": "", "import \"list\"\n_x: list.MaxItems(1)": "", "import \"pave.dev/schema\"\nschema.#Root": both,
 	} {
 		files := archiveFiles(t, filepath.Join("testdata", "differential.txtar"))

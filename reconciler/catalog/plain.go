@@ -78,6 +78,10 @@ func (p *plainness) root(d ast.Decl) {
 		if p.isRoot(d.Expr) {
 			return
 		}
+	case *ast.LetClause:
+		if p.of(d.Expr, elsewhere) == plain {
+			return
+		}
 	case *ast.Field:
 		switch name := fieldName(d); {
 		case name == "platform" || name == "team" || name == "environment":
@@ -266,9 +270,11 @@ func (p *plainness) ofPackage(folder string) degree {
 }
 
 func (p *plainness) declaration(d ast.Decl) degree {
-	switch d.(type) {
+	switch d := d.(type) {
 	case *ast.Package, *ast.ImportDecl:
 		return plain
+	case *ast.LetClause:
+		return p.of(d.Expr, elsewhere)
 	}
 	return p.of(d, nil)
 }
