@@ -196,10 +196,14 @@ func (c *checker) learn(v cue.Value, x any) {
 			c.fields = fieldsOf(v)
 		case !c.fields.unsure:
 			for name, x := range x {
+				said := v.LookupPath(cue.MakePath(cue.Str(name)))
+				if !said.Exists() {
+					continue // an item before it taught the checker, and this shape is older
+				}
 				if c.fields.said[name] == nil {
 					c.fields.said[name] = &checker{}
 				}
-				c.fields.said[name].learn(v.LookupPath(cue.MakePath(cue.Str(name))), x)
+				c.fields.said[name].learn(said, x)
 			}
 		}
 	case []any:

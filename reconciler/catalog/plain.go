@@ -156,7 +156,7 @@ func importOf(x ast.Expr) (string, bool) {
 		return "", false
 	}
 	info, err := astutil.ParseImportSpec(spec)
-	return info.Dir, err == nil
+	return ast.ParseImportPath(info.ID).Path, err == nil
 }
 
 // validators are the functions that constrain a value and show in it.
