@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"sync"
 )
 
 // Module is the import path of the schema, and Folder the place of its copy
@@ -21,7 +22,7 @@ const (
 var Source []byte
 
 // Digest identifies Source.
-func Digest() string {
+var Digest = sync.OnceValue(func() string {
 	sum := sha256.Sum256(Source)
 	return hex.EncodeToString(sum[:])
-}
+})

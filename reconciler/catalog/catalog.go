@@ -10,7 +10,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -263,9 +262,6 @@ func (j *job) load(tree *reconciler.Tree) error {
 	return nil
 }
 
-// schemaDigest is asked for often.
-var schemaDigest = schema.Digest()
-
 // The kinds of jobs.
 const (
 	governanceJob = "governance"
@@ -283,7 +279,7 @@ func (j *job) keyBy(basis string) string {
 
 func (j job) digest(basis string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schemaDigest, basis, j.Kind, j.Folder)
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schema.Digest(), basis, j.Kind, j.Folder)
 	for _, name := range slices.Sorted(maps.Keys(j.Files)) {
 		fmt.Fprintf(h, "%s\x00%d\x00%s", name, len(j.Files[name]), j.Files[name])
 	}
@@ -307,7 +303,7 @@ type answer struct {
 type document struct {
 	Kind     string              `json:"kind"`
 	Name     string              `json:"name"`
-	JSON     json.RawMessage     `json:"json,omitempty"`
+	JSON     json.RawMessage     `json:"json,omitempty"` // its fields sorted
 	Position reconciler.Position `json:"position"`
 	sources  []string
 	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
@@ -334,9 +330,6 @@ func (d *document) add(p *reconciler.Platform) error {
 
 // read reads the document into its type of the domain.
 func (d *document) read() (err error) {
-	if d.JSON, err = sortFields(d.JSON); err != nil {
-		return fmt.Errorf("read %s %s: %w", d.Kind, d.Name, err)
-	}
 	if d.Kind == "service" {
 		d.value, err = decode[reconciler.Service](*d)
 	} else {
@@ -347,24 +340,6 @@ func (d *document) read() (err error) {
 	}
 	d.digest = reconciler.DocumentDigest(d.JSON)
 	return err
-}
-
-// sortFields renders a document with its fields sorted: CUE orders them by
-// where they were found first, which is no change of the document.
-func sortFields(doc json.RawMessage) (json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSpace(out.Bytes()), nil
 }
 
 // governance is the evaluated root of a platform repository.

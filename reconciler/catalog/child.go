@@ -144,6 +144,7 @@ func Serve(r io.Reader, w io.Writer) error {
 	dec := json.NewDecoder(bufio.NewReaderSize(r, 1<<16))
 	out := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false) // a document leaves as it is
 	var ev evaluation
 	for {
 		var j job

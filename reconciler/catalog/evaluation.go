@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -34,6 +35,13 @@ type evaluation struct {
 	request    cue.Value
 	byName     map[string]cue.Value       // request, by blueprint
 	outputs    map[string]map[string]bool // what each blueprint hands out
+
+	// What the compiled constraints follow from, and those that were needed, by
+	// blueprint and environment, both empty for a service.
+	plainness    plainness
+	blueprints   cue.Value
+	environments map[string]bool
+	compiled     map[[2]string]*compiled
 }
 
 func (ev *evaluation) do(j job) answer {
@@ -78,7 +86,8 @@ func (ev *evaluation) instance(ctx *cue.Context, folder string, files ...map[str
 // govern evaluates the root. A broken blueprint is replaced by a stub, so that
 // the others and everything else can still be evaluated.
 func (ev *evaluation) govern(j job) answer {
-	*ev = evaluation{governance: j, broken: map[string]string{}, byName: map[string]cue.Value{}, outputs: map[string]map[string]bool{}}
+	*ev = evaluation{governance: j, broken: map[string]string{}, byName: map[string]cue.Value{}, outputs: map[string]map[string]bool{},
+		environments: map[string]bool{}, compiled: map[[2]string]*compiled{}}
 	var a answer
 	for _, name := range j.Blueprints {
 		if vs := ev.tryBlueprint(name); len(vs) > 0 {
@@ -113,6 +122,11 @@ func (ev *evaluation) govern(j job) answer {
 	ev.facts = governanceFacts(root)
 	ev.service = root.LookupPath(cue.MakePath(cue.Def("#service")))
 	ev.request = root.LookupPath(cue.MakePath(cue.Def("#request")))
+	ev.plainness = plainnessOf(j.Files)
+	ev.blueprints = root.LookupPath(cue.MakePath(cue.Def("#blueprints")))
+	for _, d := range a.Governance.Environments {
+		ev.environments[d.Name] = true
+	}
 	for _, b := range a.Governance.Blueprints {
 		ev.byName[b.Name] = ev.request.FillPath(cue.MakePath(cue.Str("blueprint")), b.Name)
 		ev.outputs[b.Name] = map[string]bool{}
@@ -445,10 +459,17 @@ func exportBlueprint(name string, v cue.Value, folders []string) (evaluatedBluep
 
 // data checks the literal documents of one file, each by itself.
 func (ev *evaluation) data(j job) answer {
-	file := j.Own[0]
-	parsed, err := parser.ParseFile(path.Join(virtualRoot, file), j.Files[file])
+	file := path.Join(virtualRoot, j.Own[0])
+	content := j.Files[j.Own[0]]
+	if entries, literal := quickEntries(file, content); literal {
+		a := ev.entries(entries, nil)
+		if !slices.ContainsFunc(a.Documents, func(d document) bool { return d.JSON == nil }) {
+			return a
+		}
+	}
+	parsed, err := parser.ParseFile(file, content)
 	if err != nil {
-		return answer{Violations: []reconciler.Violation{{Level: reconciler.Deny, Scope: reconciler.ScopeFile, Position: reconciler.Position{File: file}, Message: err.Error()}}}
+		return answer{Violations: []reconciler.Violation{{Level: reconciler.Deny, Scope: reconciler.ScopeFile, Position: reconciler.Position{File: j.Own[0]}, Message: err.Error()}}}
 	}
 	entries, _ := literalEntries(parsed)
 	handed := map[string]any{}
@@ -460,6 +481,11 @@ func (ev *evaluation) data(j job) answer {
 			handed[u.request] = map[string]any{"outputs": ev.handed(u.request, j.Uses[u.request])}
 		}
 	}
+	return ev.entries(entries, handed)
+}
+
+// entries checks the literal documents of one file.
+func (ev *evaluation) entries(entries []entry, handed map[string]any) answer {
 	var a answer
 	for _, e := range entries {
 		d, vs := ev.entry(e, handed)
@@ -479,11 +505,28 @@ func (ev *evaluation) handed(request, blueprint string) map[string]any {
 }
 
 // entry checks one literal document. One that is refused is evaluated again
-// from its source, which has the positions; what that says holds. handed are the
-// requests whose outputs it may use.
+// from its source, which has the positions; what that says holds, and without source
+// it has no JSON. handed are the requests whose outputs it may use.
 func (ev *evaluation) entry(e entry, handed map[string]any) (document, []reconciler.Violation) {
-	d := document{Kind: e.kind, Name: e.name, Position: position(e.label.Pos())}
-	if d.JSON = concreteJSON(ev.unify(e)); d.JSON != nil {
+	d := document{Kind: e.kind, Name: e.name, Position: position(e.at)}
+	var doc json.RawMessage
+	c := ev.compiledFor(e)
+	if c != nil && c.trusted() {
+		doc = c.check(ev, e)
+	}
+	if doc != nil && c.confirmed {
+		d.JSON = doc
+		return d, nil
+	}
+	d.JSON = concreteJSON(ev.unify(e))
+	if doc != nil {
+		c.confirmed = bytes.Equal(doc, d.JSON)
+		c.refuted = !c.confirmed
+	}
+	if d.JSON != nil {
+		return d, nil
+	}
+	if e.body == nil {
 		return d, nil
 	}
 	constraint := ev.schemaOf(e.kind, e.value["blueprint"]).FillPath(namePath, e.name)
@@ -494,16 +537,44 @@ func (ev *evaluation) entry(e entry, handed map[string]any) (document, []reconci
 	return d, ev.explainEntry(v, constraint, e, d)
 }
 
-// concreteJSON returns the value as JSON, nil where it is refused.
+// concreteJSON returns the value as JSON with its fields sorted, nil where it is
+// refused.
 func concreteJSON(v cue.Value) json.RawMessage {
 	if v.Validate(cue.Concrete(true)) != nil {
 		return nil
 	}
-	doc, err := v.MarshalJSON()
+	doc, err := sortedJSON(v)
 	if err != nil {
 		return nil
 	}
 	return doc
+}
+
+// sortedJSON renders a value with its fields sorted: CUE orders them by where they
+// were found first, which is no change of the document.
+func sortedJSON(v cue.Value) (json.RawMessage, error) {
+	doc, err := v.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return sortFields(doc)
+}
+
+// sortFields renders JSON with the fields of every struct sorted.
+func sortFields(doc json.RawMessage) (json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
 }
 
 var namePath = cue.MakePath(cue.Str("name"))
@@ -623,7 +694,7 @@ func (ev *evaluation) computed(kind, name string, v cue.Value, j job, files []*a
 		return nil, spoilt(kind, name, err, j)
 	}
 	if err == nil {
-		if docs[0].JSON, err = v.MarshalJSON(); err == nil {
+		if docs[0].JSON, err = sortedJSON(v); err == nil {
 			return docs, nil
 		}
 	}

@@ -2,7 +2,9 @@ package catalog
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -65,6 +67,7 @@ func FuzzDocuments(f *testing.F) {
 		if literal != layout.catalog[name].literal {
 			t.Error("it is a file of literals in one place only")
 		}
+		expectQuick(t, name, string(input))
 		for _, e := range entries[:min(len(entries), 1)] {
 			if !literal || bytes.Contains(input, []byte{0}) {
 				continue
@@ -75,6 +78,56 @@ func FuzzDocuments(f *testing.F) {
 			}
 		}
 	})
+}
+
+// expectQuick expects that what is read quickly is what the parser reads, and tells
+// whether it was.
+func expectQuick(t testing.TB, name, content string) bool {
+	t.Helper()
+	quick, is := quickEntries(name, content)
+	if !is {
+		return false
+	}
+	parsed, err := parser.ParseFile(name, content)
+	if err != nil {
+		t.Errorf("read quickly, but cannot be parsed: %v\n%s", err, content)
+		return true
+	}
+	entries, literal := literalEntries(parsed)
+	if !literal || len(quick) != len(entries) || parsed.PackageName() != Package {
+		t.Errorf("read quickly as %v, with the parser as %v\n%s", quick, entries, content)
+		return true
+	}
+	for i, e := range entries {
+		q := quick[i]
+		if q.kind != e.kind || q.name != e.name || position(q.at) != position(e.at) || !reflect.DeepEqual(q.value, e.value) || len(e.uses) > 0 {
+			t.Errorf("read quickly as %v, with the parser as %v\n%s", q, e, content)
+		}
+	}
+	return true
+}
+
+func TestQuickReader(t *testing.T) {
+	g := generator{rand.New(rand.NewPCG(*seedFlag, 2))}
+	const marks = "{}[]:,\n \t\"#'/@.-_?!=a0\\"
+	quick, all := 0, 20**documentsFlag
+	for n := range all {
+		text := g.file(n)
+		if expectQuick(t, "catalog/a.cue", text) {
+			quick++
+		}
+		broken := []byte(text)
+		for range 1 + g.IntN(3) {
+			broken[g.IntN(len(broken))] = marks[g.IntN(len(marks))]
+		}
+		expectQuick(t, "catalog/a.cue", string(broken))
+	}
+	for _, text := range written {
+		expectQuick(t, "catalog/a.cue", "package platform\n"+text)
+	}
+	if quick < all/4 {
+		t.Errorf("of %d files %d are read quickly: the comparison says little", all, quick)
+	}
 }
 
 func jsonOf(raw []byte, err error) string {

@@ -52,8 +52,7 @@ type file struct {
 	uses     []string
 }
 
-func newFile(f reconciler.File, id string, parsed *ast.File) *file {
-	entries, literal := literalEntries(parsed)
+func newFile(f reconciler.File, id string, entries []entry, literal bool) *file {
 	read := &file{File: f, folder: folderOf(f.Path), id: id, literal: literal}
 	for _, e := range entries {
 		if !literal || e.kind != "request" {
@@ -183,6 +182,10 @@ func (s *surveyor) cueFile(f reconciler.File) {
 		s.blueprintFile(f, name, content)
 		return
 	}
+	if entries, literal := quickEntries(f.Path, content); literal && s.named(f.Path) {
+		s.take(f, content, entries, literal)
+		return
+	}
 	parsed, err := parser.ParseFile(f.Path, content, parser.ParseComments)
 	if err != nil {
 		s.syntax(f.Path, err)
@@ -221,11 +224,17 @@ func (s *surveyor) cueFile(f reconciler.File) {
 			"move it to platform.cue, teams.cue or environments.cue")
 		return
 	}
+	entries, literal := literalEntries(parsed)
+	s.take(f, content, entries, literal)
+}
+
+// take takes a file of documents.
+func (s *surveyor) take(f reconciler.File, content string, entries []entry, literal bool) {
 	id := f.Hash
 	if id == "" {
 		id = fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
 	}
-	s.layout.catalog[f.Path] = newFile(f, id, parsed)
+	s.layout.catalog[f.Path] = newFile(f, id, entries, literal)
 }
 
 // known returns the file as an earlier layout has it, of which there was nothing to
@@ -268,24 +277,11 @@ func (s *surveyor) syntax(file string, err error) {
 // readable refuses files that plain CUE would pass over without a word: a
 // document that stops being read must never look like a deletion.
 func (s *surveyor) readable(file string, parsed *ast.File) bool {
-	at := reconciler.Position{File: file, Line: 1, Column: 1}
-	scope := scopeOf(file)
-	for _, part := range strings.Split(file, "/") {
-		if strings.HasPrefix(part, "_") || strings.HasPrefix(part, ".") {
-			s.deny(scope, at, fmt.Sprintf("would be ignored: CUE does not read %q, whose name starts with %q", part, part[:1]), "rename it")
-			return false
-		}
-	}
-	for _, suffix := range []string{"_test.cue", "_tool.cue"} {
-		if strings.HasSuffix(file, suffix) {
-			s.deny(scope, at, fmt.Sprintf("would be ignored: CUE reads no file whose name ends in %q here", suffix), "rename it")
-			return false
-		}
-	}
-	if !strings.HasSuffix(file, ".cue") {
-		s.deny(scope, at, "would be ignored: CUE reads only files that end in \".cue\", in lower case", "rename it")
+	if !s.named(file) {
 		return false
 	}
+	at := reconciler.Position{File: file, Line: 1, Column: 1}
+	scope := scopeOf(file)
 	if name := parsed.PackageName(); name == "" {
 		s.deny(scope, at, "would be ignored: it has no package clause", "add as its first line:  package "+Package)
 		return false
@@ -305,6 +301,29 @@ func (s *surveyor) readable(file string, parsed *ast.File) bool {
 				"remove the attribute, and write what it takes in as CUE")
 			return false
 		}
+	}
+	return true
+}
+
+// named refuses a file that CUE would pass over for its name.
+func (s *surveyor) named(file string) bool {
+	at := reconciler.Position{File: file, Line: 1, Column: 1}
+	scope := scopeOf(file)
+	for _, part := range strings.Split(file, "/") {
+		if strings.HasPrefix(part, "_") || strings.HasPrefix(part, ".") {
+			s.deny(scope, at, fmt.Sprintf("would be ignored: CUE does not read %q, whose name starts with %q", part, part[:1]), "rename it")
+			return false
+		}
+	}
+	for _, suffix := range []string{"_test.cue", "_tool.cue"} {
+		if strings.HasSuffix(file, suffix) {
+			s.deny(scope, at, fmt.Sprintf("would be ignored: CUE reads no file whose name ends in %q here", suffix), "rename it")
+			return false
+		}
+	}
+	if !strings.HasSuffix(file, ".cue") {
+		s.deny(scope, at, "would be ignored: CUE reads only files that end in \".cue\", in lower case", "rename it")
+		return false
 	}
 	return true
 }
@@ -369,9 +388,21 @@ func (s *surveyor) otherData(f reconciler.File) {
 	}
 }
 
+// moduleFile describes the CUE module of a repository.
+const moduleFile = "cue.mod/module.cue"
+
+var moduleLine = regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`)
+
+// modulePath returns the path of the module, without its version.
+func modulePath(file string) string {
+	if m := moduleLine.FindStringSubmatch(file); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 // checkModule finds the CUE module and compares the vendored schema.
 func (s *surveyor) checkModule() {
-	const moduleFile = "cue.mod/module.cue"
 	content, found := s.layout.support[moduleFile]
 	if !found {
 		s.deny(reconciler.ScopeRevision, reconciler.Position{File: moduleFile}, "is missing: CUE finds the schema and the blueprints through it",
@@ -379,9 +410,7 @@ func (s *surveyor) checkModule() {
 		s.layout.broken = true
 		return
 	}
-	if m := regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`).FindStringSubmatch(content); m != nil {
-		s.layout.module = m[1]
-	}
+	s.layout.module = modulePath(content)
 	vendored := schema.Folder + "/schema.cue"
 	switch content, found := s.layout.support[vendored]; {
 	case !found:

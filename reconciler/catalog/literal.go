@@ -17,8 +17,8 @@ const maxDepth = 64
 // entry is one literal document as it stands in its file.
 type entry struct {
 	kind, name string
-	label      ast.Node // the label that names the document
-	body       *ast.StructLit
+	at         token.Pos      // of the label that names the document
+	body       *ast.StructLit // nil where it was read quickly
 	value      map[string]any
 	uses       []use
 }
@@ -76,7 +76,7 @@ func literalEntries(f *ast.File) ([]entry, bool) {
 				if !ok {
 					return nil, false
 				}
-				e := entry{kind: kind, name: name, label: field.Label, body: doc}
+				e := entry{kind: kind, name: name, at: field.Label.Pos(), body: doc}
 				if !e.read() {
 					return nil, false
 				}
