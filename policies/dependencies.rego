@@ -10,13 +10,14 @@ package pave.rules.dependencies
 #   severity: deny
 deny contains {
 	"id": "tier-dependency",
-	"msg": sprintf("a service of tier 1 must not depend on %s, which is tier %d", [needed.name, needed.tier]),
+	"msg": sprintf("a service of tier 1 must not depend on %s, which is tier %d", [input.dependencies[i].name, input.dependencies[i].tier]),
 	"path": ["dependsOn"],
-	"hint": sprintf("raise service %s to tier 2, or remove it from dependsOn", [needed.name]),
+	"hint": sprintf("raise service %s to tier 2, or remove it from dependsOn", [input.dependencies[i].name]),
 } if {
-	some needed in dependencies
+	asked
 	input.document.tier == 1
-	needed.tier in {3, 4}
+	some i
+	input.dependencies[i].tier in {3, 4}
 }
 
 # METADATA
@@ -27,15 +28,16 @@ deny contains {
 #   severity: warn
 warn contains {
 	"id": "ended-dependency",
-	"msg": sprintf("depends on %s, which is %s", [needed.name, needed.lifecycle]),
+	"msg": sprintf("depends on %s, which is %s", [input.dependencies[i].name, input.dependencies[i].lifecycle]),
 	"path": ["dependsOn"],
-	"hint": sprintf("move off service %s and remove it from dependsOn", [needed.name]),
+	"hint": sprintf("move off service %s and remove it from dependsOn", [input.dependencies[i].name]),
 } if {
-	some needed in dependencies
-	needed.lifecycle in {"deprecated", "retired"}
+	asked
+	some i
+	input.dependencies[i].lifecycle in {"deprecated", "retired"}
 }
 
-dependencies := input.dependencies if {
+asked if {
 	input.kind == "service"
 	input.change.action != "delete"
 }

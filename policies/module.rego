@@ -18,6 +18,7 @@ deny contains finding(
 	]),
 	"remove the provisioner",
 ) if {
+	input.kind == "blueprint"
 	some provisioner in facts("module-provisioner").provisioners
 }
 
@@ -36,6 +37,7 @@ deny contains finding(
 	]),
 	"make the value an input of the blueprint",
 ) if {
+	input.kind == "blueprint"
 	some read in facts("module-data-source").data
 	read.type in {"external", "http"}
 }
@@ -55,6 +57,7 @@ deny contains finding(
 	]),
 	`name an exact version ("1.2.3") or a commit (?ref= and its 40 digits)`,
 ) if {
+	input.kind == "blueprint"
 	some called in facts("module-unpinned").modules
 	not called.local
 	not called.pinned
@@ -78,6 +81,7 @@ deny contains finding(
 		json.marshal(source(provider)),
 	]),
 ) if {
+	input.kind == "blueprint"
 	some provider in facts("module-provider").providers
 	not allowed(source(provider))
 }
@@ -97,15 +101,13 @@ deny contains finding(
 	]),
 	`write the path as it is, below "${path.module}/"`,
 ) if {
+	input.kind == "blueprint"
 	some call in facts("module-file").fileCalls
 	not inside(call)
 }
 
 # facts are those of the blueprint's code, unless the settings waive the rule for it.
-facts(rule) := input.blueprint.module if {
-	input.kind == "blueprint"
-	not waived(rule)
-}
+facts(rule) := input.blueprint.module if not waived(rule)
 
 waived(rule) if {
 	some waiver in input.settings.policy.waivers

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -40,47 +38,60 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 	}
 	q := e.queries[subject.Kind]
 	violations, known := e.said.of(subject)
-	if known && len(q.fresh.rules) == 0 {
+	if known && len(q.fresh) == 0 {
 		return violations, nil
 	}
-	input, err := e.value(subject, &q.reads)
-	if err != nil {
-		return nil, err
-	}
+	v := &view{engine: e, subject: subject, reads: &q.reads}
 	if !known {
-		if violations, err = e.findings(ctx, q.kept, subject, input); err != nil {
+		var err error
+		if violations, err = e.findings(ctx, q.kept, v); err != nil {
 			return nil, err
 		}
 		e.said.keep(subject, violations)
 	}
-	if len(q.fresh.rules) > 0 {
-		more, err := e.findings(ctx, q.fresh, subject, input)
-		if err != nil {
-			return nil, err
-		}
-		violations = append(violations, more...)
-	}
-	return reconciler.SortViolations(violations), nil
-}
-
-// findings returns what some rules find about the subject.
-func (e *Engine) findings(ctx context.Context, q asked, subject reconciler.Subject, input ast.Value) ([]reconciler.Violation, error) {
-	sets, err := e.evaluate(ctx, q, input)
+	more, err := e.findings(ctx, q.fresh, v)
 	if err != nil {
 		return nil, err
 	}
-	var violations []reconciler.Violation
-	for i, set := range sets {
-		rule := &e.rules[q.rules[i]]
+	return reconciler.SortViolations(append(violations, more...)), nil
+}
+
+// findings returns what some rules find about the subject. Only those are evaluated
+// that did not see the same before.
+func (e *Engine) findings(ctx context.Context, rules []int, v *view) ([]reconciler.Violation, error) {
+	found := make([][]any, len(rules))
+	keys := make([]key, len(rules))
+	var todo []int
+	for i, r := range rules {
+		rule := &e.rules[r]
 		if rule.Level == Off {
 			continue
 		}
-		found, ok := set.([]any)
-		if !ok {
-			return nil, fmt.Errorf("rule %s is no set of findings", rule.ID)
+		var err error
+		if keys[i], err = v.key(rule.evaluation); err != nil {
+			return nil, err
 		}
-		for _, finding := range found {
-			violations = append(violations, violation(rule, subject, finding))
+		known := false
+		if found[i], known = rule.evaluation.known(keys[i]); !known {
+			todo = append(todo, i)
+		}
+	}
+	if len(todo) > 0 {
+		input, err := v.input()
+		if err != nil {
+			return nil, err
+		}
+		if err := e.evaluate(ctx, rules, todo, found, input); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range todo {
+		e.rules[rules[i]].evaluation.keep(keys[i], found[i])
+	}
+	var violations []reconciler.Violation
+	for i, r := range rules {
+		for _, finding := range found[i] {
+			violations = append(violations, violation(&e.rules[r], v.subject, finding))
 		}
 	}
 	return reconciler.SortViolations(violations), nil
@@ -118,14 +129,10 @@ func (e *Engine) value(subject reconciler.Subject, reads *reads) (ast.Value, err
 		}
 		input.Insert(ast.StringTerm(name), ast.NewTerm(v))
 	}
-	if len(subject.Dependencies) > 0 && reads.field("dependencies") != nil {
-		all := ast.NewArray()
-		for _, text := range subject.Dependencies {
-			v, err := read(text)
-			if err != nil {
-				return nil, err
-			}
-			all = all.Append(ast.NewTerm(v))
+	if of := reads.field("dependencies"); of != nil && len(subject.Dependencies) > 0 {
+		all, err := of.list(subject.Dependencies)
+		if err != nil {
+			return nil, err
 		}
 		input.Insert(ast.StringTerm("dependencies"), ast.NewTerm(all))
 	}
@@ -159,72 +166,94 @@ func read(text []byte) (ast.Value, error) {
 // documents are those that many subjects share, such as a blueprint, by their text.
 // Reading them for each subject would take as long as judging it.
 type documents struct {
-	mu     sync.Mutex
-	values map[string]ast.Value // guarded by mu
+	mu    sync.Mutex
+	known map[string]*sharedDocument // guarded by mu
 }
 
-func (d *documents) read(text []byte) (ast.Value, error) {
+type sharedDocument struct {
+	value  ast.Value
+	fields map[string]json.RawMessage
+}
+
+// read returns a document as rules see it.
+func (d *documents) read(text json.RawMessage) (ast.Value, error) {
+	doc, err := d.document(text)
+	if err != nil {
+		return nil, err
+	}
+	return doc.value, nil
+}
+
+// decode returns the fields of a document.
+func (d *documents) decode(text json.RawMessage) (map[string]json.RawMessage, error) {
+	doc, err := d.document(text)
+	if err != nil {
+		return nil, err
+	}
+	return doc.fields, nil
+}
+
+func (d *documents) document(text json.RawMessage) (*sharedDocument, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if v, found := d.values[string(text)]; found {
-		return v, nil
+	if doc, found := d.known[string(text)]; found {
+		return doc, nil
 	}
-	v, err := read(text)
+	value, err := read(text)
 	if err != nil {
 		return nil, err
+	}
+	doc := &sharedDocument{value: value}
+	if text[0] == '{' {
+		if doc.fields, err = decodeFields(text); err != nil {
+			return nil, err
+		}
 	}
 	const most = 4096
-	if d.values == nil || len(d.values) == most {
-		d.values = map[string]ast.Value{}
+	if d.known == nil || len(d.known) == most {
+		d.known = map[string]*sharedDocument{}
 	}
-	d.values[string(text)] = v
-	return v, nil
+	d.known[string(text)] = doc
+	return doc, nil
 }
 
-// evaluate returns the findings of each rule, in the order of q.rules.
-func (e *Engine) evaluate(ctx context.Context, q asked, input ast.Value) ([]any, error) {
+// evaluate completes the findings of the rules by those of which there are none yet.
+func (e *Engine) evaluate(ctx context.Context, rules, todo []int, found [][]any, input ast.Value) error {
 	timed, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
-	results, err := e.eval(timed, q, input)
+	err := e.bounded(timed, func() error {
+		for _, i := range todo {
+			var err error
+			if found[i], err = e.rules[rules[i]].findings(timed, input); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	case timed.Err() != nil || e.stuck.Load():
-		return nil, fmt.Errorf("the policies took longer than %s", e.deadline)
-	case err != nil:
-		return nil, err
-	case len(results) != 1 || len(results[0].Expressions) != 1:
-		return nil, errors.New("the policies gave no result")
+		return fmt.Errorf("the policies took longer than %s", e.deadline)
 	}
-	sets, ok := results[0].Expressions[0].Value.([]any)
-	if !ok || len(sets) != len(q.rules) {
-		return nil, errors.New("the policies gave no result")
-	}
-	return sets, nil
+	return err
 }
 
-// eval runs the query. Some functions of Rego do not look whether their time is
-// over: an evaluation that goes on twice as long as it may is left to itself,
-// and no other is started that would do the same.
-func (e *Engine) eval(ctx context.Context, q asked, input ast.Value) (rego.ResultSet, error) {
+// bounded evaluates. Some functions of Rego do not look whether their time is over:
+// an evaluation that goes on twice as long as it may is left to itself, and no other
+// is started that would do the same.
+func (e *Engine) bounded(ctx context.Context, evaluate func() error) error {
 	if e.stuck.Load() {
-		return nil, nil
-	}
-	type result struct {
-		set rego.ResultSet
-		err error
+		return nil
 	}
 	start, finished := e.worker.take()
-	r, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, start, func() result {
-		set, err := q.prepared.Eval(ctx, rego.EvalParsedInput(input))
-		return result{set, err}
-	})
+	failed, err := bounded(context.WithoutCancel(ctx), 2*e.deadline, start, evaluate)
 	if err != nil {
 		e.stuck.Store(true)
-		return nil, err
+		return err
 	}
 	finished()
-	return r.set, r.err
+	return failed
 }
 
 // worker is a goroutine that one evaluation after the other runs on, because its

@@ -47,7 +47,7 @@ otherwise if { input.kind == "request" } else := true
 	always := []string{"another's negation", "with another input", "a set, which always holds", "by default", "else", "a variable"}
 	for kind, more := range map[string][]string{"request": {"itself", "through another", "either"}, "service": {"turned"}, "blueprint": {"either"}} {
 		var got []string
-		for _, i := range slices.Concat(engine.queries[kind].kept.rules, engine.queries[kind].fresh.rules) {
+		for _, i := range slices.Concat(engine.queries[kind].kept, engine.queries[kind].fresh) {
 			if rule := engine.rules[i]; !rule.Builtin {
 				got = append(got, string(rule.source.Head.Key.Value.(ast.String)))
 			}

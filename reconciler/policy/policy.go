@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -76,7 +75,7 @@ func Compile(ctx context.Context, sources Sources) (*Engine, []reconciler.Violat
 		violations []reconciler.Violation
 	}
 	r, err := bounded(ctx, limit, spawn, func() result {
-		engine, violations := compileSources(ctx, sources)
+		engine, violations := compileSources(sources)
 		return result{engine, violations}
 	})
 	if err != nil {
@@ -108,7 +107,7 @@ func bounded[T any](ctx context.Context, limit time.Duration, start func(func())
 	}
 }
 
-func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler.Violation) {
+func compileSources(sources Sources) (*Engine, []reconciler.Violation) {
 	builtin := parseBuiltin()
 	own, violations := parse(sources.Organisation)
 	rules := append(rulesOf(builtin, true), rulesOf(own, false)...)
@@ -126,10 +125,7 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 		return nil, reconciler.SortViolations(violations)
 	}
 
-	queries, err := prepare(ctx, compiler, rules)
-	if err != nil {
-		return nil, []reconciler.Violation{refuse(reconciler.Position{}, fmt.Sprintf("prepare the rules: %v", err), "")}
-	}
+	queries := prepare(compiler, rules)
 	for i := range rules {
 		rules[i].override(sources.Overrides)
 	}
@@ -144,62 +140,41 @@ func compileSources(ctx context.Context, sources Sources) (*Engine, []reconciler
 	return e, nil
 }
 
-// query evaluates all rules that can say anything of one kind of subject.
+// query are the rules that can say anything of one kind of subject, as indexes of
+// Engine.rules.
 type query struct {
-	kept  asked // whose findings hold as long as the subject is as it is, and the day
-	fresh asked // whose findings may be others a moment later
+	kept  []int // whose findings hold as long as the subject is as it is, and the day
+	fresh []int // whose findings may be others a moment later
 	reads reads // all that they see of the input
 }
 
-// asked is an array of the sets of findings of some rules.
-type asked struct {
-	prepared rego.PreparedEvalQuery
-	rules    []int // in the order of their sets, as indexes of Engine.rules
-}
-
-// prepare returns the query of each kind.
-func prepare(ctx context.Context, compiler *ast.Compiler, rules []rule) (map[string]query, error) {
+// prepare returns the query of each kind, and completes the rules.
+func prepare(compiler *ast.Compiler, rules []rule) map[string]query {
 	queries := map[string]query{}
 	for _, kind := range kinds {
-		var kept, fresh []int
 		var q query
 		seen := map[*ast.Rule]bool{}
-		for i, rule := range rules {
+		for i := range rules {
+			rule := &rules[i]
 			compiled := compiler.GetRulesExact(rule.ref)[0]
 			if !slices.Contains(kindsOf(compiler, compiled.Body), kind) {
 				continue
 			}
 			q.reads.rule(compiler, compiled, seen)
-			var own reads
-			own.rule(compiler, compiled, map[*ast.Rule]bool{})
-			if !rule.Builtin && own.field("now") != nil {
-				fresh = append(fresh, i)
-			} else { // what is built in knows days and nothing shorter
-				kept = append(kept, i)
+			if rule.evaluation == nil {
+				var own reads
+				own.rule(compiler, compiled, map[*ast.Rule]bool{})
+				// What is built in knows days and nothing shorter.
+				timed := !rule.Builtin && own.field("now") != nil
+				rule.evaluation = &evaluation{compiler: compiler, ref: rule.ref, sees: own.portions(), timed: timed, unlike: own.whole || own.each != nil || timed}
 			}
-		}
-		var err error
-		if q.kept, err = ask(ctx, compiler, rules, kept); err != nil {
-			return nil, err
-		}
-		if q.fresh, err = ask(ctx, compiler, rules, fresh); err != nil {
-			return nil, err
+			if rule.evaluation.timed {
+				q.fresh = append(q.fresh, i)
+			} else {
+				q.kept = append(q.kept, i)
+			}
 		}
 		queries[kind] = q
 	}
-	return queries, nil
-}
-
-func ask(ctx context.Context, compiler *ast.Compiler, all []rule, some []int) (asked, error) {
-	var sets []*ast.Term
-	for _, i := range some {
-		sets = append(sets, ast.NewTerm(all[i].ref))
-	}
-	prepared, err := rego.New(
-		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.ArrayTerm(sets...)))),
-		rego.Compiler(compiler),
-		rego.Capabilities(capabilities()),
-		rego.StrictBuiltinErrors(true),
-	).PrepareForEval(ctx)
-	return asked{prepared, some}, err
+	return queries
 }

@@ -13,6 +13,7 @@ import (
 type reads struct {
 	whole  bool // all of it
 	fields map[string]*reads
+	each   *reads // of each element, whatever it is called; then there are no fields
 }
 
 // field returns what is read of a field.
@@ -22,24 +23,34 @@ func (r *reads) field(name string) *reads {
 		return nil
 	case r.whole:
 		return r
+	case r.each != nil:
+		return r.each
 	}
 	return r.fields[name]
 }
 
-// add notes that the path is read, up to what is no text: that may be any field.
+// add notes that the path is read.
 func (r *reads) add(path ast.Ref) {
-	if len(path) == 0 || !isText(path[0]) {
-		r.whole = true
-		return
+	text := len(path) > 0 && isText(path[0])
+	switch {
+	case r.whole:
+	case len(path) == 0, text && r.each != nil, !text && r.fields != nil:
+		*r = reads{whole: true}
+	case !text:
+		if r.each == nil {
+			r.each = &reads{}
+		}
+		r.each.add(path[1:])
+	default:
+		name := string(path[0].Value.(ast.String))
+		if r.fields == nil {
+			r.fields = map[string]*reads{}
+		}
+		if r.fields[name] == nil {
+			r.fields[name] = &reads{}
+		}
+		r.fields[name].add(path[1:])
 	}
-	name := string(path[0].Value.(ast.String))
-	if r.fields == nil {
-		r.fields = map[string]*reads{}
-	}
-	if r.fields[name] == nil {
-		r.fields[name] = &reads{}
-	}
-	r.fields[name].add(path[1:])
 }
 
 // rule notes what a rule reads of the input, by itself or through others.
@@ -85,20 +96,58 @@ func (r *reads) value(text json.RawMessage) (ast.Value, error) {
 	if v := plain(text); v != nil {
 		return v, nil
 	}
-	if r.whole || text[0] != '{' {
+	switch {
+	case r.whole:
+		return read(text)
+	case text[0] == '[' && r.each != nil:
+		return r.elements(text)
+	case text[0] != '{':
 		return read(text)
 	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
-		return nil, fmt.Errorf("read the input: %w", err)
+	all, err := decodeFields(text)
+	if err != nil {
+		return nil, err
 	}
 	object := ast.NewObject()
+	if r.each != nil {
+		for name, text := range all {
+			if err := r.insert(object, name, text); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for name := range r.fields {
 		if err := r.insert(object, name, all[name]); err != nil {
 			return nil, err
 		}
 	}
 	return object, nil
+}
+
+// elements returns what is read of a list.
+func (r *reads) elements(text json.RawMessage) (ast.Value, error) {
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("read the input: %w", err)
+	}
+	return r.list(all)
+}
+
+// list returns what is read of the elements of a list.
+func (r *reads) list(all []json.RawMessage) (ast.Value, error) {
+	each := r.each
+	if each == nil {
+		each = &reads{whole: true}
+	}
+	list := make([]*ast.Term, len(all))
+	for i, text := range all {
+		v, err := each.value(text)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = ast.NewTerm(v)
+	}
+	return ast.NewArray(list...), nil
 }
 
 // plain returns the value of a text that is nothing but a word; nil for others.

@@ -17,15 +17,16 @@ func TestReads(t *testing.T) {
 		`input.document.size == "large"`:                   `{"document":{"size":1}}`,
 		`input.document["size"] == input.name`:             `{"document":{"size":1},"name":1}`,
 		`doc := input.document; doc.size == 1`:             `{"document":1}`,
-		`some field; input.document[field] == 1`:           `{"document":1}`,
-		`some part; input[part].size == 1`:                 `1`,
-		`input.document.tags[_] == "a"`:                    `{"document":{"tags":1}}`,
+		`some field; input.document[field] == 1`:           `{"document":[1]}`,
+		`some part; input[part].size == 1`:                 `[{"size":1}]`,
+		`some part; input[part].size == input.name`:        `1`,
+		`input.document.tags[_] == "a"`:                    `{"document":{"tags":[1]}}`,
 		`input.document.size == 1; count(input.document)`:  `{"document":1}`,
 		`walk(input, [_, 1])`:                              `1`,
 		`large`:                                            `{"service":{"size":1}}`,
 		`bigger(1)`:                                        `{"cost":{"monthly":1}}`,
 		`large with input.service as {"size": 1}`:          `{"service":1}`,
-		`count({x | x := input.dependencies[_].tier}) > 0`: `{"dependencies":1}`,
+		`count({x | x := input.dependencies[_].tier}) > 0`: `{"dependencies":[{"tier":1}]}`,
 		`object.get(input, ["document", "size"], 0) == 0`:  `1`,
 	} {
 		compiler, err := ast.CompileModules(map[string]string{"own.rego": "package own\n\nwarn contains \"x\" if {\n\t" + rule +
@@ -46,6 +47,9 @@ func written(r *reads) string {
 	if r.whole {
 		return "1"
 	}
+	if r.each != nil {
+		return "[" + written(r.each) + "]"
+	}
 	var fields []string
 	for _, name := range slices.Sorted(maps.Keys(r.fields)) {
 		fields = append(fields, fmt.Sprintf("%q:%s", name, written(r.fields[name])))
@@ -55,16 +59,18 @@ func written(r *reads) string {
 
 // A value that is cut to what is read has it as it is.
 func TestReadValues(t *testing.T) {
-	text := json.RawMessage(`{"a": "plain", "b": "\u00e9\\", "c": 1.50, "d": null, "e": {"f": [1, {"g": true}], "h": "not read"}, "i": "not read"}`)
+	text := json.RawMessage(`{"a": "plain", "b": "\u00e9\\", "c": 1.50, "d": null, "e": {"f": [1, {"g": true}], "h": "not read"}, "i": "not read",
+		"l": [{"m": 1, "n": 2}, {"n": 2}, 3], "o": {"a": {"m": 1, "n": 2}, "b": {}}, "n": "no list"}`)
 	var some reads
-	for _, path := range []string{"input.a", "input.b", "input.c", "input.d", "input.e.f", "input.none"} {
+	for _, path := range []string{"input.a", "input.b", "input.c", "input.d", "input.e.f", "input.none", "input.l[_].m", "input.o[_].m", "input.n[_].m"} {
 		some.add(ast.MustParseRef(path)[1:])
 	}
 	got, err := some.value(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := read([]byte(`{"a": "plain", "b": "\u00e9\\", "c": 1.50, "d": null, "e": {"f": [1, {"g": true}]}}`))
+	want, err := read([]byte(`{"a": "plain", "b": "\u00e9\\", "c": 1.50, "d": null, "e": {"f": [1, {"g": true}]},
+		"l": [{"m": 1}, {}, 3], "o": {"a": {"m": 1}, "b": {}}, "n": "no list"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,8 @@ type rule struct {
 	path   string    // of the module
 	source *ast.Rule // as it was written
 	ref    ast.Ref   // where the query finds its findings, after separate
+	// evaluation is nil of a rule that speaks of no kind of subject.
+	evaluation *evaluation
 }
 
 // at returns the rule's place in the organisation's policies; a built-in rule

@@ -57,8 +57,8 @@ late(word) if input.now == word
 twice if evening
 `)
 	var fresh, kept []string
-	for queries, into := range map[*asked]*[]string{ptr(engine.queries["service"].fresh): &fresh, ptr(engine.queries["service"].kept): &kept} {
-		for _, i := range queries.rules {
+	for into, rules := range map[*[]string][]int{&fresh: engine.queries["service"].fresh, &kept: engine.queries["service"].kept} {
+		for _, i := range rules {
 			if rule := engine.rules[i]; !rule.Builtin {
 				*into = append(*into, string(rule.source.Head.Key.Value.(ast.String)))
 			}
@@ -68,8 +68,6 @@ twice if evening
 		t.Errorf("kept are %q, want %q; fresh are %q", kept, want, fresh)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // What was found about a subject is found again, as long as it is as it was and the
 // day is the same.
