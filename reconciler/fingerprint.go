@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -51,6 +52,17 @@ func (j Job) PlanDigest(actions string, lock []byte) string {
 func DocumentDigest(doc json.RawMessage) string {
 	h := sha256.New()
 	h.Write(canonical(doc))
+	return sum(h)
+}
+
+// SortedDocumentDigest is the DocumentDigest of a document whose fields are sorted,
+// without spaces.
+func SortedDocumentDigest(doc json.RawMessage) string {
+	if bytes.ContainsAny(doc, "<>&\u2028\u2029") { // which canonical writes otherwise
+		return DocumentDigest(doc)
+	}
+	h := sha256.New()
+	h.Write(doc)
 	return sum(h)
 }
 

@@ -338,7 +338,7 @@ func (d *document) read() (err error) {
 	if err != nil {
 		d.value = nil
 	}
-	d.digest = reconciler.DocumentDigest(d.JSON)
+	d.digest = reconciler.SortedDocumentDigest(d.JSON)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -122,19 +123,115 @@ type view struct {
 	subject reconciler.Subject
 	reads   *reads // by all rules
 
-	fields map[string]map[string]json.RawMessage // of its documents, by part
+	fields map[*byte]map[string]json.RawMessage // of documents, by their first byte
 	value  ast.Value
 }
 
-// input returns the subject as rules see it.
+// input returns as much of the subject as rules read.
 func (v *view) input() (ast.Value, error) {
-	if v.value == nil {
-		var err error
-		if v.value, err = v.engine.value(v.subject, v.reads); err != nil {
+	if v.value != nil {
+		return v.value, nil
+	}
+	s := &v.subject
+	input := ast.NewObject(
+		ast.Item(ast.StringTerm("kind"), ast.StringTerm(s.Kind)),
+		ast.Item(ast.StringTerm("name"), ast.StringTerm(s.Name)),
+		ast.Item(ast.StringTerm("now"), ast.StringTerm(s.Now.Format(time.RFC3339Nano))),
+	)
+	for name, is := range map[string]bool{"heal": s.Heal, "reviewed": s.Reviewed} {
+		if is {
+			input.Insert(ast.StringTerm(name), ast.BooleanTerm(true))
+		}
+	}
+	change, err := v.change()
+	if err != nil {
+		return nil, err
+	}
+	input.Insert(ast.StringTerm("change"), ast.NewTerm(change))
+	if v.reads.field("cost") != nil && s.Cost != nil {
+		text, err := json.Marshal(s.Cost)
+		if err != nil {
+			return nil, fmt.Errorf("write the input: %w", err)
+		}
+		cost, err := read(text)
+		if err != nil {
+			return nil, err
+		}
+		input.Insert(ast.StringTerm("cost"), ast.NewTerm(cost))
+	}
+	for name, text := range map[string]json.RawMessage{"document": s.Document, "service": s.Service, "plan": s.Plan} {
+		if err := v.insert(input, v.reads.field(name), name, text); err != nil {
 			return nil, err
 		}
 	}
-	return v.value, nil
+	for name, text := range map[string]json.RawMessage{"team": s.Team, "environment": s.Environment, "blueprint": s.Blueprint, "settings": s.Settings} {
+		if len(text) == 0 || v.reads.field(name) == nil {
+			continue
+		}
+		of, err := v.engine.shared.read(text)
+		if err != nil {
+			return nil, err
+		}
+		input.Insert(ast.StringTerm(name), ast.NewTerm(of))
+	}
+	if of := v.reads.field("dependencies"); of != nil && len(s.Dependencies) > 0 {
+		all, err := of.list(s.Dependencies)
+		if err != nil {
+			return nil, err
+		}
+		input.Insert(ast.StringTerm("dependencies"), ast.NewTerm(all))
+	}
+	v.value = input
+	return input, nil
+}
+
+func (v *view) change() (ast.Object, error) {
+	s := &v.subject
+	change := ast.NewObject(ast.Item(ast.StringTerm("action"), ast.StringTerm(s.Change.Action)))
+	if len(s.Change.Fields) > 0 {
+		fields := make([]*ast.Term, len(s.Change.Fields))
+		for i, name := range s.Change.Fields {
+			fields[i] = ast.StringTerm(name)
+		}
+		change.Insert(ast.StringTerm("fields"), ast.ArrayTerm(fields...))
+	}
+	return change, v.reads.field("change").insert(change, "before", s.Change.Before)
+}
+
+// insert adds a document to the input, of which so much is read.
+func (v *view) insert(input ast.Object, of *reads, name string, text json.RawMessage) error {
+	if of == nil || len(text) == 0 {
+		return nil
+	}
+	if of.whole || of.each != nil || text[0] != '{' {
+		return v.reads.insert(input, name, text)
+	}
+	all, err := v.decode(text)
+	if err != nil {
+		return err
+	}
+	part, err := of.object(all)
+	if err != nil {
+		return err
+	}
+	input.Insert(ast.StringTerm(name), ast.NewTerm(part))
+	return nil
+}
+
+// decode returns the fields of a document.
+func (v *view) decode(text json.RawMessage) (map[string]json.RawMessage, error) {
+	if all, done := v.fields[&text[0]]; done {
+		return all, nil
+	}
+	all, err := decodeFields(text)
+	if err != nil {
+		return nil, err
+	}
+	if v.fields == nil {
+		v.fields = map[*byte]map[string]json.RawMessage{}
+	}
+	v.fields[&text[0]] = all
+	return all, nil
 }
 
 // key identifies what a rule reads of the subject.
@@ -181,15 +278,15 @@ func (v *view) add(h hash.Hash, p portion) error {
 			add(h, s.Change.Before)
 		}
 	case "dependencies":
-		for i, doc := range s.Dependencies {
-			if err := v.addFields(h, portion{fmt.Sprint(p.name, i), p.fields}, doc, decodeFields); err != nil {
+		for _, doc := range s.Dependencies {
+			if err := v.addFields(h, p, doc, v.decode); err != nil {
 				return err
 			}
 		}
 	case "document":
-		return v.addFields(h, p, s.Document, decodeFields)
+		return v.addFields(h, p, s.Document, v.decode)
 	case "service":
-		return v.addFields(h, p, s.Service, decodeFields)
+		return v.addFields(h, p, s.Service, v.decode)
 	case "team":
 		return v.addFields(h, p, s.Team, v.engine.shared.decode)
 	case "environment":
@@ -208,16 +305,9 @@ func (v *view) addFields(h hash.Hash, p portion, text json.RawMessage, decode fu
 		add(h, text)
 		return nil
 	}
-	all, decoded := v.fields[p.name]
-	if !decoded {
-		var err error
-		if all, err = decode(text); err != nil {
-			return err
-		}
-		if v.fields == nil {
-			v.fields = map[string]map[string]json.RawMessage{}
-		}
-		v.fields[p.name] = all
+	all, err := decode(text)
+	if err != nil {
+		return err
 	}
 	for _, name := range p.fields {
 		add(h, all[name])

@@ -97,61 +97,6 @@ func (e *Engine) findings(ctx context.Context, rules []int, v *view) ([]reconcil
 	return reconciler.SortViolations(violations), nil
 }
 
-// value returns as much of the subject as rules read.
-func (e *Engine) value(subject reconciler.Subject, reads *reads) (ast.Value, error) {
-	rest := reconciler.Subject{Kind: subject.Kind, Name: subject.Name, Cost: subject.Cost, Heal: subject.Heal, Reviewed: subject.Reviewed, Now: subject.Now}
-	input, err := encode(rest)
-	if err != nil {
-		return nil, err
-	}
-	change, err := encode(reconciler.Change{Action: subject.Change.Action, Fields: subject.Change.Fields})
-	if err != nil {
-		return nil, err
-	}
-	if err := reads.field("change").insert(change, "before", subject.Change.Before); err != nil {
-		return nil, err
-	}
-	input.Insert(ast.StringTerm("change"), ast.NewTerm(change))
-	for name, text := range map[string]json.RawMessage{"document": subject.Document, "service": subject.Service, "plan": subject.Plan} {
-		if err := reads.insert(input, name, text); err != nil {
-			return nil, err
-		}
-	}
-	for name, text := range map[string]json.RawMessage{
-		"team": subject.Team, "environment": subject.Environment, "blueprint": subject.Blueprint, "settings": subject.Settings,
-	} {
-		if len(text) == 0 || reads.field(name) == nil {
-			continue
-		}
-		v, err := e.shared.read(text)
-		if err != nil {
-			return nil, err
-		}
-		input.Insert(ast.StringTerm(name), ast.NewTerm(v))
-	}
-	if of := reads.field("dependencies"); of != nil && len(subject.Dependencies) > 0 {
-		all, err := of.list(subject.Dependencies)
-		if err != nil {
-			return nil, err
-		}
-		input.Insert(ast.StringTerm("dependencies"), ast.NewTerm(all))
-	}
-	return input, nil
-}
-
-// encode returns a struct as rules see it.
-func encode(of any) (ast.Object, error) {
-	text, err := json.Marshal(of)
-	if err != nil {
-		return nil, fmt.Errorf("write the input: %w", err)
-	}
-	v, err := read(text)
-	if err != nil {
-		return nil, err
-	}
-	return v.(ast.Object), nil
-}
-
 func read(text []byte) (ast.Value, error) {
 	if !json.Valid(text) {
 		return nil, fmt.Errorf("read the input: %.50q is no JSON", text)

@@ -108,6 +108,11 @@ func (r *reads) value(text json.RawMessage) (ast.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.object(all)
+}
+
+// object returns what is read of an object.
+func (r *reads) object(all map[string]json.RawMessage) (ast.Object, error) {
 	object := ast.NewObject()
 	if r.each != nil {
 		for name, text := range all {
