@@ -10,7 +10,7 @@ import (
 // drift measures changes while every unit is compared with what runs, again and
 // again, beside the same without. Half of those without come before, half after.
 func (b *bench) drift(ctx context.Context, units int) (err error) {
-	s, err := b.stage(ctx, units, builtIn)
+	s, err := b.made(ctx, units, builtIn)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -20,9 +21,28 @@ type stage struct {
 	cost     cost // of converging
 }
 
-// stage returns the stage of so many units, which the first case that needs it pays for.
+// mostMade is how many units of a stage are made where nothing needs all of them:
+// what follows changes only the first few.
+const mostMade = 100
+
+// stage returns the stage of so many units, which the first case that needs it pays
+// for. Of a large one only the first units are made.
 func (b *bench) stage(ctx context.Context, units int, kind kind) (*stage, error) {
-	name := fmt.Sprintf("%d-%s", units, strings.ReplaceAll(string(kind), " ", "-"))
+	if units <= mostMade {
+		return b.made(ctx, units, kind)
+	}
+	return b.once(ctx, units, kind, "", b.furnished)
+}
+
+// made returns the stage of so many units, each of which was made.
+func (b *bench) made(ctx context.Context, units int, kind kind) (*stage, error) {
+	return b.once(ctx, units, kind, "-made", func(ctx context.Context, name string, p platform) (*stage, error) {
+		return b.converged(ctx, name, p, func(remote string) string { return remote })
+	})
+}
+
+func (b *bench) once(ctx context.Context, units int, kind kind, suffix string, set func(context.Context, string, platform) (*stage, error)) (*stage, error) {
+	name := fmt.Sprintf("%d-%s%s", units, strings.ReplaceAll(string(kind), " ", "-"), suffix)
 	if s := b.stages[name]; s != nil {
 		return s, nil
 	}
@@ -30,11 +50,40 @@ func (b *bench) stage(ctx context.Context, units int, kind kind) (*stage, error)
 	if err != nil {
 		return nil, err
 	}
-	s, err := b.converged(ctx, name, p, func(remote string) string { return remote })
+	s, err := set(ctx, name, p)
 	if err == nil {
 		b.stages[name] = s
 	}
 	return s, err
+}
+
+// furnished makes the first units of a platform, and records the others as if they
+// had been made.
+func (b *bench) furnished(ctx context.Context, name string, p platform) (*stage, error) {
+	for n := mostMade; n < p.units; n++ {
+		if err := os.Remove(filepath.Join(p.dir, p.path(n))); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.commit(ctx, p.dir, "Begin with a few"); err != nil {
+		return nil, err
+	}
+	s, err := b.converged(ctx, name, p, func(remote string) string { return remote })
+	if err != nil {
+		return nil, err
+	}
+	for n := mostMade; n < p.units; n++ {
+		if err := p.document(n, 0); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.commit(ctx, p.dir, "Ask for the rest"); err != nil {
+		return nil, err
+	}
+	if _, err := s.push(ctx, "main"); err != nil {
+		return nil, err
+	}
+	return s, b.furnish(ctx, s.remote, s.cacheDir(), s.stateDir())
 }
 
 // converged applies a platform that was never applied, in one pass.
@@ -51,10 +100,13 @@ func (b *bench) converged(ctx context.Context, name string, p platform, address 
 	return s, err
 }
 
+func (s *stage) cacheDir() string { return filepath.Join(s.dir, s.name+"-cache") }
+func (s *stage) stateDir() string { return filepath.Join(s.dir, s.name+"-state") }
+
 // flags are those of a verb that runs the engine.
 func (s *stage) flags(verb string, more ...string) []string {
 	return append([]string{verb, "--repo", s.address, "--branch", "main",
-		"--cache-dir", filepath.Join(s.dir, s.name+"-cache"), "--state-dir", filepath.Join(s.dir, s.name+"-state"),
+		"--cache-dir", s.cacheDir(), "--state-dir", s.stateDir(),
 		"--engine", filepath.Base(s.engine), "--engine-path", filepath.Dir(s.engine), "--terraform-config", s.providers,
 		"--allow-write", s.p.files}, more...)
 }
