@@ -150,6 +150,9 @@ func (h *host) inspect(pid int) (process, bool) {
 	base := filepath.Base(p.args[0])
 	switch {
 	case len(p.args) > 1 && p.args[1] == "__run":
+		if session, err := unix.Getsid(pid); err != nil || session != pid {
+			return process{}, false // a child of it that is not yet what it is to be
+		}
 		p.kind = runKind
 	case strings.HasPrefix(base, "terraform-provider-"):
 		p.kind = providerKind
