@@ -124,8 +124,9 @@ type Mirror struct {
 	options Options
 	address address
 
-	remote  sync.Mutex // held while fetching
-	rebuilt time.Time  // guarded by remote; when the mirror was made anew last
+	remote  sync.Mutex    // held while fetching
+	rebuilt time.Time     // guarded by remote; when the mirror was made anew last
+	rest    time.Duration // guarded by remote; how long it is not, unless it is broken
 
 	tips struct {
 		sync.Mutex
@@ -151,6 +152,9 @@ func Open(ctx context.Context, options Options) (*Mirror, error) {
 	if err := m.once(ctx, func(store) error { return nil }); err != nil {
 		return nil, fmt.Errorf("open mirror: %w", err)
 	}
+	// What cannot be removed is tried again when the mirror is opened next.
+	sweep(m.options.Cache, func(name string) bool { return strings.HasPrefix(name, cloning) })
+	sweepPacks(m.dir())
 	return m, nil
 }
 
@@ -232,9 +236,7 @@ func (m *Mirror) fetch(ctx context.Context) (reconciler.Heads, error) {
 	if err != nil {
 		return reconciler.Heads{}, fmt.Errorf("%s: %w", m.address.shown, err)
 	}
-	if len(wants) > 0 {
-		m.compact(ctx, heads)
-	}
+	m.compact(ctx, heads)
 	m.tips.Lock()
 	defer m.tips.Unlock()
 	m.tips.heads = heads
@@ -477,15 +479,17 @@ func (m *Mirror) renew(ctx context.Context) error {
 // rebuild clones into a folder beside the mirror and puts it in its place.
 func (m *Mirror) rebuild(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads) error {
 	m.rebuilt = time.Now()
+	defer func() { m.rest = max(time.Minute, 50*time.Since(m.rebuilt)) }()
 	published, _ := m.Published(ctx) // what cannot be read cannot be kept
 	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
 		return fmt.Errorf("clone: %w", err)
 	}
-	dir, err := os.MkdirTemp(m.options.Cache, "clone-")
+	made, err := os.MkdirTemp(m.options.Cache, cloning)
 	if err != nil {
 		return fmt.Errorf("clone: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(made)
+	dir := filepath.Join(made, "new")
 	s, err := initStorage(dir)
 	if err != nil {
 		return err
@@ -507,29 +511,65 @@ func (m *Mirror) rebuild(ctx context.Context, session transport.UploadPackSessio
 		}
 	}
 	m.forget()
-	if err := errors.Join(os.RemoveAll(m.dir()), os.Rename(dir, m.dir())); err != nil {
+	// Removing takes its time, and others may read the mirror.
+	if err := os.Rename(m.dir(), filepath.Join(made, "old")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("replace mirror: %w", err)
+	}
+	if err := os.Rename(dir, m.dir()); err != nil {
 		return fmt.Errorf("replace mirror: %w", err)
 	}
 	return nil
 }
 
-// compact clones the mirror anew when small packs and loose objects make it
-// slow; go-git cannot repack. A status commit that only the mirror holds would
-// be lost by it, so then it stays as it is. The caller holds remote.
+// cloning is what the folders of clones in the making begin with.
+const cloning = "clone-"
+
+// compact keeps the mirror small. Every fetch and every status commit brings a
+// pack: small ones are made one, which loses nothing and does not take long. What
+// they hold is not compared with what was there, as it is where a repository is
+// cloned; so the mirror is cloned anew when it has grown to twice what it was
+// then. The caller holds remote.
 func (m *Mirror) compact(ctx context.Context, heads reconciler.Heads) {
-	if time.Since(m.rebuilt) < time.Hour || !crowded(m.dir()) {
+	gathered, err := gather(m.dir())
+	if gathered {
+		m.forget() // the packs that are gone are still open
+	}
+	if time.Since(m.rebuilt) < m.rest || err == nil && !outgrown(m.dir()) {
 		return
 	}
+	// A status commit that only the mirror holds would be lost.
 	if published, err := m.Published(ctx); err != nil || (published != "" && published != heads.Status) {
 		return
 	}
 	m.renew(ctx) // the crowded mirror serves as well
 }
 
-// crowded tells whether a repository holds more than 50 packs or 5,000 loose
-// objects, the latter estimated from one of their 256 folders.
-func crowded(dir string) bool {
-	packs, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "*.pack"))
-	loose, _ := os.ReadDir(filepath.Join(dir, "objects", "17"))
-	return len(packs) > 50 || len(loose)*256 > 5000
+// slack is how many bytes a mirror may grow by however small it was.
+const slack = 64 << 20
+
+// outgrown tells whether the packs of a mirror take more than twice what they
+// took when it was cloned, and more than the slack.
+func outgrown(dir string) bool {
+	packs, err := packFiles(dir)
+	if err != nil {
+		return false
+	}
+	var size int64
+	for _, p := range packs {
+		size += p.size
+	}
+	var cloned int64
+	data, err := os.ReadFile(clonedSize(dir))
+	if err == nil {
+		_, err = fmt.Sscan(string(data), &cloned)
+	}
+	if err != nil { // it was just made
+		os.WriteFile(clonedSize(dir), fmt.Append(nil, size), 0o600) // tried again otherwise
+		return false
+	}
+	return size > 2*cloned+slack
 }
+
+// clonedSize is the file that tells how large the packs were when the mirror was
+// cloned.
+func clonedSize(dir string) string { return filepath.Join(dir, "pave-cloned") }

@@ -45,7 +45,7 @@ func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edi
 	if err := m.push(ctx, plumbing.NewBranchReferenceName(m.options.Status), d.old, d.commit, pack); err != nil {
 		return "", fmt.Errorf("publish on %s: %w", m.options.Status, err)
 	}
-	m.adopt(ctx, d, m.options.Status, publishedRef)
+	m.adopt(ctx, d, pack, m.options.Status, publishedRef)
 	m.tips.Lock()
 	defer m.tips.Unlock()
 	m.tips.heads.Status = d.commit.String()
@@ -76,9 +76,9 @@ func (m *Mirror) push(ctx context.Context, ref plumbing.ReferenceName, old, new 
 
 // adopt keeps a pushed commit in the mirror, which saves fetching it. It is
 // published whether or not that succeeds.
-func (m *Mirror) adopt(ctx context.Context, d *draft, branch string, also ...plumbing.ReferenceName) {
+func (m *Mirror) adopt(ctx context.Context, d *draft, pack []byte, branch string, also ...plumbing.ReferenceName) {
 	_ = m.once(ctx, func(s store) error {
-		if err := d.keep(s); err != nil {
+		if err := packfile.WritePackfileToObjectStorage(s, bytes.NewReader(pack)); err != nil {
 			return err
 		}
 		for _, ref := range append(also, plumbing.NewRemoteReferenceName("origin", branch)) {
@@ -88,16 +88,6 @@ func (m *Mirror) adopt(ctx context.Context, d *draft, branch string, also ...plu
 		}
 		return nil
 	})
-}
-
-// keep writes what the draft made.
-func (d *draft) keep(s storer.EncodedObjectStorer) error {
-	for _, hash := range d.hashes() {
-		if _, err := s.SetEncodedObject(d.made.Objects[hash]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // draft is a commit in the making. What is new is in memory until the remote
