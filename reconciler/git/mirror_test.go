@@ -290,7 +290,7 @@ func TestMirrorMayVanish(t *testing.T) {
 		m := open(t, options)
 		tip := fetch(t, m).Tracked
 		vanish := func() {
-			m.trees, m.recent = nil, nil
+			m.trees = nil
 			if err := os.RemoveAll(options.Cache); err != nil {
 				t.Fatal(err)
 			}

@@ -395,23 +395,12 @@ func (d *draft) treeAt(at string) (plumbing.Hash, error) {
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	c, err := readCommit(d.storage, hash)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
 	d.needs = append(d.needs, hash)
-	tree, err := object.GetTree(d.storage, c.TreeHash)
-	if err != nil || path == "" {
-		return c.TreeHash, err
+	found, err := folderAt(d.storage, hash, path)
+	if err == nil && found.IsZero() {
+		err = refuse("commit %s has no folder %q", commit, path)
 	}
-	e, err := tree.FindEntry(path)
-	if errors.Is(err, object.ErrEntryNotFound) || errors.Is(err, object.ErrDirectoryNotFound) || (err == nil && e.Mode != filemode.Dir) {
-		return plumbing.ZeroHash, refuse("commit %s has no folder %q", commit, path)
-	}
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return e.Hash, nil
+	return found, err
 }
 
 // place puts n at the path, or removes what is there.
