@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -137,8 +138,8 @@ func BenchmarkDraft(b *testing.B) {
 	}
 }
 
-// BenchmarkPublish publishes such a commit, fetches, and fetches what others
-// committed.
+// BenchmarkPublish publishes a commit and fetches what others committed, and tells
+// what the mirror has come to.
 func BenchmarkPublish(b *testing.B) {
 	m, remote, heads := largeRepository(b)
 	status := heads.Status
@@ -151,6 +152,21 @@ func BenchmarkPublish(b *testing.B) {
 		b.StartTimer()
 		fetch(b, m)
 	}
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	packs, err := packFiles(m.dir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	disk := int64(0)
+	for _, p := range packs {
+		disk += p.size
+	}
+	b.ReportMetric(float64(len(packs)), "packs")
+	b.ReportMetric(float64(openFiles(b, m.options.Cache)), "open-files")
+	b.ReportMetric(float64(stats.HeapAlloc)/1e6, "heap-MB")
+	b.ReportMetric(float64(disk)/1e6, "disk-MB")
 }
 
 // BenchmarkFetch asks for news where there are none.
