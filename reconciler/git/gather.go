@@ -71,12 +71,8 @@ func packFolder(dir string) string { return filepath.Join(dir, "objects", "pack"
 // whether it did. Nothing is left out. It may be killed at any time, and others
 // may read the repository meanwhile or gather it as well: whatever is removed is
 // in another pack by then.
-func gather(dir string) (bool, error) {
-	packs, err := packFiles(dir)
-	if err != nil {
-		return false, err
-	}
-	packs = slices.DeleteFunc(packs, func(p packFile) bool { return p.size > smallPack })
+func gather(dir string, packs []packFile) (bool, error) {
+	packs = slices.DeleteFunc(slices.Clone(packs), func(p packFile) bool { return p.size > smallPack })
 	if len(packs) <= maxPacks {
 		return false, nil
 	}

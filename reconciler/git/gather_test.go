@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // packNames returns what a pattern finds among the packs of a mirror.
@@ -308,32 +309,75 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// A mirror that has grown is cloned anew, unless that was just done.
+// A mirror that has grown is cloned anew, unless that was just done, and loses
+// nothing that comes while it is.
 func TestOutgrownMirrorIsClonedAnew(t *testing.T) {
 	bare, work := bareRemote(t)
 	m := open(t, Options{URL: bare})
 	fetch(t, m)
-	news := func() {
+	news := func() string {
 		t.Helper()
-		commit(t, work, map[string]string{"n.cue": time.Now().String()}, "news")
+		tip := commit(t, work, map[string]string{"n.cue": time.Now().String()}, "news")
 		run(t, work, "push", "-q", "origin", "main")
-		fetch(t, m)
+		equal(t, "tip", fetch(t, m).Tracked, tip)
+		return tip
 	}
+	first := news()
+	status := publish(t, m, "", nil, put("a", "1"))
+	equal(t, "packs", len(packNames(t, m, "*.pack")), 3)
+	write(t, packFolder(m.dir()), "filler.pack", strings.Repeat("x", 2*slack))
 	news()
-	equal(t, "packs", len(packNames(t, m, "*.pack")), 2)
-	write(t, packFolder(m.dir()), "pack-"+strings.Repeat("1", 40)+".pack", strings.Repeat("x", slack))
-	m.rest = time.Hour
-	m.rebuilt = time.Now()
-	news()
-	equal(t, "packs while it rests", len(packNames(t, m, "*.pack")), 4)
-	m.rebuilt = time.Time{}
-	news()
-	equal(t, "packs of a clone", len(packNames(t, m, "*.pack")), 1)
-	left, _ := filepath.Glob(filepath.Join(m.options.Cache, "clone-*"))
+	m.aside.Wait()
+	equal(t, "packs while it rests", len(packNames(t, m, "*.pack")), 5)
+
+	m.remote.Lock() // held until more has come, as if the clone took long
+	m.due = time.Time{}
+	heads, err := m.fetch(background)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := publish(t, m, status, []string{status}, put("a", "2"))
+	m.remote.Unlock()
+	m.aside.Wait()
+	m.heal = nil
+	for _, c := range []string{first, heads.Tracked, status, later} {
+		if _, err := m.Revision(background, c); err != nil {
+			t.Error(err)
+		}
+	}
+	published, err := m.Published(background)
+	equal(t, "published", published, later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "packs of a clone", len(packNames(t, m, "*.pack")), 2)
+	left, _ := filepath.Glob(filepath.Join(m.options.Cache, clones+"*"))
 	equal(t, "folders left", left, nil)
-	if outgrown(m.dir()) {
+	packs, err := packFiles(m.dir())
+	if err != nil || outgrown(m.dir(), packs) {
 		t.Error("it is cloned once more")
 	}
 	news()
-	equal(t, "packs after", len(packNames(t, m, "*.pack")), 2)
+	run(t, m.dir(), "fsck", "--full", "--strict", "--connectivity-only")
+}
+
+// Where the remote lost what was published, only the mirror holds it, and stays.
+func TestOnlyCopyIsNotReplaced(t *testing.T) {
+	bare, _ := bareRemote(t)
+	m := open(t, Options{URL: bare})
+	fetch(t, m)
+	status := publish(t, m, "", nil, put("a", "1"))
+	heads := fetch(t, m)
+	before, err := packFiles(m.dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, bare, "update-ref", "-d", "refs/heads/pave/status")
+	for _, heads := range []reconciler.Heads{heads, {Tracked: heads.Tracked}} {
+		m.cloneAside(before, heads)
+		m.heal = nil
+		if _, err := m.Revision(background, status); err != nil {
+			t.Error(err)
+		}
+	}
 }

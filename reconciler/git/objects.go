@@ -100,6 +100,11 @@ func (o *objects) once(ctx context.Context, f func(store) error) error {
 func (o *objects) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.drop()
+}
+
+// drop is forget. The caller holds mu.
+func (o *objects) drop() {
 	if o.storage != nil {
 		o.storage.Close() // it was read from; there is nothing to lose
 	}
