@@ -26,7 +26,7 @@ const (
 	maxPacks = 50
 	// smallPack is the size, in bytes, up to which packs are gathered. It bounds
 	// how long that takes, however large the repository is.
-	smallPack = 64 << 20
+	smallPack = 32 << 20
 	// stale is the age at which what was left in the making is not going to be
 	// finished any more.
 	stale = 24 * time.Hour
@@ -124,18 +124,14 @@ func crowd(packs []packFile) int {
 // were looked at when they came. What they are deltas of is in the same pack, and
 // stays before them.
 func join(dir string, packs []packFile) (path string, err error) {
-	indexes := make([]*idxfile.MemoryIndex, len(packs))
+	indexes := make([][]idxfile.Entry, len(packs))
 	all := map[plumbing.Hash]bool{}
 	for i, p := range packs {
 		if indexes[i], err = readIndex(p); err != nil {
 			return "", err
 		}
-		err := each(indexes[i], func(e *idxfile.Entry) error {
+		for _, e := range indexes[i] {
 			all[e.Hash] = true
-			return nil
-		})
-		if err != nil {
-			return "", err
 		}
 	}
 	file, err := os.CreateTemp(packFolder(dir), "tmp_pack_")
@@ -181,35 +177,35 @@ func syncFolder(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func readIndex(p packFile) (*idxfile.MemoryIndex, error) {
+// readIndex returns what the index of a pack lists, in the order of the pack.
+func readIndex(p packFile) ([]idxfile.Entry, error) {
 	file, err := os.Open(p.path + ".idx")
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	index := idxfile.NewMemoryIndex()
-	return index, idxfile.NewDecoder(bufio.NewReader(file)).Decode(index)
-}
-
-// each calls f with what an index lists, in the order of the pack.
-func each(index *idxfile.MemoryIndex, f func(*idxfile.Entry) error) error {
-	entries, err := index.EntriesByOffset()
-	if err != nil {
-		return err
+	if err := idxfile.NewDecoder(bufio.NewReader(file)).Decode(index); err != nil {
+		return nil, err
 	}
-	defer entries.Close()
+	all, err := index.Entries()
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	var entries []idxfile.Entry
 	for {
-		e, err := entries.Next()
+		e, err := all.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			break
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := f(e); err != nil {
-			return err
-		}
+		entries = append(entries, *e)
 	}
+	slices.SortFunc(entries, func(a, b idxfile.Entry) int { return cmp.Compare(a.Offset, b.Offset) })
+	return entries, nil
 }
 
 // joiner writes a pack.
@@ -243,14 +239,7 @@ func (j *joiner) start(objects int) error {
 }
 
 // add copies what is not there yet from a pack.
-func (j *joiner) add(p packFile, index *idxfile.MemoryIndex) error {
-	var entries []idxfile.Entry
-	if err := each(index, func(e *idxfile.Entry) error {
-		entries = append(entries, *e)
-		return nil
-	}); err != nil {
-		return err
-	}
+func (j *joiner) add(p packFile, entries []idxfile.Entry) error {
 	file, err := os.Open(p.path + ".pack")
 	if err != nil {
 		return err

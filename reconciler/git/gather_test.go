@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/pave-dev/pave/reconciler"
 )
 
@@ -154,12 +153,8 @@ func hashes(t *testing.T, packs ...packFile) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = each(index, func(e *idxfile.Entry) error {
+		for _, e := range index {
 			all = append(all, e.Hash.String())
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 	slices.Sort(all)
@@ -175,11 +170,13 @@ func TestJoinedPacksHoldTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		index, _ := readIndex(p)
-		each(index, func(e *idxfile.Entry) error {
+		index, err := readIndex(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range index {
 			deltas[data[e.Offset]>>4&7]++
-			return nil
-		})
+		}
 	}
 	if deltas[plumbing.OFSDeltaObject] == 0 || deltas[plumbing.REFDeltaObject] == 0 {
 		t.Fatalf("kinds of objects: %v", deltas)

@@ -194,3 +194,18 @@ func BenchmarkLine(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkJoin copies the pack of the repository.
+func BenchmarkJoin(b *testing.B) {
+	m, _, _ := largeRepository(b)
+	packs, err := packFiles(m.dir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(packs[0].size)
+	for b.Loop() {
+		if _, err := join(m.dir(), packs); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -587,6 +587,9 @@ func (m *Mirror) compact(ctx context.Context, heads reconciler.Heads) {
 	if gathered {
 		m.forget() // the packs that are gone are still open
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // another process gathers
+	}
 	if large := outgrown(m.dir(), before); err == nil && !large || time.Now().Before(m.due) {
 		return
 	}
