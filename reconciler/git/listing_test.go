@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // counting counts what is read of a repository.
@@ -126,11 +128,20 @@ func TestFolder(t *testing.T) {
 	refused(t, err, "not a full hash")
 }
 
-func TestFoldersAreComparedAsGitSortsThem(t *testing.T) {
-	names := []string{"a", "a-", "a.b", "ab", "b", "a0", ""}
-	for _, a := range names {
-		for _, b := range names {
-			equal(t, a+" and "+b, compareFolders(a, b), strings.Compare(a+"/", b+"/"))
+func TestEntriesAreComparedAsGitSortsThem(t *testing.T) {
+	form := func(e object.TreeEntry) string {
+		if e.Mode == dirMode {
+			return e.Name + "/"
+		}
+		return e.Name
+	}
+	var entries []object.TreeEntry
+	for _, name := range []string{"a", "a-", "a.b", "ab", "b", "a0"} {
+		entries = append(entries, object.TreeEntry{Name: name, Mode: dirMode}, object.TreeEntry{Name: name, Mode: filemode.Regular})
+	}
+	for _, a := range entries {
+		for _, b := range entries {
+			equal(t, form(a)+" and "+form(b), compareEntries(a, b), strings.Compare(form(a), form(b)))
 		}
 	}
 }

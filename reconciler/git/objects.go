@@ -1,7 +1,6 @@
 package git
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -319,26 +318,13 @@ type subfolder struct {
 
 // folder returns the folder of a name; nil where there is none.
 func (l *listing) folder(name string) *listing {
-	i, found := slices.BinarySearchFunc(l.folders, name, func(f subfolder, name string) int { return compareFolders(f.name, name) })
+	i, found := slices.BinarySearchFunc(l.folders, name, func(f subfolder, name string) int {
+		return compareEntries(object.TreeEntry{Name: f.name, Mode: dirMode}, object.TreeEntry{Name: name, Mode: dirMode})
+	})
 	if !found {
 		return nil
 	}
 	return l.folders[i].listing
-}
-
-// compareFolders compares names as Git sorts folders: as if a slash followed.
-func compareFolders(a, b string) int {
-	n := min(len(a), len(b))
-	if order := strings.Compare(a[:n], b[:n]); order != 0 {
-		return order
-	}
-	switch {
-	case len(a) == len(b):
-		return 0
-	case len(a) == n:
-		return cmp.Compare('/', b[n])
-	}
-	return cmp.Compare(a[n], '/')
 }
 
 // at returns the folder at a path below this one; nil where there is none.

@@ -2,6 +2,7 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -463,9 +464,7 @@ func putTree(s storer.EncodedObjectStorer, entries []object.TreeEntry) (plumbing
 	if len(entries) == 0 {
 		return plumbing.ZeroHash, nil
 	}
-	slices.SortFunc(entries, func(a, b object.TreeEntry) int {
-		return strings.Compare(sortName(a), sortName(b))
-	})
+	slices.SortFunc(entries, compareEntries)
 	obj := &plumbing.MemoryObject{}
 	if err := (&object.Tree{Entries: entries}).Encode(obj); err != nil {
 		return plumbing.ZeroHash, err
@@ -473,10 +472,18 @@ func putTree(s storer.EncodedObjectStorer, entries []object.TreeEntry) (plumbing
 	return s.SetEncodedObject(obj)
 }
 
-// sortName is what Git sorts an entry by.
-func sortName(e object.TreeEntry) string {
-	if e.Mode == filemode.Dir {
-		return e.Name + "/"
+// compareEntries compares as Git sorts: a folder as if a slash followed its name.
+func compareEntries(a, b object.TreeEntry) int {
+	n := min(len(a.Name), len(b.Name))
+	return cmp.Or(strings.Compare(a.Name[:n], b.Name[:n]), cmp.Compare(byteAt(a, n), byteAt(b, n)))
+}
+
+func byteAt(e object.TreeEntry, n int) byte {
+	switch {
+	case n < len(e.Name):
+		return e.Name[n]
+	case e.Mode == filemode.Dir:
+		return '/'
 	}
-	return e.Name
+	return 0
 }
