@@ -159,13 +159,14 @@ func (r *Reconciler) upstreamOf(ctx context.Context, rendering Rendering) (map[s
 
 // applied reads a file of what a unit was applied from.
 func (r *Reconciler) applied(ctx context.Context, name, file string) ([]byte, error) {
-	path := appliedFolder(name) + "/" + file
+	folder := appliedFolder(name)
+	path := folder + "/" + file
 	for _, e := range r.journal.edits[name] {
 		if e.Path == path {
 			return e.Content, nil
 		}
 	}
-	tree, err := r.Source.Tree(ctx, r.journal.base)
+	tree, err := r.Source.Folder(ctx, r.journal.base, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +186,11 @@ func (r *Reconciler) appliedJob(ctx context.Context, name string, mode Walk) (Jo
 			return Job{}, err
 		}
 	}
-	tree, err := r.Source.Tree(ctx, r.journal.base)
+	folder := appliedFolder(name)
+	tree, err := r.Source.Folder(ctx, r.journal.base, folder)
 	if err != nil {
 		return Job{}, err
 	}
-	folder := appliedFolder(name)
 	module, _ := r.Inspector.Inspect(tree, Blueprint{Name: recorded.Blueprint, Folder: folder + "/module"})
 	job := r.newJob(name, mode)
 	job.Environment, job.Recorded, job.Owner = recorded.Environment, recorded.State, recorded.Owner

@@ -27,7 +27,7 @@ type journal struct {
 	// restore tells that the remote's tip is not what Pave wrote, and must be
 	// overlaid by what is.
 	restore bool
-	pushing pushed // that was not heard of since
+	pushing []pushed // that were not heard of since, the latest last
 
 	revision Revision
 	subject  string   // of the next commit, where it says nothing of a unit
@@ -206,8 +206,10 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 	if tip == r.journal.remote {
 		return nil
 	}
-	if tip != "" && tip == r.journal.pushing.commit {
-		return r.landed(r.journal.pushing)
+	for _, p := range r.journal.pushing {
+		if tip != "" && tip == p.commit {
+			return r.landed(p)
+		}
 	}
 	ours, err := r.ours(ctx, tip, r.journal.base, r.journal.base != "")
 	if err != nil {
@@ -951,12 +953,12 @@ type pushed struct {
 // next, or does not get the answer, finds its own commit on the branch: it would
 // take it for somebody else's, and record everything in it once more.
 func (r *Reconciler) announced(p pushed) error {
-	r.journal.pushing = p
+	r.journal.pushing = last(append(r.journal.pushing, p), mostPushing)
 	pushing := written{Tip: p.commit, Unverified: slices.Sorted(maps.Keys(r.unverified))}
 	for _, run := range r.journal.done {
 		pushing.Recorded = append(pushing.Recorded, run.Job().ID)
 	}
-	err := r.Trust.update(func(t *trusted) { t.Pushing = &pushing })
+	err := r.Trust.update(func(t *trusted) { t.Pushing = last(append(t.Pushing, pushing), mostPushing) })
 	if err != nil {
 		return fmt.Errorf("remember the status commit: %w", err)
 	}
@@ -972,7 +974,7 @@ func (r *Reconciler) landed(p pushed) error {
 	j := r.journal
 	j.base, j.remote, r.record.Tip = p.commit, p.commit, p.commit
 	j.files.take(p.files)
-	j.restore, j.pushing = false, pushed{}
+	j.restore, j.pushing = false, nil // of those that were pushed to the same place one gets there
 	for name, said := range j.events {
 		j.events[name] = slices.DeleteFunc(said, func(e event) bool { return e.order <= p.said })
 	}

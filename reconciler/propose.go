@@ -379,13 +379,13 @@ func (r *Reconciler) history(ctx context.Context) ([]*UnitStatus, error) {
 	seen := map[string]bool{}
 	older := &Tree{}
 	for _, commit := range slices.Backward(line) {
-		tree, err := r.Source.Tree(ctx, commit)
+		tree, err := r.Source.Folder(ctx, commit, "requests")
 		if err != nil {
 			return nil, err
 		}
 		for _, path := range changedPaths(older, tree) {
 			f, found := tree.Find(path)
-			if !found || !strings.HasPrefix(path, "requests/") {
+			if !found {
 				continue
 			}
 			content, err := tree.Read(f)

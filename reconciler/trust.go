@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 )
 
 // Trust remembers, on this host, which status commit Pave wrote last. The
@@ -21,9 +22,10 @@ func NewTrust(path string) *Trust { return &Trust{path: path} }
 // trusted is the content of the file.
 type trusted struct {
 	written
-	// Pushing is what was about to be pushed. Where the branch is found to be
-	// there, it was, though this Pave did not live to hear of it.
-	Pushing *written `json:"pushing,omitempty"`
+	// Pushing are what was about to be pushed since the branch moved last, the
+	// latest last. Where the branch is found to be at one of them, it was pushed,
+	// though this Pave did not live, or not wait, to hear of it.
+	Pushing []written `json:"announced,omitempty"`
 	// Revision is the revision of the tracked branch that was in force last.
 	Revision string `json:"revision,omitempty"`
 	// Settled is the revision up to which everything was let happen and was done,
@@ -47,12 +49,20 @@ type written struct {
 
 // landed takes what was about to be pushed for pushed where the branch is there.
 func (v *trusted) landed(tip string) bool {
-	if v.Pushing == nil || v.Pushing.Tip != tip {
+	i := slices.IndexFunc(v.Pushing, func(w written) bool { return w.Tip == tip })
+	if i < 0 {
 		return false
 	}
-	v.written, v.Pushing = *v.Pushing, nil
+	v.written, v.Pushing = v.Pushing[i], nil
 	return true
 }
+
+// mostPushing is how many status commits are remembered that were not heard of.
+// A push that was given up may still arrive, but not for long.
+const mostPushing = 16
+
+// last returns as many of the last as there may be.
+func last[T any](all []T, most int) []T { return all[max(0, len(all)-most):] }
 
 func (t *Trust) load() (trusted, error) {
 	content, err := os.ReadFile(t.path)

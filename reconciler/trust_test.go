@@ -17,7 +17,7 @@ func TestTrustRemembers(t *testing.T) {
 	if v, err := trust.load(); err != nil || !reflect.DeepEqual(v, trusted{}) {
 		t.Fatalf("before anything was written: %+v, %v", v, err)
 	}
-	want := trusted{written: written{Tip: "4be1f5c0", Unverified: []string{"a", "b"}, Recorded: []string{"run"}}, Pushing: &written{Tip: "c0ffee"}, Revision: "c0ffee"}
+	want := trusted{written: written{Tip: "4be1f5c0", Unverified: []string{"a", "b"}, Recorded: []string{"run"}}, Pushing: []written{{Tip: "c0ffee"}}, Revision: "c0ffee"}
 	if err := trust.save(want); err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,7 @@ func (m *Mirror) approve(ctx context.Context, unit, plan string, signer *Signer)
 	if err := m.push(ctx, plumbing.NewBranchReferenceName(m.options.Approvals), d.old, d.commit, pack); err != nil {
 		return "", err
 	}
-	m.adopt(ctx, d, m.options.Approvals)
+	m.adopt(ctx, d, pack, m.options.Approvals)
 	m.tips.Lock()
 	defer m.tips.Unlock()
 	m.tips.heads.Approvals = d.commit.String()

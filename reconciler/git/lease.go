@@ -1,9 +1,11 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
@@ -31,6 +35,8 @@ type Lease struct {
 
 	began   time.Time
 	tip     plumbing.Hash // what this process moved the ref to
+	seen    plumbing.Hash // what it was at last
+	holds   string        // who moved it there
 	tried   plumbing.Hash // what it may have moved the ref to, without an answer
 	renewed atomic.Int64  // when it succeeded last, since it began
 }
@@ -138,26 +144,55 @@ func (l *Lease) look(ctx context.Context) (plumbing.Hash, string, error) {
 	if tip.IsZero() {
 		return tip, "", nil
 	}
-	var message string
-	read := func(s store) error {
-		c, err := readCommit(s, tip)
-		if err == nil {
-			message = c.Message
+	if tip != l.seen {
+		message, err := readWord(ctx, session, refs, tip)
+		if err != nil {
+			return tip, "", fmt.Errorf("read the lease %s: %w", l.ref, err)
 		}
-		return err
+		_, holder, _ := strings.Cut(message, "Holder: ")
+		holder, _, _ = strings.Cut(holder, "\n")
+		l.seen, l.holds = tip, printable(holder)
 	}
-	if l.mirror.do(ctx, read) != nil {
-		if err := l.mirror.bring(ctx, session, refs, []plumbing.Hash{tip}, nil); err != nil {
-			return tip, "", err
-		}
-		if err := l.mirror.do(ctx, read); err != nil {
-			return tip, "", err
-		}
-	}
-	_, holder, _ := strings.Cut(message, "Holder: ")
-	holder, _, _ = strings.Cut(holder, "\n")
-	return tip, printable(holder), nil
+	return tip, l.holds, nil
 }
+
+// readWord fetches a commit that says something and has no files, and returns its
+// message. The mirror does not take it in: a lease moves every few seconds.
+func readWord(ctx context.Context, session transport.UploadPackSession, refs advertised, tip plumbing.Hash) (string, error) {
+	var pack word
+	if err := download(ctx, session, refs, []plumbing.Hash{tip}, nil, &pack); err != nil {
+		return "", err
+	}
+	if err := inspect(ctx, bytes.NewReader(pack.data.Bytes()), maxWord); err != nil {
+		return "", err
+	}
+	s := memory.NewStorage()
+	if err := packfile.UpdateObjectStorage(s, &pack.data); err != nil {
+		return "", err
+	}
+	c, err := readCommit(s, tip)
+	if err != nil {
+		return "", err
+	}
+	return c.Message, nil
+}
+
+// maxWord is how many bytes a commit that says something leads to at most.
+const maxWord = 1 << 20
+
+// word is a pack in memory, which is small.
+type word struct{ data bytes.Buffer }
+
+func (w *word) PackfileWriter() (io.WriteCloser, error) { return w, nil }
+
+func (w *word) Write(data []byte) (int, error) {
+	if w.data.Len()+len(data) > maxWord {
+		return 0, refuse("it leads to more than a few words")
+	}
+	return w.data.Write(data)
+}
+
+func (w *word) Close() error { return nil }
 
 // move moves the ref from where it was seen to a commit that is new each time.
 func (l *Lease) move(ctx context.Context, from plumbing.Hash) error {

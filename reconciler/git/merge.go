@@ -54,20 +54,20 @@ func (q *Quarantine) Merge(ctx context.Context, base, head string) (reconciler.R
 	if into.Time.After(revision.Time) {
 		revision.Time = into.Time
 	}
-	var files []reconciler.File
+	var listed *listing
 	err = q.do(ctx, func(s store) error {
 		m := merger{ctx: ctx, store: s, maxFile: q.maxFile}
 		root, err := m.commits(plumbing.NewHash(base), plumbing.NewHash(head))
 		if err != nil {
 			return err
 		}
-		files, err = q.list(ctx, s, root)
+		listed, err = q.list(ctx, s, "", root)
 		return err
 	})
 	if err != nil {
 		return reconciler.Revision{}, nil, fmt.Errorf("merge %s into %s: %w", revision.Short(), into.Short(), err)
 	}
-	return revision, q.treeOf(files), nil
+	return revision, q.treeOf(listed), nil
 }
 
 // Honest tells whether a commit brings nothing but what its parents say: one

@@ -125,7 +125,13 @@ type Mirror struct {
 	address address
 
 	remote  sync.Mutex // held while fetching
-	rebuilt time.Time  // guarded by remote; when the mirror was made anew last
+	rebuilt time.Time  // guarded by remote; when the mirror was found broken and made anew last
+	due     time.Time  // guarded by remote; when it may be made anew because it is large
+	cloning bool       // guarded by remote; that goes on
+
+	life  context.Context // ends when the mirror is closed
+	end   context.CancelFunc
+	aside sync.WaitGroup // what goes on beside
 
 	tips struct {
 		sync.Mutex
@@ -145,17 +151,25 @@ func Open(ctx context.Context, options Options) (*Mirror, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open mirror: %w", err)
 	}
-	m := &Mirror{options: options, address: at}
+	m := &Mirror{options: options, address: at, due: time.Now().Add(time.Minute)}
+	m.life, m.end = context.WithCancel(context.WithoutCancel(ctx))
 	m.tips.tracked = options.Tracked
 	m.objects = objects{maxFile: options.MaxFile, open: m.openStore, heal: m.restore}
 	if err := m.once(ctx, func(store) error { return nil }); err != nil {
 		return nil, fmt.Errorf("open mirror: %w", err)
 	}
+	// What cannot be removed is tried again when the mirror is opened next.
+	sweep(m.options.Cache, func(name string) bool { return strings.HasPrefix(name, clones) })
+	sweepPacks(m.dir())
 	return m, nil
 }
 
 // Close releases the files that the mirror holds open.
-func (m *Mirror) Close() { m.forget() }
+func (m *Mirror) Close() {
+	m.end()
+	m.aside.Wait()
+	m.forget()
+}
 
 // Branch returns the tracked branch; empty where the repository's HEAD decides
 // and has not been asked.
@@ -232,9 +246,7 @@ func (m *Mirror) fetch(ctx context.Context) (reconciler.Heads, error) {
 	if err != nil {
 		return reconciler.Heads{}, fmt.Errorf("%s: %w", m.address.shown, err)
 	}
-	if len(wants) > 0 {
-		m.compact(ctx, heads)
-	}
+	m.compact(ctx, heads)
 	m.tips.Lock()
 	defer m.tips.Unlock()
 	m.tips.heads = heads
@@ -474,62 +486,249 @@ func (m *Mirror) renew(ctx context.Context) error {
 	return m.rebuild(ctx, session, refs, heads)
 }
 
-// rebuild clones into a folder beside the mirror and puts it in its place.
+// rebuild makes the mirror anew. The caller holds remote.
 func (m *Mirror) rebuild(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads) error {
 	m.rebuilt = time.Now()
-	published, _ := m.Published(ctx) // what cannot be read cannot be kept
-	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
-		return fmt.Errorf("clone: %w", err)
-	}
-	dir, err := os.MkdirTemp(m.options.Cache, "clone-")
+	defer m.tire(m.rebuilt)
+	made, err := m.clone(ctx, session, refs, heads)
 	if err != nil {
 		return fmt.Errorf("clone: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(made)
+	published, _ := m.Published(ctx) // what cannot be read cannot be kept
+	err = m.replace(made, func(dir string) error {
+		s, err := initStorage(dir)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if hash := plumbing.NewHash(published); published != "" && s.HasEncodedObject(hash) == nil {
+			if err := setRef(s, publishedRef, hash); err != nil {
+				return err
+			}
+		}
+		return m.setTips(s, heads)
+	})
+	if err != nil {
+		return fmt.Errorf("replace mirror: %w", err)
+	}
+	return nil
+}
+
+// tire lets the mirror be for fifty times as long as making it anew took. The
+// caller holds remote.
+func (m *Mirror) tire(began time.Time) {
+	m.due = time.Now().Add(max(time.Minute, 50*time.Since(began)))
+}
+
+// clones is what the folders of clones begin with.
+const clones = "clone-"
+
+// clone clones the repository into a new folder, in which it is called "new".
+func (m *Mirror) clone(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads) (made string, err error) {
+	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
+		return "", err
+	}
+	if made, err = os.MkdirTemp(m.options.Cache, clones); err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(made)
+		}
+	}()
+	s, err := initStorage(filepath.Join(made, "new"))
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	wants, _, err := missing(s, heads)
+	if err != nil {
+		return "", err
+	}
+	if err := download(ctx, session, refs, wants, nil, s); err != nil {
+		return "", err
+	}
+	return made, setShallow(s, refs)
+}
+
+// replace puts a clone in the place of the mirror, once it is complete. Nobody
+// writes to the mirror meanwhile. The caller holds remote.
+func (m *Mirror) replace(made string, complete func(dir string) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir := filepath.Join(made, "new")
+	if err := complete(dir); err != nil {
+		return err
+	}
+	m.drop()
+	// Removing takes its time, and others may read the mirror.
+	if err := os.Rename(m.dir(), filepath.Join(made, "old")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Rename(dir, m.dir())
+}
+
+// compact keeps the mirror small. Every fetch and every status commit brings a
+// pack: small ones are made one, which loses nothing and does not take long. What
+// they hold is not compared with what was there, as it is where a repository is
+// cloned; so the mirror is cloned anew, beside, when it has grown to twice what it
+// was then. A process that does not stay leaves that to one that does. The caller
+// holds remote.
+func (m *Mirror) compact(ctx context.Context, heads reconciler.Heads) {
+	if m.cloning {
+		return
+	}
+	before, err := packFiles(m.dir())
+	if err != nil {
+		return
+	}
+	gathered, err := gather(m.dir(), before)
+	if gathered {
+		m.forget() // the packs that are gone are still open
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // another process gathers
+	}
+	if large := outgrown(m.dir(), before); err == nil && !large || time.Now().Before(m.due) {
+		return
+	}
+	// A status commit that only the mirror holds would be lost.
+	if published, err := m.Published(ctx); err != nil || (published != "" && published != heads.Status) {
+		return
+	}
+	if before, err = packFiles(m.dir()); err != nil {
+		return
+	}
+	m.cloning = true
+	m.aside.Go(func() { m.cloneAside(before, heads) })
+}
+
+// cloneTimeout bounds a clone that nobody waits for.
+const cloneTimeout = 10 * time.Minute
+
+// cloneAside clones the mirror anew while it is used, and takes over what it has
+// got since it had these packs and heads. Where that fails, the large mirror
+// serves as well.
+func (m *Mirror) cloneAside(before []packFile, heads reconciler.Heads) {
+	began := time.Now()
+	made, err := m.cloneNow()
+	if err == nil {
+		defer os.RemoveAll(made)
+	}
+	m.remote.Lock()
+	defer m.remote.Unlock()
+	if err == nil && m.life.Err() == nil {
+		m.replace(made, func(dir string) error { return m.takeOver(dir, before, heads) })
+	}
+	m.cloning = false
+	m.tire(began)
+}
+
+func (m *Mirror) cloneNow() (string, error) {
+	ctx, cancel := context.WithTimeout(m.life, cloneTimeout)
+	defer cancel()
+	session, refs, heads, err := m.ask(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer session.Close()
+	return m.clone(ctx, session, refs, heads)
+}
+
+// takeOver gives a clone the packs that the mirror has got since and its
+// references. It fails where the clone lacks what those packs go on from, or where
+// the status commit that was published last would be lost. The caller holds mu.
+func (m *Mirror) takeOver(dir string, before []packFile, heads reconciler.Heads) error {
+	if err := holds(dir, heads); err != nil {
+		return err
+	}
+	packs, err := packFiles(m.dir())
+	if err != nil {
+		return err
+	}
+	for _, p := range packs {
+		if slices.Contains(before, p) {
+			continue
+		}
+		for _, ending := range []string{".idx", ".pack"} { // a pack that is found must have its index
+			err := os.Link(p.path+ending, filepath.Join(packFolder(dir), filepath.Base(p.path)+ending))
+			if err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+		}
+	}
+	return copyRefs(dir, m.dir())
+}
+
+// holds fails where a repository lacks one of the heads.
+func holds(dir string, heads reconciler.Heads) error {
 	s, err := initStorage(dir)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	wants, _, err := missing(s, heads)
+	if err == nil && len(wants) > 0 {
+		err = fmt.Errorf("%w: %s", ErrUnknownCommit, wants[0])
+	}
+	return err
+}
+
+// copyRefs gives a clone the references of the mirror, as far as what they lead to
+// is there. It must be where it was published.
+func copyRefs(to, from string) error {
+	s, err := initStorage(to)
 	if err != nil {
-		return fmt.Errorf("clone: %w", err)
+		return err
 	}
-	if err := download(ctx, session, refs, wants, nil, s); err != nil {
-		return fmt.Errorf("clone: %w", err)
+	defer s.Close()
+	old, err := initStorage(from)
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(setShallow(s, refs), m.setTips(s, heads)); err != nil {
-		return fmt.Errorf("clone: %w", err)
+	defer old.Close()
+	refs, err := old.IterReferences()
+	if err != nil {
+		return err
 	}
-	if hash := plumbing.NewHash(published); published != "" && s.HasEncodedObject(hash) == nil {
-		if err := setRef(s, publishedRef, hash); err != nil {
-			return fmt.Errorf("clone: %w", err)
+	return refs.ForEach(func(ref *plumbing.Reference) error {
+		if ref.Type() != plumbing.HashReference {
+			return nil
 		}
-	}
-	m.forget()
-	if err := errors.Join(os.RemoveAll(m.dir()), os.Rename(dir, m.dir())); err != nil {
-		return fmt.Errorf("replace mirror: %w", err)
-	}
-	return nil
+		err := s.HasEncodedObject(ref.Hash())
+		if errors.Is(err, plumbing.ErrObjectNotFound) && ref.Name() != publishedRef {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return setRef(s, ref.Name(), ref.Hash())
+	})
 }
 
-// compact clones the mirror anew when small packs and loose objects make it
-// slow; go-git cannot repack. A status commit that only the mirror holds would
-// be lost by it, so then it stays as it is. The caller holds remote.
-func (m *Mirror) compact(ctx context.Context, heads reconciler.Heads) {
-	if time.Since(m.rebuilt) < time.Hour || !crowded(m.dir()) {
-		return
+// slack is how many bytes a mirror may grow by however small it was.
+const slack = 16 << 20
+
+// outgrown tells whether the packs of a mirror take more than twice what they
+// took when it was cloned, and more than the slack.
+func outgrown(dir string, packs []packFile) bool {
+	var size int64
+	for _, p := range packs {
+		size += p.size
 	}
-	if published, err := m.Published(ctx); err != nil || (published != "" && published != heads.Status) {
-		return
+	var cloned int64
+	data, err := os.ReadFile(clonedSize(dir))
+	if err == nil {
+		_, err = fmt.Sscan(string(data), &cloned)
 	}
-	m.renew(ctx) // the crowded mirror serves as well
+	if err != nil { // it was just made
+		os.WriteFile(clonedSize(dir), fmt.Append(nil, size), 0o600) // tried again otherwise
+		return false
+	}
+	return size > 2*cloned+slack
 }
 
-// crowded tells whether a repository holds more than 50 packs or 5,000 loose
-// objects, the latter estimated from one of their 256 folders.
-func crowded(dir string) bool {
-	packs, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "*.pack"))
-	loose, _ := os.ReadDir(filepath.Join(dir, "objects", "17"))
-	return len(packs) > 50 || len(loose)*256 > 5000
-}
+// clonedSize is the file that tells how large the packs were when the mirror was
+// cloned.
+func clonedSize(dir string) string { return filepath.Join(dir, "pave-cloned") }

@@ -290,7 +290,7 @@ func TestMirrorMayVanish(t *testing.T) {
 		m := open(t, options)
 		tip := fetch(t, m).Tracked
 		vanish := func() {
-			m.trees, m.recent = nil, nil
+			m.trees = nil
 			if err := os.RemoveAll(options.Cache); err != nil {
 				t.Fatal(err)
 			}
@@ -485,33 +485,6 @@ func TestShallowRemote(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("got %d entries, %v", len(entries), err)
 	}
-}
-
-func TestCrowdedMirrorIsCompacted(t *testing.T) {
-	if testing.Short() {
-		t.Skip("fetches 52 times: make test")
-	}
-	t.Parallel()
-	bare, work := bareRemote(t)
-	m := open(t, Options{URL: bare})
-	fetch(t, m)
-	pack := filepath.Join(m.dir(), "objects", "pack")
-	for i := range 52 {
-		commit(t, work, map[string]string{"n.cue": strings.Repeat("x", i+1)}, "step")
-		run(t, work, "push", "-q", "origin", "main")
-		fetch(t, m)
-	}
-	packs, err := filepath.Glob(filepath.Join(pack, "*.pack"))
-	if err != nil || len(packs) > 10 {
-		t.Errorf("%d packs, %v", len(packs), err)
-	}
-	tree, err := m.Tree(background, fetch(t, m).Tracked)
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "content", len(read(t, tree, "n.cue")), 52)
-	left, _ := filepath.Glob(filepath.Join(m.options.Cache, "clone-*"))
-	equal(t, "folders left", len(left), 0)
 }
 
 func TestCancelledFetch(t *testing.T) {

@@ -35,11 +35,16 @@ type objects struct {
 	// disk; nil where nothing can be done about it.
 	heal func(ctx context.Context, cause error) error
 
-	mu      sync.Mutex                  // go-git's storage serves one goroutine at a time
-	storage store                       // guarded by mu; nil before the first use
-	trees   map[string]*reconciler.Tree // guarded by mu; by commit
-	recent  []string                    // guarded by mu; the keys of trees, last used last
-	sizes   map[plumbing.Hash]int64     // guarded by mu; of blobs seen before
+	mu      sync.Mutex // go-git's storage serves one goroutine at a time
+	storage store      // guarded by mu; nil before the first use
+	trees   []listed   // guarded by mu; the last used last
+}
+
+// listed is the tree of a commit.
+type listed struct {
+	commit string
+	root   *listing
+	tree   *reconciler.Tree
 }
 
 // store is a repository that objects are read from and packs are written to.
@@ -94,6 +99,11 @@ func (o *objects) once(ctx context.Context, f func(store) error) error {
 func (o *objects) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.drop()
+}
+
+// drop is forget. The caller holds mu.
+func (o *objects) drop() {
 	if o.storage != nil {
 		o.storage.Close() // it was read from; there is nothing to lose
 	}
@@ -175,13 +185,13 @@ func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, er
 	if err != nil {
 		return nil, err
 	}
-	var files []reconciler.File
+	var root *listing
 	err = o.do(ctx, func(s store) error {
 		c, err := readCommit(s, hash)
 		if err != nil {
 			return err
 		}
-		if files, err = o.list(ctx, s, c.TreeHash); err != nil {
+		if root, err = o.list(ctx, s, "", c.TreeHash); err != nil {
 			return fmt.Errorf("list commit %s: %w", commit, err)
 		}
 		return nil
@@ -189,24 +199,79 @@ func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, er
 	if err != nil {
 		return nil, err
 	}
-	t := o.treeOf(files)
-	o.keep(commit, t)
+	t := o.treeOf(root)
+	o.keep(listed{commit, root, t})
 	return t, nil
 }
 
-// list returns the files below a folder, sorted. The caller holds mu.
-func (o *objects) list(ctx context.Context, s store, root plumbing.Hash) ([]reconciler.File, error) {
-	l := lister{ctx: ctx, storage: s, sizes: o.knownSizes()}
-	if err := l.list("", root); err != nil {
+// Folder returns what a commit holds below a folder, by the paths that it has in
+// the whole tree; nothing where there is no such folder. Nothing else is read.
+func (o *objects) Folder(ctx context.Context, commit, folder string) (*reconciler.Tree, error) {
+	hash, err := parseHash(commit)
+	if err != nil {
 		return nil, err
 	}
-	sortFiles(l.files)
-	return l.files, nil
+	var found *listing
+	err = o.do(ctx, func(s store) error {
+		found = nil
+		at, err := folderAt(s, hash, folder)
+		if err == nil && !at.IsZero() {
+			found, err = o.list(ctx, s, folder, at)
+		}
+		if err != nil {
+			return fmt.Errorf("list %s of commit %s: %w", folder, commit, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o.treeOf(found), nil
+}
+
+// folderAt returns the folder at a path of a commit; zero where there is none.
+func folderAt(s storer.EncodedObjectStorer, commit plumbing.Hash, path string) (plumbing.Hash, error) {
+	c, err := readCommit(s, commit)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	at, walked := c.TreeHash, ""
+	if path == "" {
+		return at, nil
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		entries, err := readFolder(s, walked, at)
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == name && e.Mode == dirMode })
+		if i < 0 {
+			return plumbing.ZeroHash, nil
+		}
+		at, walked = entries[i].Hash, below(walked, name)
+	}
+	return at, nil
+}
+
+// list lists a folder. The caller holds mu.
+func (o *objects) list(ctx context.Context, s store, folder string, hash plumbing.Hash) (*listing, error) {
+	l := lister{ctx: ctx, storage: s, sizes: map[plumbing.Hash]int64{}}
+	var before []*listing
+	for _, t := range o.trees {
+		if at := t.root.at(folder); at != nil {
+			before = append(before, at)
+		}
+	}
+	return l.list(folder, hash, before)
 }
 
 // treeOf makes a tree that reads from here.
-func (o *objects) treeOf(files []reconciler.File) *reconciler.Tree {
-	t := &reconciler.Tree{Files: files}
+func (o *objects) treeOf(root *listing) *reconciler.Tree {
+	t := &reconciler.Tree{}
+	if root != nil {
+		t.Files = root.collect(make([]reconciler.File, 0, root.entries))
+		sortFiles(t.Files)
+	}
 	t.Read = func(f reconciler.File) ([]byte, error) { return o.read(t, f) }
 	return t
 }
@@ -218,63 +283,175 @@ func sortFiles(files []reconciler.File) {
 func (o *objects) kept(commit string) *reconciler.Tree {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t := o.trees[commit]
-	if t != nil {
-		o.touch(commit)
+	i := slices.IndexFunc(o.trees, func(t listed) bool { return t.commit == commit })
+	if i < 0 {
+		return nil
 	}
-	return t
+	t := o.trees[i]
+	o.trees = append(slices.Delete(o.trees, i, i+1), t)
+	return t.tree
 }
 
-func (o *objects) keep(commit string, t *reconciler.Tree) {
+func (o *objects) keep(t listed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.trees == nil {
-		o.trees = map[string]*reconciler.Tree{}
-	}
-	o.trees[commit] = t
-	o.touch(commit)
-	if len(o.recent) > keptTrees {
-		delete(o.trees, o.recent[0])
-		o.recent = o.recent[1:]
+	o.trees = append(slices.DeleteFunc(o.trees, func(old listed) bool { return old.commit == t.commit }), t)
+	if len(o.trees) > keptTrees {
+		o.trees = slices.Delete(o.trees, 0, 1)
 	}
 }
 
-// touch makes the commit the last used. The caller holds mu.
-func (o *objects) touch(commit string) {
-	o.recent = append(slices.DeleteFunc(o.recent, func(c string) bool { return c == commit }), commit)
+// listing is a folder as it was listed. It never changes, so that the trees of
+// several commits share the folders that are the same in them.
+type listing struct {
+	hash    plumbing.Hash
+	files   []reconciler.File
+	folders []subfolder
+	entries int // files and folders, at and below it
 }
 
-// knownSizes returns the sizes of blobs seen before. The caller holds mu.
-func (o *objects) knownSizes() map[plumbing.Hash]int64 {
-	if o.sizes == nil || len(o.sizes) > 2*maxEntries {
-		o.sizes = map[plumbing.Hash]int64{}
+type subfolder struct {
+	*listing
+	name   string
+	behind int // how many of the files come before it
+}
+
+// folder returns the folder of a name; nil where there is none.
+func (l *listing) folder(name string) *listing {
+	i, found := slices.BinarySearchFunc(l.folders, name, func(f subfolder, name string) int {
+		return compareEntries(object.TreeEntry{Name: f.name, Mode: dirMode}, object.TreeEntry{Name: name, Mode: dirMode})
+	})
+	if !found {
+		return nil
 	}
-	return o.sizes
+	return l.folders[i].listing
 }
 
-// lister lists a tree, depth first.
+// at returns the folder at a path below this one; nil where there is none.
+func (l *listing) at(path string) *listing {
+	if path == "" {
+		return l
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if l = l.folder(name); l == nil {
+			return nil
+		}
+	}
+	return l
+}
+
+// file returns the file at a whole path.
+func (l *listing) file(path string) (reconciler.File, bool) {
+	i, found := slices.BinarySearchFunc(l.files, path, func(f reconciler.File, path string) int { return strings.Compare(f.Path, path) })
+	if !found {
+		return reconciler.File{}, false
+	}
+	return l.files[i], true
+}
+
+// collect appends all files at and below the folder, in the order of their paths
+// where Git wrote the folders.
+func (l *listing) collect(files []reconciler.File) []reconciler.File {
+	from := 0
+	for _, f := range l.folders {
+		files = append(files, l.files[from:f.behind]...)
+		files, from = f.collect(files), f.behind
+	}
+	return append(files, l.files[from:]...)
+}
+
+// lister lists folders, depth first.
 type lister struct {
 	ctx     context.Context
 	storage store
-	sizes   map[plumbing.Hash]int64
-	files   []reconciler.File
+	sizes   map[plumbing.Hash]int64 // of blobs that were looked at
 	entries int
 }
 
-func (l *lister) list(folder string, hash plumbing.Hash) error {
+// list lists a folder, of which before are other states. What is the same in one
+// of those is taken from it.
+func (l *lister) list(path string, hash plumbing.Hash, before []*listing) (*listing, error) {
 	if err := l.ctx.Err(); err != nil {
-		return context.Cause(l.ctx)
+		return nil, context.Cause(l.ctx)
 	}
-	entries, err := readFolder(l.storage, folder, hash)
+	for _, b := range before {
+		if b.hash == hash {
+			return b, l.count(b.entries)
+		}
+	}
+	entries, err := readFolder(l.storage, path, hash)
+	if err != nil {
+		return nil, err
+	}
+	made := &listing{hash: hash, entries: len(entries)}
+	// Folders count as well: folders within folders without any file are cheap to make and endless to list.
+	if err := l.count(len(entries)); err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if err := l.entry(made, below(path, e.Name), e, before); err != nil {
+			return nil, err
+		}
+	}
+	return made, nil
+}
+
+func (l *lister) count(entries int) error {
+	if l.entries += entries; l.entries > maxEntries {
+		return refuse("more than %d files and folders", maxEntries)
+	}
+	return nil
+}
+
+// entry adds an entry to the listing of its folder.
+func (l *lister) entry(made *listing, path string, e object.TreeEntry, before []*listing) error {
+	if len(path) > maxPath {
+		return refuse("a path is longer than %d bytes: %s…", maxPath, path[:64])
+	}
+	if e.Mode == dirMode {
+		folder, err := l.list(path, e.Hash, subfolders(before, e.Name))
+		if err != nil {
+			return err
+		}
+		made.folders = append(made.folders, subfolder{folder, e.Name, len(made.files)})
+		made.entries += folder.entries
+		return nil
+	}
+	f, err := l.file(path, e, before)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if err := l.entry(folder, e); err != nil {
-			return err
+	made.files = append(made.files, f)
+	return nil
+}
+
+// subfolders returns what is known of the folder of a name.
+func subfolders(before []*listing, name string) []*listing {
+	var all []*listing
+	for _, b := range before {
+		if f := b.folder(name); f != nil {
+			all = append(all, f)
 		}
 	}
-	return nil
+	return all
+}
+
+func (l *lister) file(path string, e object.TreeEntry, before []*listing) (reconciler.File, error) {
+	mode, ok := modes[e.Mode]
+	if !ok {
+		return reconciler.File{}, refuse("%s has the mode %s, which Git does not write", path, e.Mode)
+	}
+	hash := e.Hash.String()
+	for _, b := range before {
+		if f, found := b.file(path); found && f.Hash == hash && f.Mode == mode {
+			return f, nil
+		}
+	}
+	size, err := l.size(mode, e.Hash)
+	if err != nil {
+		return reconciler.File{}, fmt.Errorf("read size of %s: %w", path, err)
+	}
+	return reconciler.File{Path: path, Mode: mode, Hash: hash, Size: size}, nil
 }
 
 // readFolder returns the entries of a folder. One with names that mean another
@@ -303,30 +480,6 @@ func below(folder, name string) string {
 		return name
 	}
 	return folder + "/" + name
-}
-
-func (l *lister) entry(folder string, e object.TreeEntry) error {
-	path := below(folder, e.Name)
-	if len(path) > maxPath {
-		return refuse("a path is longer than %d bytes: %s…", maxPath, path[:64])
-	}
-	// Folders count as well: folders within folders without any file are cheap to make and endless to list.
-	if l.entries++; l.entries > maxEntries {
-		return refuse("more than %d files and folders", maxEntries)
-	}
-	if e.Mode == dirMode {
-		return l.list(path, e.Hash)
-	}
-	mode, ok := modes[e.Mode]
-	if !ok {
-		return refuse("%s has the mode %s, which Git does not write", path, e.Mode)
-	}
-	size, err := l.size(mode, e.Hash)
-	if err != nil {
-		return fmt.Errorf("read size of %s: %w", path, err)
-	}
-	l.files = append(l.files, reconciler.File{Path: path, Mode: mode, Hash: e.Hash.String(), Size: size})
-	return nil
 }
 
 func (l *lister) size(mode reconciler.Mode, hash plumbing.Hash) (int64, error) {

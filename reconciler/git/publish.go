@@ -2,6 +2,7 @@ package git
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (m *Mirror) Publish(ctx context.Context, base string, parents []string, edi
 	if err := m.push(ctx, plumbing.NewBranchReferenceName(m.options.Status), d.old, d.commit, pack); err != nil {
 		return "", fmt.Errorf("publish on %s: %w", m.options.Status, err)
 	}
-	m.adopt(ctx, d, m.options.Status, publishedRef)
+	m.adopt(ctx, d, pack, m.options.Status, publishedRef)
 	m.tips.Lock()
 	defer m.tips.Unlock()
 	m.tips.heads.Status = d.commit.String()
@@ -76,9 +77,9 @@ func (m *Mirror) push(ctx context.Context, ref plumbing.ReferenceName, old, new 
 
 // adopt keeps a pushed commit in the mirror, which saves fetching it. It is
 // published whether or not that succeeds.
-func (m *Mirror) adopt(ctx context.Context, d *draft, branch string, also ...plumbing.ReferenceName) {
+func (m *Mirror) adopt(ctx context.Context, d *draft, pack []byte, branch string, also ...plumbing.ReferenceName) {
 	_ = m.once(ctx, func(s store) error {
-		if err := d.keep(s); err != nil {
+		if err := packfile.WritePackfileToObjectStorage(s, bytes.NewReader(pack)); err != nil {
 			return err
 		}
 		for _, ref := range append(also, plumbing.NewRemoteReferenceName("origin", branch)) {
@@ -88,16 +89,6 @@ func (m *Mirror) adopt(ctx context.Context, d *draft, branch string, also ...plu
 		}
 		return nil
 	})
-}
-
-// keep writes what the draft made.
-func (d *draft) keep(s storer.EncodedObjectStorer) error {
-	for _, hash := range d.hashes() {
-		if _, err := s.SetEncodedObject(d.made.Objects[hash]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // draft is a commit in the making. What is new is in memory until the remote
@@ -405,23 +396,12 @@ func (d *draft) treeAt(at string) (plumbing.Hash, error) {
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	c, err := readCommit(d.storage, hash)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
 	d.needs = append(d.needs, hash)
-	tree, err := object.GetTree(d.storage, c.TreeHash)
-	if err != nil || path == "" {
-		return c.TreeHash, err
+	found, err := folderAt(d.storage, hash, path)
+	if err == nil && found.IsZero() {
+		err = refuse("commit %s has no folder %q", commit, path)
 	}
-	e, err := tree.FindEntry(path)
-	if errors.Is(err, object.ErrEntryNotFound) || errors.Is(err, object.ErrDirectoryNotFound) || (err == nil && e.Mode != filemode.Dir) {
-		return plumbing.ZeroHash, refuse("commit %s has no folder %q", commit, path)
-	}
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return e.Hash, nil
+	return found, err
 }
 
 // place puts n at the path, or removes what is there.
@@ -484,9 +464,7 @@ func putTree(s storer.EncodedObjectStorer, entries []object.TreeEntry) (plumbing
 	if len(entries) == 0 {
 		return plumbing.ZeroHash, nil
 	}
-	slices.SortFunc(entries, func(a, b object.TreeEntry) int {
-		return strings.Compare(sortName(a), sortName(b))
-	})
+	slices.SortFunc(entries, compareEntries)
 	obj := &plumbing.MemoryObject{}
 	if err := (&object.Tree{Entries: entries}).Encode(obj); err != nil {
 		return plumbing.ZeroHash, err
@@ -494,10 +472,18 @@ func putTree(s storer.EncodedObjectStorer, entries []object.TreeEntry) (plumbing
 	return s.SetEncodedObject(obj)
 }
 
-// sortName is what Git sorts an entry by.
-func sortName(e object.TreeEntry) string {
-	if e.Mode == filemode.Dir {
-		return e.Name + "/"
+// compareEntries compares as Git sorts: a folder as if a slash followed its name.
+func compareEntries(a, b object.TreeEntry) int {
+	n := min(len(a.Name), len(b.Name))
+	return cmp.Or(strings.Compare(a.Name[:n], b.Name[:n]), cmp.Compare(byteAt(a, n), byteAt(b, n)))
+}
+
+func byteAt(e object.TreeEntry, n int) byte {
+	switch {
+	case n < len(e.Name):
+		return e.Name[n]
+	case e.Mode == filemode.Dir:
+		return '/'
 	}
-	return e.Name
+	return 0
 }
