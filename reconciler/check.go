@@ -30,7 +30,7 @@ type Checked struct {
 	Modules  map[string]Module
 	Judge    Judge
 	// Units are the requests that may run, by name.
-	Units map[string]Unit
+	Units map[string]*Unit
 	names []string // of the units, sorted
 	// Violations are all of the revision, sorted.
 	Violations []Violation
@@ -58,7 +58,7 @@ func (c *Checked) Refused() bool { return c.Platform == nil }
 // applied before; an empty one means that every document is new. The error
 // tells that no verdict was reached.
 func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record) (*Checked, error) {
-	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]Unit{}, holds: map[string]hold{}, reviewed: parts.Reviewed}
+	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]*Unit{}, holds: map[string]hold{}, reviewed: parts.Reviewed}
 	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return nil, err
@@ -365,7 +365,7 @@ func (c *Checked) sort() {
 		if _, held := c.holds["request/"+name]; held {
 			continue
 		}
-		c.Units[name] = Unit{Request: r, Service: c.Platform.Services[r.Service], Environment: c.Platform.Environments[r.Environment],
+		c.Units[name] = &Unit{Request: r, Service: c.Platform.Services[r.Service], Environment: c.Platform.Environments[r.Environment],
 			Blueprint: c.Platform.Blueprints[r.Blueprint], Module: c.Modules[r.Blueprint]}
 	}
 	c.names = sortedNames(c.Units)

@@ -8,7 +8,7 @@ import (
 // The status branch could not hold what is named like this, nor anything else
 // beside it.
 func TestImpossibleNamesAreNotRecorded(t *testing.T) {
-	c := &Checked{Platform: &Platform{}, Units: map[string]Unit{}, holds: map[string]hold{}}
+	c := &Checked{Platform: &Platform{}, Units: map[string]*Unit{}, holds: map[string]hold{}}
 	for _, name := range []string{"../x", "a/b", "Upper", "", "good"} {
 		c.Violations = append(c.Violations, Violation{Level: Deny, Scope: ScopeDocument, Kind: "request", Name: name, Message: "m"})
 	}

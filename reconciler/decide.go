@@ -152,7 +152,7 @@ func (d *decider) of(name string) decision {
 	return made
 }
 
-func (d *decider) unit(u Unit) decision {
+func (d *decider) unit(u *Unit) decision {
 	name := u.Name()
 	recorded := d.record.Units[name]
 	if u.Request.Suspend != nil {
@@ -204,7 +204,7 @@ func (d *decider) unit(u Unit) decision {
 
 // takes returns the state that a unit takes over before anything else, or why it
 // may not yet.
-func (d *decider) takes(u Unit, recorded *UnitStatus, shape *shape) (*Takeover, *decision) {
+func (d *decider) takes(u *Unit, recorded *UnitStatus, shape *shape) (*Takeover, *decision) {
 	name, from := u.Name(), u.Request.RenamedFrom
 	switch {
 	case from != "" && d.record.renames(from, name) && !d.asked(from):
@@ -233,7 +233,7 @@ func (r *Record) renames(from, to string) bool {
 }
 
 // renamed decides about a request that had another name before.
-func (d *decider) renamed(u Unit, from string) (*Takeover, *decision) {
+func (d *decider) renamed(u *Unit, from string) (*Takeover, *decision) {
 	old := d.record.Units[from]
 	halted := func(message string) (*Takeover, *decision) {
 		return nil, &decision{verb: halt, condition: Stalled, reason: ReasonRename, message: message}
@@ -257,7 +257,7 @@ func (d *decider) renamed(u Unit, from string) (*Takeover, *decision) {
 }
 
 // identity decides where a live unit changes what it must not.
-func (d *decider) identity(u Unit, recorded *UnitStatus, shape *shape) (decision, bool) {
+func (d *decider) identity(u *Unit, recorded *UnitStatus, shape *shape) (decision, bool) {
 	if recorded.Environment != u.Environment.Name || recorded.Blueprint != u.Blueprint.Name {
 		what := fmt.Sprintf("it runs as %s in %s and is asked for as %s in %s", recorded.Blueprint, recorded.Environment, u.Blueprint.Name, u.Environment.Name)
 		switch {
@@ -279,7 +279,7 @@ func (d *decider) identity(u Unit, recorded *UnitStatus, shape *shape) (decision
 }
 
 // expired tells whether the unit's last day is over, and which day that was.
-func (d *decider) expired(u Unit, recorded *UnitStatus) (string, bool) {
+func (d *decider) expired(u *Unit, recorded *UnitStatus) (string, bool) {
 	day := lastDay(u, recorded)
 	if day == "" {
 		return "", false
@@ -290,7 +290,7 @@ func (d *decider) expired(u Unit, recorded *UnitStatus) (string, bool) {
 // surelyEnded tells whether the day is over whatever happened to this host's
 // clock: a revision was made after a day that a request names, or another day has
 // passed. A day that is counted from the first apply is known by the clock alone.
-func (d *decider) surelyEnded(u Unit, day string) bool {
+func (d *decider) surelyEnded(u *Unit, day string) bool {
 	if u.Request.Expires != "" && hasEnded(day, d.checked.Revision.Time) {
 		return true
 	}
@@ -307,7 +307,7 @@ func hasEnded(day string, now time.Time) bool {
 // as a time from the first apply on, or, outside production, the blueprint's default lifetime from the first apply on.
 // A unit that was destroyed at its end keeps its first apply, or it would begin
 // another life.
-func lastDay(u Unit, recorded *UnitStatus) string {
+func lastDay(u *Unit, recorded *UnitStatus) string {
 	if u.Request.Expires != "" {
 		return u.Request.Expires
 	}
@@ -327,18 +327,19 @@ func lastDay(u Unit, recorded *UnitStatus) string {
 
 // upstream decides whether a unit that would run must wait for one whose
 // outputs it uses.
-func (d *decider) upstream(u Unit) (decision, bool) {
+func (d *decider) upstream(u *Unit) (decision, bool) {
 	waits := func(name, why string) (decision, bool) {
 		return decision{verb: wait, reason: ReasonUpstream, message: fmt.Sprintf("waits for %s, which %s", name, why)}, true
 	}
 	for _, name := range upstreams(u.Request) {
-		up, recorded := d.checked.Units[name], d.record.Units[name]
+		up, runs := d.checked.Units[name]
+		recorded := d.record.Units[name]
 		made := d.made[name]
-		if up.Name() != "" {
+		if runs {
 			made = d.of(name)
 		}
 		switch {
-		case recorded.Exists() && d.stage(up) > d.stage(u):
+		case recorded.Exists() && runs && d.stage(up) > d.stage(u):
 			// A rollout reaches that one later. Waiting for it could be for ever.
 		case made.basis != "" && d.attempts[name].basis == made.basis && d.attempts[name].failures > 0:
 			return waits(name, "failed: "+readiness(recorded))
@@ -373,7 +374,7 @@ func readiness(recorded *UnitStatus) string {
 
 // stage returns when a rollout reaches the unit: last where the settings name
 // its stage nowhere.
-func (d *decider) stage(u Unit) int {
+func (d *decider) stage(u *Unit) int {
 	order := d.checked.Platform.Settings.Rollout.Stages
 	if i := slices.Index(order, u.Environment.Stage); i >= 0 {
 		return i
@@ -382,7 +383,7 @@ func (d *decider) stage(u Unit) int {
 }
 
 // changed decides whether the engine is given anything but what it was given last.
-func (d *decider) changed(u Unit, recorded *UnitStatus, b string) decision {
+func (d *decider) changed(u *Unit, recorded *UnitStatus, b string) decision {
 	name := u.Name()
 	made := decision{verb: start, basis: b}
 	last, tried := d.attempts[name]
@@ -407,7 +408,7 @@ func (d *decider) outputsVersion(unit string) string {
 
 // settled decides about a unit that was applied as it is asked for: there is
 // nothing to do, unless it drifted where drift is put right.
-func (d *decider) settled(u Unit, recorded *UnitStatus, made decision) decision {
+func (d *decider) settled(u *Unit, recorded *UnitStatus, made decision) decision {
 	name := u.Name()
 	last := d.attempts[name]
 	failed := last.basis == made.basis && last.failures > 0
@@ -475,7 +476,7 @@ func (d *decider) cadence(environment string) time.Duration {
 
 // lock returns the provider lock that the unit's run will use, and whether it
 // is known yet.
-func (d *decider) lock(u Unit) ([]byte, bool) {
+func (d *decider) lock(u *Unit) ([]byte, bool) {
 	if u.Module.Lock != nil {
 		return u.Module.Lock, true
 	}

@@ -39,7 +39,7 @@ func newSituation(requests ...Request) *situation {
 	}
 	s := &situation{blueprints: map[string]Module{"db": {Digest: "db-1"}, "cache": {Digest: "cache-1"}}}
 	s.decider = decider{
-		checked: &Checked{Revision: Revision{Commit: "second", Time: noon}, Platform: p, Complete: true, Units: map[string]Unit{}, holds: map[string]hold{}},
+		checked: &Checked{Revision: Revision{Commit: "second", Time: noon}, Platform: p, Complete: true, Units: map[string]*Unit{}, holds: map[string]hold{}},
 		record:  NewRecord(), engine: Engine{Name: "terraform", Version: "1.11.4"}, render: renderPlainly,
 		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon, sure: noon, calendar: timetable{},
 		verdict: func(string, bool, bool) string { return "these rules" },
@@ -56,7 +56,7 @@ func (s *situation) sorted() *situation {
 		}
 		module := s.blueprints[r.Blueprint]
 		module.Lock = []byte("lock")
-		s.checked.Units[name] = Unit{Request: r, Service: s.checked.Platform.Services[r.Service],
+		s.checked.Units[name] = &Unit{Request: r, Service: s.checked.Platform.Services[r.Service],
 			Environment: s.checked.Platform.Environments[r.Environment], Blueprint: s.checked.Platform.Blueprints[r.Blueprint], Module: module}
 	}
 	return s
@@ -96,7 +96,7 @@ func using(upstream string) func(*Request) {
 func (s *situation) applied(names ...string) *situation {
 	for _, name := range names {
 		u := s.checked.Units[name]
-		rendering, _ := renderPlainly(u)
+		rendering, _ := renderPlainly(*u)
 		status := &UnitStatus{Version: 1, Request: name, Blueprint: u.Blueprint.Name, Environment: u.Environment.Name, Stage: u.Environment.Stage, Owner: u.Service.Owner,
 			Module: u.Module.Digest, Protect: u.Request.Protect, References: rendering.References, OutputsVersion: name + ":1",
 			State: State{Address: rendering.Address, Lineage: "lineage of " + name, Serial: 1}, FirstApplied: "2027-01-01T00:00:00Z",
@@ -108,7 +108,7 @@ func (s *situation) applied(names ...string) *situation {
 
 func (s *situation) basis(name string) string {
 	u := s.checked.Units[name]
-	rendering, _ := renderPlainly(u)
+	rendering, _ := renderPlainly(*u)
 	return basis(u.Module.Digest, rendering, s.engine, func(up string) string {
 		if status := s.record.Units[up]; status != nil {
 			return status.OutputsVersion

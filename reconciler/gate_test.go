@@ -152,7 +152,7 @@ func (g *gatehouse) revise(commit, owner, document string) {
 	}
 	p.Settings.Guards.RequirePullRequest = true
 	g.Reconciler.checked = &Checked{Revision: Revision{Commit: commit, Time: g.noon}, Tree: g.source.trees[commit], Platform: p,
-		Units: map[string]Unit{}, holds: map[string]hold{}, asks: map[string][]Violation{}}
+		Units: map[string]*Unit{}, holds: map[string]hold{}, asks: map[string][]Violation{}}
 	if document != "" {
 		r := Request{Name: "ledger", Blueprint: "box", Service: "ledger", Document: Document{JSON: json.RawMessage(document), Sources: []string{ledgerSource}}}
 		_ = json.Unmarshal([]byte(document), &r)

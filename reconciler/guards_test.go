@@ -51,7 +51,7 @@ func (w *world) revise(commit string, requests ...Request) {
 	for _, r := range requests {
 		p.Requests[r.Name] = r
 	}
-	w.checked = &Checked{Revision: Revision{Commit: commit, Time: w.now}, Platform: p, Units: map[string]Unit{}, holds: map[string]hold{}}
+	w.checked = &Checked{Revision: Revision{Commit: commit, Time: w.now}, Platform: p, Units: map[string]*Unit{}, holds: map[string]hold{}}
 	w.checked.sort()
 	w.journal.inForce(w.checked)
 }
@@ -83,7 +83,7 @@ func (w *world) expect(name string, verb verb, reason string) {
 // job is the run that the unit would get.
 func (w *world) job(name string) Job {
 	u := w.checked.Units[name]
-	rendering, _ := w.render(u)
+	rendering, _ := w.render(*u)
 	return Job{ID: "run", Unit: name, Mode: Converge, Revision: w.checked.Revision.Commit, Rendering: rendering, Folder: "blueprints/db",
 		Basis: basis(u.Module.Digest, rendering, Engine{}, func(string) string { return "" }),
 		Success: &UnitStatus{Version: 1, Request: name, Service: "checkout", Owner: "payments", Blueprint: u.Blueprint.Name,

@@ -28,13 +28,13 @@ func (j *Job) allow(made decision) {
 }
 
 // applyJob assembles the run of a unit at the revision in force.
-func (r *Reconciler) applyJob(ctx context.Context, u Unit, made decision) (Job, error) {
+func (r *Reconciler) applyJob(ctx context.Context, u *Unit, made decision) (Job, error) {
 	c, name := r.checked, u.Name()
 	files, err := moduleFiles(c.Tree, u.Blueprint.Folder, u.Module.Files)
 	if err != nil {
 		return Job{}, err
 	}
-	rendering, err := r.Runner.Render(u)
+	rendering, err := r.Runner.Render(*u)
 	if err != nil {
 		return Job{}, err
 	}
@@ -86,7 +86,7 @@ func (p *Platform) sources(request string) []string {
 }
 
 // lastDayAfter returns the unit's last day as it will be once this run applied it.
-func (r *Reconciler) lastDayAfter(u Unit) string {
+func (r *Reconciler) lastDayAfter(u *Unit) string {
 	recorded := r.record.Units[u.Name()]
 	if !recorded.Exists() {
 		recorded = &UnitStatus{FirstApplied: r.Now().UTC().Format(time.RFC3339)}
@@ -101,7 +101,7 @@ func (r *Reconciler) newJob(name string, mode Walk) Job {
 	}
 }
 
-func (r *Reconciler) lockOf(u Unit) ([]byte, bool) {
+func (r *Reconciler) lockOf(u *Unit) ([]byte, bool) {
 	return (&decider{record: r.record, engine: r.engine}).lock(u)
 }
 

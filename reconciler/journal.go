@@ -398,7 +398,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 // noting is all by which the status of a unit was noted. As long as that and the
 // status are as they were, noting it again changes nothing.
 type noting struct {
-	unit                       Unit
+	unit                       *Unit
 	verb                       verb
 	condition, reason, message string
 	uncleared                  bool
@@ -407,14 +407,12 @@ type noting struct {
 }
 
 func (n noting) same(other noting) bool {
-	same := n.unit.same(other.unit)
-	n.unit, other.unit = Unit{}, Unit{}
-	return same && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
+	return n.unit.same(other.unit) && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
 		n.uncleared == other.uncleared && n.warn == other.warn && n.day == other.day
 }
 
 // describe copies what the revision says of a unit and no run decides.
-func (s *UnitStatus) describe(u Unit, made decision, revision string) {
+func (s *UnitStatus) describe(u *Unit, made decision, revision string) {
 	s.Service, s.Owner = u.Request.Service, u.Service.Owner
 	if !s.Exists() {
 		s.Blueprint, s.Environment, s.Stage = u.Blueprint.Name, u.Environment.Name, u.Environment.Stage

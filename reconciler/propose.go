@@ -258,7 +258,7 @@ func (r *Reconciler) differences(base, head *Checked) func(string) bool {
 			return ""
 		}
 		is := ""
-		if rendering, err := r.Runner.Render(u); err == nil {
+		if rendering, err := r.Runner.Render(*u); err == nil {
 			is = basis(u.Module.Digest, rendering, r.engine, func(string) string { return "" })
 		}
 		if day := u.Request.Expires; day != "" {
@@ -281,7 +281,10 @@ func (r *Reconciler) differences(base, head *Checked) func(string) bool {
 }
 
 // sameUnit tells whether all that a unit consists of says the same.
-func sameUnit(a, b Unit) bool {
+func sameUnit(a, b *Unit) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
 	return a.Module.Digest == b.Module.Digest && !differs(a.Request.Document, b.Request.Document) &&
 		!differs(a.Service.Document, b.Service.Document) && !differs(a.Environment.Document, b.Environment.Document) &&
 		!differs(a.Blueprint.Document, b.Blueprint.Document)

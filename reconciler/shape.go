@@ -9,7 +9,7 @@ import (
 // outputs it uses, and the basis. Making it takes long beside deciding by it, and it
 // is the same on every pass as long as the unit is.
 type shape struct {
-	unit       Unit
+	unit       *Unit
 	engine     Engine
 	versions   string // of the outputs that it uses
 	address    string
@@ -22,14 +22,14 @@ type shape struct {
 type shapes map[string]*shape
 
 // of returns the shape of a unit. version tells that of another unit's outputs.
-func (all shapes) of(u Unit, engine Engine, render func(Unit) (Rendering, error), version func(request string) string) *shape {
+func (all shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error), version func(request string) string) *shape {
 	name := u.Name()
 	s := all[name]
 	if s != nil && s.engine == engine && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
 		return s
 	}
 	s = &shape{unit: u, engine: engine}
-	rendering, err := render(u)
+	rendering, err := render(*u)
 	if err != nil {
 		s.err = err
 	} else {
@@ -56,7 +56,10 @@ func (s *shape) versionsBy(version func(request string) string) string {
 
 // same tells whether two units are the same in all that they are rendered from and
 // that is recorded of them.
-func (u Unit) same(other Unit) bool {
+func (u *Unit) same(other *Unit) bool {
+	if u == other || u == nil || other == nil {
+		return u == other
+	}
 	return u.Request.same(other.Request.Document) && u.Service.same(other.Service.Document) &&
 		u.Environment.same(other.Environment.Document) && u.Blueprint.same(other.Blueprint.Document) &&
 		u.Module.Digest == other.Module.Digest && u.Request.Name == other.Request.Name
@@ -68,7 +71,7 @@ func (d Document) same(other Document) bool {
 }
 
 // keep forgets the shapes of all units but those of a revision.
-func (all shapes) keep(units map[string]Unit) {
+func (all shapes) keep(units map[string]*Unit) {
 	for name := range all {
 		if _, found := units[name]; !found {
 			delete(all, name)

@@ -29,7 +29,7 @@ func (r *Reconciler) words() error {
 		case r.unverified[name]:
 			return fmt.Errorf("the record of %s is not believed: run `pave status adopt` first", name)
 		}
-		rendering, err := r.Runner.Render(u)
+		rendering, err := r.Runner.Render(*u)
 		if err != nil {
 			return err
 		}
@@ -40,9 +40,9 @@ func (r *Reconciler) words() error {
 	return nil
 }
 
-func (r *Reconciler) named(name string) (Unit, bool) {
+func (r *Reconciler) named(name string) (*Unit, bool) {
 	if r.checked == nil {
-		return Unit{}, false
+		return nil, false
 	}
 	u, found := r.checked.Units[name]
 	return u, found
