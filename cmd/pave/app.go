@@ -281,7 +281,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		return nil, nil, nil, err
 	}
 	parts := a.parts()
-	a.memory = newMemory(cache, parts)
+	a.memory = newMemory(cache, parts, mirror)
 	a.memory.recall()
 	release = func() {
 		if acts { // a preview reads what nobody let in

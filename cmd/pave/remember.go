@@ -18,6 +18,7 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/confine"
+	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/policy"
 )
 
@@ -39,8 +40,8 @@ type rememberer interface {
 	Recall(kept []byte) error
 }
 
-func newMemory(cache string, parts reconciler.Parts) memory {
-	m := memory{filepath.Join(cache, "known"), map[string]rememberer{}}
+func newMemory(cache string, parts reconciler.Parts, mirror *git.Mirror) memory {
+	m := memory{filepath.Join(cache, "known"), map[string]rememberer{"sizes": mirror}}
 	if e, ok := parts.Evaluator.(*catalog.Evaluator); ok {
 		m.parts["documents"] = e
 	}
