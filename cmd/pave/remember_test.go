@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // part remembers a text.
@@ -96,4 +97,40 @@ func TestMemory(t *testing.T) {
 	if _, err := readKept(file, append(id, 'x')); err == nil {
 		t.Error("another program's was read")
 	}
+}
+
+// What an earlier process knew is used, and nothing is lost with it.
+func TestNextStartKnows(t *testing.T) {
+	h := newStarter(t)
+	h.pave(0, "apply")
+	kept := func() []string {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(h.cache(), "*", "known", "*"))
+		if err != nil || len(files) != 3 {
+			t.Fatalf("kept are %q: %v", files, err)
+		}
+		return files
+	}
+	for _, file := range kept() {
+		info, err := os.Lstat(file)
+		if err != nil || !ownAlone(info) {
+			t.Errorf("%s is not this user's alone: %v, %v", file, info.Mode(), err)
+		}
+	}
+	began := time.Now()
+	h.pave(0, "apply") // to which no document is news
+	for _, file := range kept() {
+		if info, err := os.Lstat(file); err != nil || filepath.Base(file) == "documents" && info.ModTime().After(began) {
+			t.Errorf("%s was written again: %v", file, err)
+		}
+		must(t, os.WriteFile(file, []byte("what somebody wrote over it"), 0o600))
+	}
+	h.replace("catalog/platform/welcome.cue", "Hello from Git.", "Hello again.")
+	h.commit("Say something else")
+	h.pave(0, "apply")
+	for _, file := range kept() {
+		must(t, os.Remove(file))
+	}
+	h.pave(0, "apply")
+	h.expectAllReady(2)
 }
