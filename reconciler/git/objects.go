@@ -40,6 +40,8 @@ type objects struct {
 	trees   map[string]*reconciler.Tree // guarded by mu; by commit
 	recent  []string                    // guarded by mu; the keys of trees, last used last
 	sizes   map[plumbing.Hash]int64     // guarded by mu; of blobs seen before
+	// remembered is how many sizes another process may know; guarded by mu.
+	remembered int
 }
 
 // store is a repository that objects are read from and packs are written to.
@@ -247,7 +249,7 @@ func (o *objects) touch(commit string) {
 // knownSizes returns the sizes of blobs seen before. The caller holds mu.
 func (o *objects) knownSizes() map[plumbing.Hash]int64 {
 	if o.sizes == nil || len(o.sizes) > 2*maxEntries {
-		o.sizes = map[plumbing.Hash]int64{}
+		o.sizes, o.remembered = map[plumbing.Hash]int64{}, 0
 	}
 	return o.sizes
 }
