@@ -33,7 +33,8 @@ type journal struct {
 	subject  string   // of the next commit, where it says nothing of a unit
 	remarks  []string // what its message says of the revision
 	title    string
-	files    published
+	began    *Tree              // what was published when the journal began
+	files    published          // since
 	dirty    map[string]bool    // paths that may differ from it
 	noted    map[string]noting  // what was noted last, by unit
 	edits    map[string][]Edit  // the applied folders, by unit
@@ -47,36 +48,11 @@ type journal struct {
 	retry    time.Time // not to be tried again before
 }
 
-// newJournal starts at a record that is published as it is.
-func newJournal(record *Record, trust *Trust, base, remote string) (*journal, error) {
-	j := &journal{record: record, trust: trust, base: base, remote: remote, restore: base != remote,
+// newJournal starts at a record that is published as it is, in the tree; nil where
+// nothing is.
+func newJournal(record *Record, trust *Trust, tree *Tree, base, remote string) *journal {
+	return &journal{record: record, trust: trust, began: cmp.Or(tree, &Tree{}), base: base, remote: remote, restore: base != remote,
 		files: published{}, dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
-	for _, path := range record.paths() {
-		content, err := encode(record.document(path))
-		if err != nil {
-			return nil, err
-		}
-		j.files[path] = sha256.Sum256(content)
-	}
-	return j, nil
-}
-
-// paths returns where the documents of the record are.
-func (r *Record) paths() []string {
-	var paths []string
-	for name := range r.Units {
-		paths = append(paths, shard("requests", name)+".json")
-	}
-	for name := range r.Services {
-		paths = append(paths, shard("services", name)+".json")
-	}
-	for name := range r.Locks {
-		paths = append(paths, "locks/"+name+".json")
-	}
-	if r.Platform.Version != 0 {
-		paths = append(paths, "platform.json")
-	}
-	return paths
 }
 
 // document returns the status document at a path; nil where there is none.
@@ -129,9 +105,9 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		from, believed = memory.Tip, true
 	}
 	record := NewRecord()
+	var tree *Tree
 	if from != "" {
-		tree, err := r.Source.Tree(ctx, from)
-		if err != nil {
+		if tree, err = r.Source.Tree(ctx, from); err != nil {
 			return err
 		}
 		if record, err = ReadRecord(tree, from); err != nil {
@@ -146,9 +122,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		r.unverified[name] = true
 	}
 	r.record, r.stirred = record, true
-	if r.journal, err = newJournal(record, r.Trust, from, tip); err != nil {
-		return err
-	}
+	r.journal = newJournal(record, r.Trust, tree, from, tip)
 	if !believed {
 		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
 		r.disbelieve()
@@ -865,19 +839,25 @@ func (j *journal) dueAt() (time.Time, bool) {
 	return at, j.pending()
 }
 
-// published are the digests of files as they are published, by path; none where
-// the file is not.
+// published are the digests of files as they are published, by path; zero where
+// one is no longer.
 type published map[string][sha256.Size]byte
 
-// take takes over what was published since.
-func (p published) take(news published) {
-	for path, digest := range news {
-		if digest == [sha256.Size]byte{} {
-			delete(p, path)
-		} else {
-			p[path] = digest
-		}
+// digestOf returns the digest of the file as it is published, and whether there is
+// one. One that cannot be read differs from every other.
+func (j *journal) digestOf(path string) (digest [sha256.Size]byte, there bool) {
+	if digest, changed := j.files[path]; changed {
+		return digest, digest != [sha256.Size]byte{}
 	}
+	f, there := j.began.Find(path)
+	if !there {
+		return digest, false
+	}
+	content, err := j.began.Read(f)
+	if err != nil {
+		return digest, true
+	}
+	return sha256.Sum256(content), true
 }
 
 // changes returns the edits that bring the published branch to the record, and
@@ -888,7 +868,7 @@ func (j *journal) changes() ([]Edit, published, error) {
 	for path := range j.dirty {
 		doc := j.record.document(path)
 		if doc == nil {
-			if _, published := j.files[path]; published {
+			if _, there := j.digestOf(path); there {
 				edits = append(edits, Edit{Path: path})
 				news[path] = [sha256.Size]byte{}
 			}
@@ -898,7 +878,8 @@ func (j *journal) changes() ([]Edit, published, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if digest := sha256.Sum256(content); j.files[path] != digest {
+		digest := sha256.Sum256(content)
+		if before, _ := j.digestOf(path); before != digest {
 			edits = append(edits, Edit{Path: path, Content: content})
 			news[path] = digest
 		}
@@ -971,7 +952,7 @@ func (r *Reconciler) landed(p pushed) error {
 	}
 	j := r.journal
 	j.base, j.remote, r.record.Tip = p.commit, p.commit, p.commit
-	j.files.take(p.files)
+	maps.Copy(j.files, p.files)
 	j.restore, j.pushing = false, nil // of those that were pushed to the same place one gets there
 	for name, said := range j.events {
 		j.events[name] = slices.DeleteFunc(said, func(e event) bool { return e.order <= p.said })

@@ -52,10 +52,7 @@ func TestPushThatWasGivenUpArrives(t *testing.T) {
 			trust := NewTrust(filepath.Join(t.TempDir(), "trust.json"))
 			r := New(Options{Source: branch, Trust: trust})
 			r.record = NewRecord()
-			var err error
-			if r.journal, err = newJournal(r.record, trust, "", ""); err != nil {
-				t.Fatal(err)
-			}
+			r.journal = newJournal(r.record, trust, nil, "", "")
 			happens := func(unit string) {
 				r.journal.unit(unit).Owner = "payments"
 				r.journal.event(event{unit: unit, run: true, verb: "apply", trailer: "applied"})

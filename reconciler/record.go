@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -56,12 +57,44 @@ func (r *Record) unready() map[string]string {
 func ReadRecord(tree *Tree, tip string) (*Record, error) {
 	r := NewRecord()
 	r.Tip = tip
-	for _, f := range tree.Files {
-		if err := r.take(tree, f); err != nil {
+	files := slices.DeleteFunc(slices.Clone(tree.Files), func(f File) bool { return !isStatus(f) })
+	read, stop := readAhead(tree, files)
+	defer stop()
+	for _, f := range files {
+		if err := r.take(read, f); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// readAhead returns a function that reads the files, to be called for each once and
+// in order. What comes next is read while the caller makes sense of the last.
+func readAhead(tree *Tree, files []File) (read func(File) ([]byte, error), stop func()) {
+	type content struct {
+		data []byte
+		err  error
+	}
+	contents, stopped := make(chan content, 64), make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for _, f := range files {
+			data, err := tree.Read(f)
+			select {
+			case contents <- content{data, err}:
+			case <-stopped:
+				return
+			}
+		}
+	})
+	read = func(File) ([]byte, error) {
+		next := <-contents
+		return next.data, next.err
+	}
+	return read, func() {
+		close(stopped)
+		reading.Wait()
+	}
 }
 
 // reread reads the branch at another commit. What both trees have is not read
@@ -74,7 +107,7 @@ func (r *Record) reread(before, tree *Tree, tip string) (*Record, error) {
 	}
 	for _, path := range changed {
 		if f, found := tree.Find(path); found {
-			if err := next.take(tree, f); err != nil {
+			if err := next.take(tree.Read, f); err != nil {
 				return nil, err
 			}
 		}
@@ -98,12 +131,19 @@ func (r *Record) drop(file string) {
 	}
 }
 
-// take reads one file of the branch.
-func (r *Record) take(tree *Tree, f File) error {
+// isStatus tells whether a file of the branch is part of the record.
+func isStatus(f File) bool {
 	folder, _, _ := strings.Cut(f.Path, "/")
-	if !strings.HasSuffix(f.Path, ".json") || f.Mode != Regular {
+	return strings.HasSuffix(f.Path, ".json") && f.Mode == Regular &&
+		(folder == "requests" || folder == "services" || folder == "locks" || f.Path == "platform.json")
+}
+
+// take takes in one file of the branch.
+func (r *Record) take(read func(File) ([]byte, error), f File) error {
+	if !isStatus(f) {
 		return nil
 	}
+	folder, _, _ := strings.Cut(f.Path, "/")
 	var into any
 	var keep func() (path string, err error) // the path that the content belongs to
 	switch {
@@ -124,12 +164,10 @@ func (r *Record) take(tree *Tree, f File) error {
 		name := strings.TrimSuffix(strings.TrimPrefix(f.Path, "locks/"), ".json")
 		l := &Lock{}
 		into, keep = l, func() (string, error) { r.Locks[name] = *l; return f.Path, checkNames(1, name) }
-	case f.Path == "platform.json":
-		into, keep = &r.Platform, func() (string, error) { return f.Path, r.Platform.check() }
 	default:
-		return nil
+		into, keep = &r.Platform, func() (string, error) { return f.Path, r.Platform.check() }
 	}
-	content, err := tree.Read(f)
+	content, err := read(f)
 	if err != nil {
 		return fmt.Errorf("read the status branch: %s: %w", f.Path, err)
 	}

@@ -45,6 +45,7 @@ type app struct {
 	lease       leasing
 	confinement terraform.Confinement // of the runs of the reconciler
 	forge       forgeFlags
+	memory      memory // for the next process
 }
 
 const help = `Pave keeps a whole internal developer platform in one Git repository.
@@ -279,12 +280,18 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		mirror.Close()
 		return nil, nil, nil, err
 	}
+	parts := a.parts()
+	a.memory = newMemory(cache, parts)
+	a.memory.recall()
 	release = func() {
+		if acts { // a preview reads what nobody let in
+			_ = a.memory.keep() // or else the next process begins anew
+		}
 		mirror.Close()
 		unlock()
 	}
 	return reconciler.New(reconciler.Options{
-		Parts: a.parts(), Source: mirror, Runner: runner, Engine: a.engine, Machine: terraform.ThisMachine(), Log: log,
+		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Machine: terraform.ThisMachine(), Log: log,
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
 		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")), Accounts: reconciler.NewAccounts(filepath.Join(state, "people.json")),
 	}), mirror, release, nil

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/terraform"
@@ -107,6 +108,10 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		r.Sole = lease.Held
 	}
 	a.ignored()
+	if e, ok := r.Evaluator.(*catalog.Evaluator); ok {
+		e.Stay(2 * time.Minute)
+		defer e.Stay(0)
+	}
 	var pulls *reconciler.Proposals
 	if r.Forge != nil {
 		var unlock func()
@@ -142,6 +147,10 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	})
 	group.Go(func() error {
 		a.watch(ctx, log, r.Poke)
+		return nil
+	})
+	group.Go(func() error {
+		a.memory.serve(ctx, log)
 		return nil
 	})
 	served, end := context.WithCancel(context.WithoutCancel(ctx))

@@ -39,6 +39,9 @@ type Evaluator struct {
 	mu     sync.Mutex
 	cache  map[string]answer // by the digest of everything the answer depends on
 	layout *layout           // of the last tree
+	news   int               // how many answers came since they were remembered
+	idle   time.Duration     // how long a child may wait for the next pass
+	stayed *staying          // the one that does; nil where none does
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -193,6 +196,7 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*
 			missing = append(missing, i)
 		}
 	}
+	e.news += len(missing)
 	if len(missing) > 0 {
 		todo := []job{*jobs[0]} // every child begins with the governance
 		for _, i := range missing {
@@ -205,7 +209,7 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*
 				return nil, err
 			}
 		}
-		fresh, err := evaluateInChildren(ctx, e.command, e.deadline, todo)
+		fresh, err := e.ask(ctx, basis, todo)
 		if err != nil {
 			return nil, err
 		}
@@ -297,6 +301,9 @@ type answer struct {
 	Governance *governance            `json:"governance,omitempty"`
 	// Unsure tells that the folder must be evaluated together to know.
 	Unsure bool `json:"unsure,omitempty"`
+	// exceeded tells that no child could finish the job, which may be the child's
+	// or the machine's fault.
+	exceeded bool
 }
 
 // document is one evaluated service or request; its JSON is nil where it was refused.

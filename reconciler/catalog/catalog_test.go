@@ -212,6 +212,7 @@ func TestKnow(t *testing.T) {
 // An evaluator that saw other trees before says of a tree what a new one says.
 func TestWhatWasSeenBeforeChangesNothing(t *testing.T) {
 	used := testEvaluator(t)
+	used.Stay(time.Hour)
 	files := platformFiles(t)
 	service := func(name, owner string) string {
 		return fmt.Sprintf("package platform\n\nservice: %q: {title: \"X\", owner: %q, type: \"service\", lifecycle: \"production\"}\n", name, owner)

@@ -72,67 +72,94 @@ func exceeded(j job, cause string) answer {
 			v.Message = fmt.Sprintf("evaluation of this file with the others in %s %s", j.Folder, cause)
 		}
 	}
-	return answer{Violations: []reconciler.Violation{v}}
+	return answer{Violations: []reconciler.Violation{v}, exceeded: true}
 }
 
 // oneChild returns the answers that one child gave before it ended, and why it
 // ended early, in words that follow "evaluation".
 func oneChild(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]answer, string, error) {
-	ctx, kill := context.WithCancelCause(ctx)
-	defer kill(nil)
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = append(confine.Shut(nil, nil), "CUE_REGISTRY=none", "CUE_CACHE_DIR=/nonexistent", "GOTRACEBACK=none")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second
-	var stderr limited.Tail
-	cmd.Stderr = &stderr
-	stdin, err := cmd.StdinPipe()
+	c, err := startChild(ctx, command)
 	if err != nil {
 		return nil, "", err
 	}
-	stdout, err := cmd.StdoutPipe()
+	defer c.kill(nil)
+	answers := c.ask(deadline, jobs, c.stdin.Close)
+	err = c.cmd.Wait()
+	switch {
+	case len(answers) == len(jobs):
+		return answers, "", nil
+	case c.ctx.Err() != nil && !errors.Is(context.Cause(c.ctx), limited.ErrDeadline):
+		return nil, "", context.Cause(c.ctx)
+	}
+	cause, err := limited.Why(c.ctx, err, &c.stderr, childMemory, deadline)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("the evaluator ended: %w", err)
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, "", fmt.Errorf("start the evaluator: %w", err)
+	return answers, cause, nil
+}
+
+// child is a process that answers jobs until its input ends, or it is killed.
+type child struct {
+	cmd     *exec.Cmd
+	ctx     context.Context // ends with the process, and the process with it
+	kill    context.CancelCauseFunc
+	stdin   io.WriteCloser
+	answers *json.Decoder
+	stderr  limited.Tail
+}
+
+func startChild(ctx context.Context, command []string) (*child, error) {
+	var c child
+	c.ctx, c.kill = context.WithCancelCause(ctx)
+	c.cmd = exec.CommandContext(c.ctx, command[0], command[1:]...)
+	c.cmd.Env = append(confine.Shut(nil, nil), "CUE_REGISTRY=none", "CUE_CACHE_DIR=/nonexistent", "GOTRACEBACK=none")
+	c.cmd.Dir = "/"
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.cmd.WaitDelay = time.Second
+	c.cmd.Stderr = &c.stderr
+	var stdout io.Reader
+	var err error
+	if c.stdin, err = c.cmd.StdinPipe(); err == nil {
+		stdout, err = c.cmd.StdoutPipe()
 	}
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		c.kill(nil)
+		return nil, fmt.Errorf("start the evaluator: %w", err)
+	}
+	c.answers = json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
+	return &c, nil
+}
+
+// ask returns the answers to the jobs, as many as the child gave before it ended or
+// one took longer than the deadline, which ends it. sent is called once it was told
+// of all of them.
+func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []answer {
 	go func() {
-		w := bufio.NewWriterSize(stdin, 1<<16)
+		w := bufio.NewWriterSize(c.stdin, 1<<16)
 		enc := json.NewEncoder(w)
 		for _, j := range jobs {
 			if enc.Encode(j) != nil {
 				break
 			}
 		}
-		w.Flush()
-		stdin.Close()
+		_ = w.Flush() // fails where the child ended
+		_ = sent()
 	}()
-	patience := limited.NewPatience(cmd.Process.Pid, deadline, func() { kill(limited.ErrDeadline) })
+	patience := limited.NewPatience(c.cmd.Process.Pid, deadline, func() { c.kill(limited.ErrDeadline) })
 	defer patience.Stop()
 	var answers []answer
-	dec := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
 	for len(answers) < len(jobs) {
 		var a answer
-		if dec.Decode(&a) != nil {
+		if c.answers.Decode(&a) != nil {
 			break
 		}
 		patience.Renew()
 		answers = append(answers, a)
 	}
-	err = cmd.Wait()
-	switch {
-	case len(answers) == len(jobs):
-		return answers, "", nil
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), limited.ErrDeadline):
-		return nil, "", context.Cause(ctx)
-	}
-	cause, err := limited.Why(ctx, err, &stderr, childMemory, deadline)
-	if err != nil {
-		return nil, "", fmt.Errorf("the evaluator ended: %w", err)
-	}
-	return answers, cause, nil
+	return answers
 }
 
 // Serve is the child: it limits itself, then reads jobs from the reader and

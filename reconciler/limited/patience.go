@@ -41,7 +41,7 @@ func (p *Patience) Renew() {
 	defer p.mu.Unlock()
 	p.began = time.Now()
 	if p.began.Sub(p.asked) > p.limit/100 {
-		p.used, p.asked = processor(p.pid), p.began
+		p.used, p.asked = Processor(p.pid), p.began
 	}
 	p.timer.Reset(p.limit)
 }
@@ -52,7 +52,7 @@ func (p *Patience) Stop() { p.timer.Stop() }
 func (p *Patience) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	left := p.limit - (processor(p.pid) - p.used)
+	left := p.limit - (Processor(p.pid) - p.used)
 	if left <= 0 || time.Since(p.began) >= slack*p.limit {
 		p.over()
 		return
@@ -60,9 +60,9 @@ func (p *Patience) look() {
 	p.timer.Reset(max(left, 10*time.Millisecond))
 }
 
-// processor returns the processor time that a process has used; zero where
+// Processor returns the processor time that a process has used; zero where
 // nobody tells, so that the clock alone counts.
-func processor(pid int) time.Duration {
+func Processor(pid int) time.Duration {
 	process, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0

@@ -52,9 +52,11 @@ func Read(tree *reconciler.Tree, settings reconciler.Settings) (Sources, []recon
 // and what it found; not one in which an evaluation is stuck, for the next may end.
 type Compiler struct {
 	mu      sync.Mutex
-	last    *Engine // guarded by mu, as both below
+	last    *Engine // guarded by mu, as all below
 	sources Sources
 	said    []reconciler.Violation
+	// recalled is what another process found by its rules, until rules are compiled.
+	recalled *remembered
 }
 
 // Compile reads and compiles the rules of the tree. The judge is an [*Engine],
@@ -73,6 +75,8 @@ func (c *Compiler) Compile(ctx context.Context, tree *reconciler.Tree, settings 
 	if engine == nil {
 		return nil, violations
 	}
+	engine.said.take(c.recalled, engine.bundle)
+	c.recalled = nil
 	c.last, c.sources, c.said = engine, sources, slices.Clone(violations)
 	return engine, violations
 }

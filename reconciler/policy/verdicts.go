@@ -17,6 +17,8 @@ type verdicts struct {
 	// Those that were asked for lately are in young, and go with old when young is
 	// full twice. Both are guarded by mu.
 	young, old map[named]verdict
+	recalled   map[named]rememberedVerdict // of another process; guarded by mu
+	news       int                         // how many came since they were remembered; guarded by mu
 }
 
 type named struct{ kind, name string }
@@ -41,7 +43,10 @@ func (v *verdicts) of(s reconciler.Subject) ([]reconciler.Violation, bool) {
 			v.put(name, last)
 		}
 	}
-	if !known || !same(last.subject, s) {
+	if !known {
+		return v.recall(s)
+	}
+	if !same(last.subject, s) {
 		return nil, false
 	}
 	return slices.Clone(last.found), true
@@ -54,6 +59,7 @@ func (v *verdicts) keep(s reconciler.Subject, found []reconciler.Violation) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.news++
 	v.put(named{s.Kind, s.Name}, verdict{s, slices.Clone(found)})
 }
 

@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -138,10 +141,90 @@ func TestSameSubject(t *testing.T) {
 		if same(complete(), changed) || same(changed, complete()) {
 			t.Errorf("another %s makes no difference", name)
 		}
+		if name == "plan" { // of which nothing is remembered
+			continue
+		}
+		if a, b := digests(t, complete(), changed); a == b {
+			t.Errorf("another %s makes no difference to the digest", name)
+		}
 	}
 	later := complete()
 	later.Now = later.Now.Add(-23 * time.Hour)
 	if !same(complete(), later) {
 		t.Error("the time of the same day makes a difference")
+	}
+	if a, b := digests(t, complete(), later); a != b {
+		t.Error("the time of the same day makes a difference to the digest")
+	}
+}
+
+func digests(t *testing.T, a, b reconciler.Subject) (ofA, ofB [sha256.Size]byte) {
+	t.Helper()
+	ofA, okA := digest(a)
+	ofB, okB := digest(b)
+	if !okA || !okB {
+		t.Fatal("there is no digest")
+	}
+	return ofA, ofB
+}
+
+// What one process found another need not look for, under the same rules.
+func TestRemember(t *testing.T) {
+	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	subject := reconciler.Subject{Kind: "service", Name: "a", Document: json.RawMessage(`{"size": "large"}`), Change: reconciler.Change{Action: "create"}, Now: now}
+	rules := func(text string) (*reconciler.Tree, reconciler.Settings) {
+		return &reconciler.Tree{Files: []reconciler.File{{Path: "policies/own.rego"}}, Read: func(reconciler.File) ([]byte, error) { return []byte(text), nil }}, reconciler.Settings{}
+	}
+	const large = "package own\n\ndeny contains \"large\" if input.document.size == \"large\"\n"
+	compile := func(c *Compiler, text string) *Engine {
+		t.Helper()
+		tree, settings := rules(text)
+		judge, violations := c.Compile(t.Context(), tree, settings)
+		if judge == nil {
+			t.Fatal(violations)
+		}
+		return judge.(*Engine)
+	}
+	var before Compiler
+	if memory, err := before.Remember(); err != nil || memory != nil {
+		t.Errorf("who compiled nothing remembers %d bytes: %v", len(memory), err)
+	}
+	want, err := compile(&before, large).Judge(t.Context(), subject)
+	if err != nil || len(want) != 1 {
+		t.Fatal(want, err)
+	}
+	memory, err := before.Remember()
+	if err != nil || memory == nil {
+		t.Fatalf("nothing is remembered: %v", err)
+	}
+	if again, err := before.Remember(); err != nil || again != nil {
+		t.Errorf("nothing happened, and it was told again: %v", err)
+	}
+
+	ended, end := context.WithCancel(t.Context())
+	end() // whatever must be evaluated is not
+	recalling := func() *Compiler {
+		c := &Compiler{}
+		if err := c.Recall(memory); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	engine := compile(recalling(), large)
+	for range 2 {
+		if got, err := engine.Judge(ended, subject); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, %v; want %v", got, err, want)
+		}
+	}
+	changed := subject
+	changed.Document = json.RawMessage(`{"size": "small"}`)
+	if _, err := compile(recalling(), large).Judge(ended, changed); err == nil {
+		t.Error("what was found of another document holds")
+	}
+	if _, err := compile(recalling(), large+"\ndeny contains \"x\"\n").Judge(ended, subject); err == nil {
+		t.Error("what other rules found holds")
+	}
+	if err := new(Compiler).Recall(memory[:len(memory)/2]); err == nil {
+		t.Error("half of it passed for the whole")
 	}
 }

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
+	"github.com/pave-dev/pave/reconciler/confine"
+	"github.com/pave-dev/pave/reconciler/policy"
+)
+
+// memory keeps on disk what a process found out about the tracked branch, so that
+// the next one need not find it out again. It is a cache: whatever is wrong with it,
+// it is as if there were none. It is believed as the mirror beside it is, because
+// only this user can write it; what other programs wrote, other versions of this one
+// included, is not looked at.
+type memory struct {
+	folder string
+	parts  map[string]rememberer // by the name of their file
+}
+
+// rememberer is a part of Pave that another process can go on with.
+type rememberer interface {
+	// Remember returns what is to be kept; nothing where that is not worth it.
+	Remember() ([]byte, error)
+	// Recall takes over what was kept.
+	Recall(kept []byte) error
+}
+
+func newMemory(cache string, parts reconciler.Parts) memory {
+	m := memory{filepath.Join(cache, "known"), map[string]rememberer{}}
+	if e, ok := parts.Evaluator.(*catalog.Evaluator); ok {
+		m.parts["documents"] = e
+	}
+	if c, ok := parts.Rules.(*policy.Compiler); ok {
+		m.parts["verdicts"] = c
+	}
+	return m
+}
+
+// recall takes over what an earlier process kept.
+func (m memory) recall() {
+	program, err := programID()
+	if err != nil {
+		return
+	}
+	for name, part := range m.parts {
+		if kept, err := readKept(filepath.Join(m.folder, name), program); err == nil {
+			_ = part.Recall(kept) // or else it begins anew
+		}
+	}
+}
+
+// keep writes down what is worth it.
+func (m memory) keep() error {
+	program, err := programID()
+	if err != nil {
+		return err
+	}
+	for name, part := range m.parts {
+		content, err := part.Remember()
+		if err == nil && content != nil {
+			err = writeKept(filepath.Join(m.folder, name), program, content)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve keeps what is worth it, now and then, until the context ends.
+func (m memory) serve(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := m.keep(); err != nil {
+			log.Warn("keep what is known for the next start", "error", err)
+		}
+	}
+}
+
+// programID tells this build of the program from every other one.
+func programID() ([]byte, error) {
+	f, err := elf.Open(confine.Path)
+	if err != nil {
+		return nil, fmt.Errorf("read the program's build id: %w", err)
+	}
+	defer f.Close()
+	const header = 16 // of an ELF note of Go's
+	section := f.Section(".note.go.buildid")
+	if section == nil {
+		return nil, errors.New("the program has no build id")
+	}
+	id, err := section.Data()
+	if err != nil || len(id) <= header {
+		return nil, fmt.Errorf("the program has no build id: %w", err)
+	}
+	return id, nil
+}
+
+// seal is what a file begins with whose content this program kept.
+func seal(program, content []byte) []byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "pave keeps\x00%d\x00%s", len(program), program)
+	h.Write(content)
+	return h.Sum(nil)
+}
+
+// mostKept bounds what is read.
+const mostKept = 1 << 30
+
+// readKept returns the content of a file that this user and this program wrote.
+func readKept(path string, program []byte) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !ownAlone(info) || info.Size() > mostKept {
+		return nil, errors.New("is no file that this user alone can write")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostKept))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) < sha256.Size {
+		return nil, errors.New("is too short")
+	}
+	content := data[sha256.Size:]
+	if !bytes.Equal(data[:sha256.Size], seal(program, content)) {
+		return nil, errors.New("is damaged, or another program's")
+	}
+	return content, nil
+}
+
+// ownAlone tells whether nobody but this user can read or write a regular file.
+func ownAlone(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode().IsRegular() && info.Mode().Perm()&0o077 == 0 && int(stat.Uid) == os.Geteuid()
+}
+
+// writeKept replaces a file; no other process may do so at the time. It need not
+// survive the loss of power: what is damaged is not read.
+func writeKept(path string, program, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	next := path + ".new" // which an earlier process may have left
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(seal(program, content))
+	if err == nil {
+		_, err = f.Write(content)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
+}
