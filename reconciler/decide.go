@@ -95,6 +95,7 @@ type decider struct {
 	imports map[string]string
 
 	shapes    shapes            // those of earlier passes
+	quiet     *quiet            // as of the last pass
 	freezes   map[string]string // by environment, see frozen
 	made      map[string]decision
 	successor string // a request that may rename another one
@@ -107,6 +108,10 @@ func (d *decider) decide() map[string]decision {
 		d.shapes = shapes{}
 	}
 	d.shapes.keep(d.checked.Units)
+	if d.quiet == nil {
+		d.quiet = &quiet{}
+	}
+	d.quiet.begin(d.now.UTC().Format(time.DateOnly), d.engine)
 	for key, h := range d.checked.holds {
 		if name, ok := strings.CutPrefix(key, "request/"); ok {
 			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
@@ -147,9 +152,26 @@ func (d *decider) of(name string) decision {
 	if made, found := d.made[name]; found {
 		return made
 	}
-	made := d.orBusy(name, d.unit(d.checked.Units[name]))
+	u := d.checked.Units[name]
+	if d.quiet.of(u) && !d.running[name] {
+		made := decision{verb: keep, reason: ReasonApplied, basis: d.shapes[name].basis}
+		d.made[name] = made
+		return made
+	}
+	made := d.orBusy(name, d.unit(u))
 	d.made[name] = made
+	if made.verb == keep && made.reason == ReasonApplied && d.settles(u) {
+		d.quiet.units[name] = u
+	}
 	return made
+}
+
+// settles tells whether nothing but the unit, its record and the day decides that
+// it is kept.
+func (d *decider) settles(u *Unit) bool {
+	name := u.Name()
+	return len(d.shapes[name].references) == 0 && u.Request.RenamedFrom == "" && !d.unverified[name] &&
+		!d.moves[name] && d.imports[name] == "" && !d.record.Units[name].Is(Drifted)
 }
 
 func (d *decider) unit(u *Unit) decision {

@@ -37,6 +37,7 @@ type journal struct {
 	files    published          // since
 	dirty    map[string]bool    // paths that may differ from it
 	noted    map[string]noting  // what was noted last, by unit
+	quiet    *quiet             // told of what changed
 	edits    map[string][]Edit  // the applied folders, by unit
 	events   map[string][]event // by unit
 	said     int                // counts them
@@ -50,8 +51,9 @@ type journal struct {
 
 // newJournal starts at a record that is published as it is, in the tree; nil where
 // nothing is.
-func newJournal(record *Record, trust *Trust, tree *Tree, base, remote string) *journal {
-	return &journal{record: record, trust: trust, began: cmp.Or(tree, &Tree{}), base: base, remote: remote, restore: base != remote,
+func newJournal(record *Record, trust *Trust, tree *Tree, quiet *quiet, base, remote string) *journal {
+	quiet.reset()
+	return &journal{quiet: quiet, record: record, trust: trust, began: cmp.Or(tree, &Tree{}), base: base, remote: remote, restore: base != remote,
 		files: published{}, dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
 }
 
@@ -122,7 +124,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		r.unverified[name] = true
 	}
 	r.record, r.stirred = record, true
-	r.journal = newJournal(record, r.Trust, tree, from, tip)
+	r.journal = newJournal(record, r.Trust, tree, &r.quiet, from, tip)
 	if !believed {
 		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
 		r.disbelieve()
@@ -199,12 +201,18 @@ func (r *Reconciler) moved(ctx context.Context, tip string) error {
 }
 
 // touch notes that a document may have changed.
-func (j *journal) touch(path string) { j.dirty[path] = true }
+func (j *journal) touch(path string) {
+	j.dirty[path] = true
+	if strings.HasPrefix(path, "locks/") {
+		j.quiet.reset()
+	}
+}
 
 // touchUnit notes that the status of a unit may have changed.
 func (j *journal) touchUnit(name string) {
 	j.touch(shard("requests", name) + ".json")
 	delete(j.noted, name)
+	j.quiet.disturb(name)
 }
 
 // event notes what the next status commit says of a unit: all that runs did,

@@ -52,7 +52,7 @@ func TestPushThatWasGivenUpArrives(t *testing.T) {
 			trust := NewTrust(filepath.Join(t.TempDir(), "trust.json"))
 			r := New(Options{Source: branch, Trust: trust})
 			r.record = NewRecord()
-			r.journal = newJournal(r.record, trust, nil, "", "")
+			r.journal = newJournal(r.record, trust, nil, &r.quiet, "", "")
 			happens := func(unit string) {
 				r.journal.unit(unit).Owner = "payments"
 				r.journal.event(event{unit: unit, run: true, verb: "apply", trailer: "applied"})

@@ -90,6 +90,7 @@ type Reconciler struct {
 	unverified map[string]bool
 	observed   map[string]sight // nil where drift is not looked for
 	shapes     shapes
+	quiet      quiet
 	// stirred tells that a pass may decide otherwise than the last one did, which
 	// before settledUntil it else does not.
 	stirred      bool
@@ -205,6 +206,9 @@ func (r *Reconciler) Serve(ctx context.Context, leave Leave) error {
 	}
 	r.observed = map[string]sight{}
 	for ctx.Err() == nil {
+		if !r.stirred && !r.Now().Before(r.settledUntil) {
+			r.quiet.reset() // whatever was missed is seen now
+		}
 		if r.checked != nil && (r.stirred || !r.Now().Before(r.settledUntil)) {
 			if err := r.step(ctx); err != nil {
 				r.failed("converge", err)
@@ -451,6 +455,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	if r.checked != nil && !bytes.Equal(r.checked.Judge.Bundle(), checked.Judge.Bundle()) {
 		clear(r.asking) // other rules may ask for other approvals
 	}
+	checked.inherit(r.checked)
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.stirred = true
 	r.memory.bound(r.Machine.memory(checked.Platform.Settings))
@@ -557,6 +562,7 @@ func (r *Reconciler) saw(name string, well bool) {
 	if r.observed == nil {
 		return
 	}
+	r.quiet.disturb(name)
 	s := sight{at: r.Now()}
 	if !well {
 		s.failures = r.observed[name].failures + 1
@@ -577,7 +583,7 @@ func (r *Reconciler) decider() *decider {
 	}
 	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running, looking: looking,
 		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar,
-		moves: r.Moves, imports: r.Imports, shapes: r.shapes}
+		moves: r.Moves, imports: r.Imports, shapes: r.shapes, quiet: &r.quiet}
 	if r.observed != nil {
 		for name, recorded := range r.record.Units {
 			if _, known := r.observed[name]; !known {

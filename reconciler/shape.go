@@ -70,6 +70,54 @@ func (d Document) same(other Document) bool {
 	return d.Digest != "" && d.Digest == other.Digest && slices.Equal(d.Sources, other.Sources)
 }
 
+// quiet are the units that the last pass kept as they were applied, and why that is
+// still so: the unit of the revision, the record, and the day are what they were. A
+// unit that uses others' outputs, or that anything else speaks of, is never among
+// them.
+type quiet struct {
+	units  map[string]*Unit
+	day    string
+	engine Engine
+}
+
+// of tells whether a unit is quiet.
+func (q *quiet) of(u *Unit) bool { return u != nil && q.units[u.Name()] == u }
+
+// disturb notes that what is recorded or known of a unit may have changed.
+func (q *quiet) disturb(name string) {
+	if q != nil {
+		delete(q.units, name)
+	}
+}
+
+// reset begins anew, where anything may have changed.
+func (q *quiet) reset() {
+	if q != nil {
+		q.units = map[string]*Unit{}
+	}
+}
+
+// begin prepares a pass.
+func (q *quiet) begin(day string, engine Engine) {
+	if q.units == nil || q.day != day || q.engine != engine {
+		q.reset()
+		q.day, q.engine = day, engine
+	}
+}
+
+// inherit takes the units of an earlier revision where they are the same, so that
+// they are known to be without a look at them.
+func (c *Checked) inherit(earlier *Checked) {
+	if earlier == nil {
+		return
+	}
+	for name, u := range c.Units {
+		if old, found := earlier.Units[name]; found && old.same(u) && old.Request.Position == u.Request.Position && old.Service.Position == u.Service.Position {
+			c.Units[name] = old
+		}
+	}
+}
+
 // keep forgets the shapes of all units but those of a revision.
 func (all shapes) keep(units map[string]*Unit) {
 	for name := range all {
