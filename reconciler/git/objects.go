@@ -118,7 +118,7 @@ func damaged(err error) bool {
 // openStorage opens a repository. Packs stay open: one that a repack removed
 // still answers, and what is not found is looked for afresh.
 func openStorage(fs billy.Filesystem) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(32*cache.MiByte),
+	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(8*cache.MiByte),
 		filesystem.Options{KeepDescriptors: true, AlternatesFS: osfs.New("/")})
 }
 
