@@ -146,7 +146,7 @@ func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.out, format, arg
 
 // platform generates a platform in a folder of the bench and commits it.
 func (b *bench) platform(ctx context.Context, name string, units int, kind kind) (platform, error) {
-	p := platform{dir: filepath.Join(b.dir, name), files: filepath.Join(b.dir, name+"-files"), units: units, kind: kind, poll: "1h", drift: never}
+	p := platform{dir: filepath.Join(b.dir, name), files: filepath.Join(b.dir, name+"-files"), units: units, kind: kind, poll: "1h", drift: never, parallel: parallel}
 	if err := errors.Join(p.write(), os.MkdirAll(p.files, 0o755)); err != nil {
 		return p, err
 	}

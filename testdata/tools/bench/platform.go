@@ -38,6 +38,7 @@ type platform struct {
 	kind  kind
 	// How often the repository is asked, and each unit compared with what runs.
 	poll, drift string
+	parallel    int // how many units run at a time
 }
 
 // never is an interval in which nothing falls due while the bench runs.
@@ -129,7 +130,7 @@ platform: {
 	"note": note.#Blueprint
 	"link": link.#Blueprint
 }
-`, p.poll, p.drift, parallel, p.files)
+`, p.poll, p.drift, p.parallel, p.files)
 }
 
 // parallel is how many units run at a time, here and by hand.

@@ -77,13 +77,27 @@ func (b *bench) furnished(ctx context.Context, name string, p platform) (*stage,
 			return nil, err
 		}
 	}
-	if err := b.commit(ctx, p.dir, "Ask for the rest"); err != nil {
+	if err := s.setParallel(ctx, 256); err != nil {
 		return nil, err
 	}
-	if _, err := s.push(ctx, "main"); err != nil {
+	if err := b.furnish(ctx, s.remote, s.cacheDir(), s.stateDir()); err != nil {
 		return nil, err
 	}
-	return s, b.furnish(ctx, s.remote, s.cacheDir(), s.stateDir())
+	return s, s.setParallel(ctx, parallel)
+}
+
+// setParallel has the settings say how many units run at a time, and pushes that
+// with whatever else changed.
+func (s *stage) setParallel(ctx context.Context, units int) error {
+	s.p.parallel = units
+	if err := s.p.file("platform.cue", []byte(s.p.settings())); err != nil {
+		return err
+	}
+	if err := s.commit(ctx, s.p.dir, fmt.Sprintf("Run %d at a time", units)); err != nil {
+		return err
+	}
+	_, err := s.push(ctx, "main")
+	return err
 }
 
 // converged applies a platform that was never applied, in one pass.
