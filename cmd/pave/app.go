@@ -45,6 +45,7 @@ type app struct {
 	lease       leasing
 	confinement terraform.Confinement // of the runs of the reconciler
 	forge       forgeFlags
+	portal      portalFlags
 }
 
 const help = `Pave keeps a whole internal developer platform in one Git repository.
@@ -73,7 +74,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range []*cobra.Command{
 		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.serveCommand(),
-		a.statusCommand(), a.logCommand(), a.approveCommand(), a.codeownersCommand(), a.stateCommand(), a.importCommand(), a.upgradeCommand(), a.versionCommand(),
+		a.statusCommand(), a.logCommand(), a.approveCommand(), a.codeownersCommand(), a.portalCommand(), a.stateCommand(), a.importCommand(), a.upgradeCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(cmd)
 	}

@@ -1,0 +1,401 @@
+// Package portal draws a platform for people: HTML and JSON over a snapshot,
+// and nothing else.
+//
+// A [Snapshot] is what a commit of the tracked branch and one of the status
+// branch say. Every page is a function of a snapshot and the request, so every
+// page exists for the past as well, below /at/, and nothing on it comes from
+// anywhere but Git. The same values that a template shows are the page's JSON
+// (?format=json). Nothing here writes, and no page needs a script.
+//
+// Whatever stands in the repository is text on a page, never markup.
+package portal
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Options say what a portal shows and to whom.
+type Options struct {
+	Snapshots Snapshots
+	// Hosts are the names that the portal answers to beside those of this
+	// machine's loopback: any other is a page that had its name resolved here.
+	Hosts []string
+	Log   *slog.Logger
+}
+
+// New returns the portal. It answers GET and HEAD.
+func New(options Options) http.Handler {
+	p := &portal{Options: options, mux: http.NewServeMux()}
+	for pattern, r := range routes {
+		p.mux.Handle("GET "+pattern, p.page(r))
+	}
+	p.mux.HandleFunc("GET /static/{file}", static)
+	p.mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		p.refuse(w, r, http.StatusNotFound, "There is no such page", "Nothing is at this address.")
+	})
+	return p
+}
+
+// portal is the handler.
+type portal struct {
+	Options
+	mux *http.ServeMux
+}
+
+// route is a page: the template that shows it and the function that makes it.
+type route struct {
+	template string
+	make     func(v *view, r *http.Request) (any, error)
+}
+
+var routes = map[string]route{
+	"/{$}":                 {"home", home},
+	"/search":              {"search", search},
+	"/services":            {"services", services},
+	"/services/{name}":     {"service", service},
+	"/requests":            {"requests", requests},
+	"/requests/{name}":     {"request", request},
+	"/teams":               {"teams", teams},
+	"/teams/{name}":        {"team", team},
+	"/environments":        {"environments", environments},
+	"/environments/{name}": {"environment", environment},
+	"/blueprints":          {"blueprints", blueprints},
+	"/blueprints/{name}":   {"blueprint", blueprint},
+	"/source/{path...}":    {"source", source},
+}
+
+// ServeHTTP refuses what no browser of a reader sends, and answers the rest.
+func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-cache")
+	switch {
+	case !p.known(r.Host):
+		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "This portal is for reading.", http.StatusMethodNotAllowed)
+	default:
+		p.travel(w, r)
+	}
+}
+
+// known tells whether a request was meant for this portal.
+func (p *portal) known(host string) bool {
+	name := host
+	if n, _, err := net.SplitHostPort(host); err == nil {
+		name = n
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	ip := net.ParseIP(name)
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
+		slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+type whenKey struct{}
+
+// travel takes /at/WHEN off an address and remembers when it is.
+func (p *portal) travel(w http.ResponseWriter, r *http.Request) {
+	rest, past := strings.CutPrefix(r.URL.Path, "/at/")
+	when, page, found := strings.Cut(rest, "/")
+	switch {
+	case !past:
+		p.mux.ServeHTTP(w, r)
+		return
+	case !found: // /at/2026-03-01, or what the form for days asks for
+		when = cmp.Or(when, r.URL.Query().Get("day"))
+		http.Redirect(w, r, "/at/"+url.PathEscape(when)+"/", http.StatusFound)
+		return
+	case when == "":
+		if day := r.URL.Query().Get("day"); page == "" && dayPattern.MatchString(day) {
+			http.Redirect(w, r, "/at/"+day+"/", http.StatusFound)
+			return
+		}
+	}
+	then := r.Clone(context.WithValue(r.Context(), whenKey{}, when))
+	then.URL.Path, then.URL.RawPath = "/"+page, ""
+	p.mux.ServeHTTP(w, then)
+}
+
+// page answers with one page.
+func (p *portal) page(to route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := p.view(r)
+		if err != nil {
+			p.unavailable(w, r, err)
+			return
+		}
+		body, err := to.make(v, r)
+		var missing notFound
+		var moved moved
+		switch {
+		case err == nil:
+			p.show(w, r, http.StatusOK, to.template, v.frame(r, body))
+		case errors.As(err, &missing):
+			v.title = "There is no such " + missing.Kind
+			missing.Title = v.title
+			p.show(w, r, http.StatusNotFound, "missing", v.frame(r, missing))
+		case errors.As(err, &moved):
+			http.Redirect(w, r, string(moved), http.StatusFound)
+		default:
+			p.unavailable(w, r, err)
+		}
+	})
+}
+
+// view finds the snapshot that a page is about.
+func (p *portal) view(r *http.Request) (*view, error) {
+	when, past := r.Context().Value(whenKey{}).(string)
+	if !past {
+		s, err := p.Snapshots.Now(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		return &view{Snapshot: s, index: s.indexed()}, nil
+	}
+	s, err := p.Snapshots.At(r.Context(), when)
+	if err != nil {
+		return nil, err
+	}
+	return &view{Snapshot: s, index: s.indexed(), base: "/at/" + url.PathEscape(when), when: when}, nil
+}
+
+// unavailable answers where there is no snapshot to show.
+func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, ErrNoSuchTime):
+		p.refuse(w, r, http.StatusNotFound, "There is no such time", err.Error())
+	case r.Context().Err() != nil: // nobody waits
+	default:
+		p.Log.Warn("the portal cannot show a page", "path", r.URL.Path, "error", err)
+		p.refuse(w, r, http.StatusServiceUnavailable, "The repository cannot be read", err.Error())
+	}
+}
+
+// refuse answers with a page that says why there is no other.
+func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
+	p.show(w, r, code, "missing", frame{Title: title, Static: assets.version, Body: notFound{Title: title, Why: why}})
+}
+
+// show renders a page, whole or not at all.
+func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name string, f frame) {
+	var b bytes.Buffer
+	var err error
+	if r.URL.Query().Get("format") == "json" {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		encoder := json.NewEncoder(&b)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(f)
+	} else {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		err = pages[name].Execute(&b, f)
+	}
+	if err != nil {
+		p.Log.Error("the portal cannot render a page", "page", name, "error", err)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(code)
+	_, _ = w.Write(b.Bytes()) // a reader who left misses nothing
+}
+
+// frame is what surrounds a page. Its JSON is the page's.
+type frame struct {
+	Title     string `json:"title"`
+	Revision  commit `json:"revision"`
+	Status    commit `json:"status"`
+	Permalink string `json:"permalink,omitempty"`
+	Body      any    `json:"page"`
+
+	Platform string `json:"-"` // what the organisation calls it
+	Nav      []tab  `json:"-"`
+	Base     string `json:"-"` // what every address begins with
+	When     string `json:"-"` // the time that was asked for; empty is now
+	Today    string `json:"-"` // the same page now
+	JSON     string `json:"-"`
+	Query    string `json:"-"` // of the search
+	Static   string `json:"-"` // the version of the style sheet and the script
+}
+
+// commit is a commit as pages show it.
+type commit struct {
+	ID    string `json:"commit,omitempty"`
+	Short string `json:"-"`
+	Time  string `json:"time,omitempty"`
+	Href  string `json:"-"`
+}
+
+// tab leads to a part of the portal.
+type tab struct {
+	link
+	Here bool
+}
+
+// link leads to a page.
+type link struct {
+	Text string `json:"name"`
+	Href string `json:"href"`
+}
+
+// notFound is the error for a name that nothing has, and the page about it.
+type notFound struct {
+	Title      string  `json:"-"`
+	Kind       string  `json:"kind,omitempty"`
+	Name       string  `json:"name,omitempty"`
+	Why        string  `json:"why"`
+	Near       []link  `json:"near,omitempty"`
+	Violations []fault `json:"violations,omitempty"`
+}
+
+func (n notFound) Error() string { return "there is no " + n.Kind + " " + n.Name }
+
+// moved is the error for what is at another address.
+type moved string
+
+func (m moved) Error() string { return "it is at " + string(m) }
+
+// view is a snapshot as one request sees it: with the addresses of its pages.
+type view struct {
+	*Snapshot
+	*index
+	base  string // what its addresses begin with
+	when  string
+	title string
+	here  string // the tab that the page belongs to
+}
+
+func (v *view) frame(r *http.Request, body any) frame {
+	here := &url.URL{Path: r.URL.Path}
+	query := r.URL.Query()
+	query.Del("format")
+	here.RawQuery = query.Encode()
+	f := frame{
+		Title: v.title, Body: body, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
+		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
+	}
+	if v.here != "" {
+		f.Query = "" // it is the filter's
+	}
+	query.Set("format", "json")
+	here.RawQuery = query.Encode()
+	f.JSON = v.base + here.String()
+	for _, t := range []struct{ text, path string }{
+		{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"},
+	} {
+		f.Nav = append(f.Nav, tab{link{t.text, v.base + t.path}, v.here == t.path})
+	}
+	return f
+}
+
+func (v *view) commit(r reconciler.Revision) commit {
+	if r.Commit == "" {
+		return commit{}
+	}
+	return commit{ID: r.Commit, Short: r.Short(), Time: moment(r.Time), Href: "/at/" + short(r.Commit) + "/"}
+}
+
+// moment is a time for people.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+// permanent is what the addresses of this very snapshot begin with.
+func (v *view) permanent() string { return "/at/" + v.key() }
+
+// to leads to the page of a document; nowhere without a name.
+func (v *view) to(kind, name string) link {
+	if name == "" {
+		return link{}
+	}
+	return link{name, v.base + "/" + kind + "s/" + url.PathEscape(name)}
+}
+
+// among leads to a list of what has a value in a field.
+func (v *view) among(list, field, value string) link {
+	return link{value, v.base + "/" + list + "?" + url.Values{field: {value}}.Encode()}
+}
+
+// at leads to a place in a file, at this commit.
+func (v *view) at(p reconciler.Position) link {
+	if p.File == "" {
+		return link{}
+	}
+	l := link{p.File, v.permanent() + "/source/" + escapePath(p.File)}
+	if p.Line > 0 {
+		l.Text += fmt.Sprintf(":%d", p.Line)
+		l.Href += fmt.Sprintf("#L%d", p.Line)
+	}
+	return l
+}
+
+// field leads to where a field of a document is written.
+func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
+	if v.Locate == nil {
+		return v.at(document)
+	}
+	return v.at(v.Locate(document, kind, name, path))
+}
+
+func escapePath(p string) string {
+	parts := strings.Split(p, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return strings.Join(parts, "/")
+}
+
+// missing is the error for a name, with those that may be meant and what the
+// revision says of it.
+func (v *view) missing(kind, name string, known []string) error {
+	n := notFound{Kind: kind, Name: name, Why: "This revision has no " + kind + " " + name + "."}
+	if len(name) <= 64 {
+		for _, near := range reconciler.Nearest(name, known, 5) {
+			n.Near = append(n.Near, v.to(kind, near))
+		}
+	}
+	n.Violations = v.faults(func(x reconciler.Violation) bool { return x.Kind == kind && x.Name == name })
+	return n
+}
+
+// fault is a violation as pages show it.
+type fault struct {
+	Level string `json:"level"`
+	Text  string `json:"text"`
+	Hint  string `json:"hint,omitempty"`
+	At    link   `json:"at"`
+}
+
+func (v *view) faults(keep func(reconciler.Violation) bool) []fault {
+	var all []fault
+	for _, x := range v.Snapshot.Violations {
+		if keep(x) {
+			all = append(all, v.fault(x))
+		}
+	}
+	return all
+}
+
+func (v *view) fault(x reconciler.Violation) fault {
+	f := fault{Level: string(x.Level), Hint: x.Hint, At: v.at(x.Position)}
+	x.Position, x.Level = reconciler.Position{}, reconciler.Deny
+	f.Text = x.String()
+	return f
+}
