@@ -97,6 +97,36 @@ func (a *app) newPortal(repository portal.Repository, every time.Duration, log *
 	return portal.New(portal.Options{Snapshots: history, Hosts: a.portal.hosts, Log: log}), history.Close
 }
 
+// daemonPortal returns the portal of the daemon, which shows what its mirror
+// holds; none where whoever reaches the address may not read it.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
+	if !a.mayRead(address) {
+		return nil, func() {}, nil
+	}
+	clone, err := mirror.Reader()
+	if err != nil {
+		return nil, nil, err
+	}
+	heads := func(context.Context) (heads reconciler.Heads, err error) {
+		fetched := false
+		if branch := mirror.Branch(); branch != "" {
+			heads.Tracked, fetched, err = clone.Tip(branch)
+		}
+		if err == nil && !fetched {
+			err = errors.New("the repository has not been fetched yet")
+		}
+		if err == nil {
+			heads.Status, _, err = clone.Tip(a.statusBranch)
+		}
+		return heads, err
+	}
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, time.Second, log)
+	return pages, func() {
+		closePortal()
+		clone.Close()
+	}, nil
+}
+
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history

@@ -68,7 +68,7 @@ func home(v *view, _ *http.Request) (any, error) {
 			{link{"teams", v.base + "/teams"}, len(v.Platform.Teams)},
 			{link{"environments", v.base + "/environments"}, len(v.Platform.Environments)},
 		},
-		Cost: v.money(v.index.cost), Warnings: v.Record.Platform.Warnings, Recorded: len(v.Record.Units),
+		Cost: v.Platform.Settings.Currency + " " + strconv.FormatFloat(v.index.cost, 'f', 0, 64), Warnings: v.Record.Platform.Warnings, Recorded: len(v.Record.Units),
 		Waiting: v.rows(first(v.waiting)), MoreNot: max(0, len(v.waiting)-glance),
 		Drifted: v.rows(first(v.drifted)), Ending: v.rows(first(v.ending)),
 	}
@@ -316,7 +316,7 @@ func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
 	add("System", d.System, "system")
 	add("Language", d.Language, "language")
 	if d.Repository != "" {
-		add("Source", "", "repository", link{d.Repository, d.Repository})
+		add("Repository", "", "repository", link{d.Repository, d.Repository})
 	}
 	if d.Docs != "" {
 		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}))
