@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -512,17 +513,25 @@ func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
 func plain(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
-		return text
+		return visible(text)
 	}
 	return indented(value)
 }
 
+// visible spells out what would hide or turn text: nobody checked what stands in
+// a file or an output.
+func visible(text string) string {
+	return visibly.ReplaceAllStringFunc(text, func(s string) string { return fmt.Sprintf("\\u{%x}", []rune(s)[0]) })
+}
+
+var visibly = regexp.MustCompile("[\\x{0}-\\x{8}\\x{b}-\\x{1f}\\x{7f}-\\x{9f}\\x{61c}\\x{200b}-\\x{200f}\\x{2028}-\\x{202e}\\x{2060}-\\x{2069}\\x{feff}]")
+
 func indented(value json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Indent(&b, value, "", "  ") != nil {
-		return string(value)
+		return visible(string(value))
 	}
-	return b.String()
+	return visible(b.String())
 }
 
 // teamsPage lists the teams.
@@ -841,7 +850,7 @@ func source(v *view, r *http.Request) (any, error) {
 		p.Note = fmt.Sprintf("This file is no text. It has %d bytes.", f.Size)
 	default:
 		p.Text = string(content)
-		p.Lines = strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
+		p.Lines = strings.Split(strings.TrimSuffix(visible(p.Text), "\n"), "\n")
 	}
 	return p, nil
 }
