@@ -20,12 +20,14 @@ import (
 // portalFlags say who may read the portal.
 type portalFlags struct {
 	anonymous bool
+	asked     bool // whether anonymous was said
 	hosts     []string
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&a.portal.anonymous, "portal-anonymous", false, "show the portal to whoever reaches the listen address (default: on loopback only)")
 	cmd.Flags().StringSliceVar(&a.portal.hosts, "portal-host", nil, "a name that the portal is reached by, beside those of loopback")
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { a.portal.asked = cmd.Flags().Changed("portal-anonymous") }
 }
 
 func (a *app) portalCommand() *cobra.Command {
@@ -55,7 +57,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	}
 	defer listener.Close()
 	if !a.mayRead(listener.Addr()) {
-		return usage(fmt.Errorf("--listen: %s is not on loopback: whoever reaches it may read the portal only with --portal-anonymous", listener.Addr()))
+		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
 	}
 	repository, err := a.portalRepository(ctx)
 	if err != nil {
@@ -86,15 +88,18 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 
 // mayRead tells whether whoever reaches an address may read the portal.
 func (a *app) mayRead(address net.Addr) bool {
+	if a.portal.asked {
+		return a.portal.anonymous
+	}
 	tcp, is := address.(*net.TCPAddr)
-	return a.portal.anonymous || is && tcp.IP.IsLoopback()
+	return is && tcp.IP.IsLoopback()
 }
 
 // newPortal returns the portal of a repository, and what ends it.
 func (a *app) newPortal(repository portal.Repository, every time.Duration, log *slog.Logger) (http.Handler, func()) {
 	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
 	history := portal.NewHistory(repository, evaluators, every, log)
-	return portal.New(portal.Options{Snapshots: history, Hosts: a.portal.hosts, Log: log}), history.Close
+	return portal.New(portal.Options{Snapshots: history, Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Log: log}), history.Close
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror

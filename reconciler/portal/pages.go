@@ -524,7 +524,7 @@ func visible(text string) string {
 	return visibly.ReplaceAllStringFunc(text, func(s string) string { return fmt.Sprintf("\\u{%x}", []rune(s)[0]) })
 }
 
-var visibly = regexp.MustCompile("[\\x{0}-\\x{8}\\x{b}-\\x{1f}\\x{7f}-\\x{9f}\\x{61c}\\x{200b}-\\x{200f}\\x{2028}-\\x{202e}\\x{2060}-\\x{2069}\\x{feff}]")
+var visibly = regexp.MustCompile(`[\x{0}-\x{8}\x{b}-\x{1f}\x{7f}-\x{9f}\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2069}\x{feff}]`)
 
 func indented(value json.RawMessage) string {
 	var b bytes.Buffer

@@ -34,7 +34,10 @@ type Options struct {
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
-	Log   *slog.Logger
+	// Direct refuses what a proxy passed on: a reader who is let in for being on
+	// this machine may not be anywhere else.
+	Direct bool
+	Log    *slog.Logger
 }
 
 // New returns the portal. It answers GET and HEAD.
@@ -90,6 +93,8 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
+	case p.Direct && passedOn(r.Header):
+		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "This portal is for reading.", http.StatusMethodNotAllowed)
@@ -108,6 +113,11 @@ func (p *portal) known(host string) bool {
 	ip := net.ParseIP(name)
 	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
 		slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+// passedOn tells whether a proxy says that the request is another's.
+func passedOn(h http.Header) bool {
+	return slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}, func(name string) bool { return h.Get(name) != "" })
 }
 
 type whenKey struct{}
@@ -367,12 +377,25 @@ func escapePath(p string) string {
 func (v *view) missing(kind, name string, known []string) error {
 	n := notFound{Kind: kind, Name: name, Why: "This revision has no " + kind + " " + name + "."}
 	if len(name) <= 64 {
-		for _, near := range reconciler.Nearest(name, known, 5) {
+		for _, near := range reconciler.Nearest(name, around(name, known), 5) {
 			n.Near = append(n.Near, v.to(kind, near))
 		}
 	}
 	n.Violations = v.faults(func(x reconciler.Violation) bool { return x.Kind == kind && x.Name == name })
 	return n
+}
+
+// around returns the names, of very many those beside a name in the alphabet: to
+// compare them all takes too long.
+func around(name string, names []string) []string {
+	const most = 500
+	if len(names) <= most {
+		return names
+	}
+	slices.Sort(names)
+	at, _ := slices.BinarySearch(names, name)
+	from := min(max(0, at-most/2), len(names)-most)
+	return names[from : from+most]
 }
 
 // fault is a violation as pages show it.

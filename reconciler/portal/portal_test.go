@@ -425,6 +425,26 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestDirect checks that a portal for this machine refuses what came from elsewhere.
+func TestDirect(t *testing.T) {
+	t.Parallel()
+	empty := &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
+	for _, direct := range []bool{true, false} {
+		handler := New(Options{Snapshots: fixed{empty}, Direct: direct, Log: slog.New(slog.DiscardHandler)})
+		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Host = "localhost"
+			r.Header.Set(name, "198.51.100.7")
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			checkHeaders(t, name, w)
+			if refused := w.Code == http.StatusForbidden; refused != direct {
+				t.Errorf("%s: got %d", name, w.Code)
+			}
+		}
+	}
+}
+
 // fixed is one snapshot for all times.
 type fixed struct{ *Snapshot }
 
