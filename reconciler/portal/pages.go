@@ -250,6 +250,16 @@ type serviceDocument struct {
 	Tags        []string   `json:"tags"`
 }
 
+func readService(s reconciler.Service) (d serviceDocument, err error) {
+	if len(s.JSON) == 0 {
+		return d, nil
+	}
+	if err := json.Unmarshal(s.JSON, &d); err != nil {
+		return d, fmt.Errorf("read service %s: %w", s.Name, err)
+	}
+	return d, nil
+}
+
 func service(v *view, r *http.Request) (any, error) {
 	name := r.PathValue("name")
 	s, found := v.Platform.Services[name]
@@ -260,11 +270,9 @@ func service(v *view, r *http.Request) (any, error) {
 		return nil, v.missing("service", name, slices.Collect(maps.Keys(v.Platform.Services)))
 	}
 	v.title, v.here = s.Title, "/services"
-	var d serviceDocument
-	if len(s.JSON) > 0 {
-		if err := json.Unmarshal(s.JSON, &d); err != nil {
-			return nil, fmt.Errorf("read service %s: %w", name, err)
-		}
+	d, err := readService(s)
+	if err != nil {
+		return nil, err
 	}
 	p := &servicePage{
 		Name: s.Name, Title: s.Title, Description: d.Description, Lifecycle: s.Lifecycle, Tier: s.Tier, Type: s.Type,
@@ -319,7 +327,9 @@ func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
 	if d.Repository != "" {
 		add("Repository", "", "repository", link{d.Repository, d.Repository})
 	}
-	if d.Docs != "" {
+	if f, found := v.document(d.Docs, ""); found {
+		add("Documentation", "", "docs", link{d.Docs, v.docsOf(s.Name, d.Docs, f.Path)})
+	} else if d.Docs != "" {
 		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}))
 	}
 	add("Earlier names", strings.Join(s.Aliases, ", "), "aliases")

@@ -66,19 +66,20 @@ type route struct {
 }
 
 var routes = map[string]route{
-	"/{$}":                 {"home", home},
-	"/search":              {"search", search},
-	"/services":            {"services", services},
-	"/services/{name}":     {"service", service},
-	"/requests":            {"requests", requests},
-	"/requests/{name}":     {"request", request},
-	"/teams":               {"teams", teams},
-	"/teams/{name}":        {"team", team},
-	"/environments":        {"environments", environments},
-	"/environments/{name}": {"environment", environment},
-	"/blueprints":          {"blueprints", blueprints},
-	"/blueprints/{name}":   {"blueprint", blueprint},
-	"/source/{path...}":    {"source", source},
+	"/{$}":                            {"home", home},
+	"/search":                         {"search", search},
+	"/services":                       {"services", services},
+	"/services/{name}":                {"service", service},
+	"/services/{name}/docs/{path...}": {"docs", docs},
+	"/requests":                       {"requests", requests},
+	"/requests/{name}":                {"request", request},
+	"/teams":                          {"teams", teams},
+	"/teams/{name}":                   {"team", team},
+	"/environments":                   {"environments", environments},
+	"/environments/{name}":            {"environment", environment},
+	"/blueprints":                     {"blueprints", blueprints},
+	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/source/{path...}":               {"source", source},
 }
 
 // ServeHTTP refuses what no browser of a reader sends, and answers the rest.
@@ -358,7 +359,9 @@ func (v *view) at(p reconciler.Position) link {
 
 // field leads to where a field of a document is written.
 func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
-	if v.Locate == nil {
+	// To find a field is to parse its file, and a page has many.
+	const large = 32 << 10
+	if f, found := v.Tree.Find(document.File); v.Locate == nil || !found || f.Size > large {
 		return v.at(document)
 	}
 	return v.at(v.Locate(document, kind, name, path))
@@ -377,7 +380,7 @@ func escapePath(p string) string {
 func (v *view) missing(kind, name string, known []string) error {
 	n := notFound{Kind: kind, Name: name, Why: "This revision has no " + kind + " " + name + "."}
 	if len(name) <= 64 {
-		for _, near := range reconciler.Nearest(name, around(name, known), 5) {
+		for _, near := range reconciler.Nearest(name, around(name, known), 3) {
 			n.Near = append(n.Near, v.to(kind, near))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,7 @@ func TestPages(t *testing.T) {
 		"/services?tier=1&q=BASKET":             {"Checkout", "1–1 of 1", "!Ledger"},
 		"/services?lifecycle=none":              {"No service is like that."},
 		"/services/checkout":                    {"Turns a basket", "Storefront", "pagerduty:checkout-primary", "#team-storefront", "availability", "99.95", "checkout-db", "Payment gateway", "https://api.acme.example/checkout/openapi.json", "catalog/payments/checkout.cue:3", "#L6", "docs/checkout"},
+		"/services/checkout/docs/":              {"<h2>Checkout</h2>", "it reserves the goods", "<em>open</em>", "docs/checkout/README.md"},
 		"/services/ledger":                      {"Needed by", "/services/checkout"},
 		"/requests":                             {"checkout-db", "1–26 of 26", "old-queue", "not in this revision"},
 		"/requests?state=AwaitingApproval":      {"checkout-config", "1–1 of 1"},
@@ -246,7 +248,7 @@ func TestPages(t *testing.T) {
 	for path, texts := range map[string][]string{
 		"/services/chekout": {"There is no such service", "/services/checkout"}, "/requests/checkout-bd": {"/requests/checkout-db"},
 		"/teams/nobody": {"There is no such team"}, "/environments/prod": {"/environments/production"}, "/blueprints/tls": {"/blueprints/tls-cert"},
-		"/source/none.cue": {"There is no such file"}, "/nothing": {"There is no such page"}, "/static/none.css": nil,
+		"/source/none.cue": {"There is no such file"}, "/services/ledger/docs/": {"no such document"}, "/services/checkout/docs/none.md": {"no such document"}, "/nothing": {"There is no such page"}, "/static/none.css": nil,
 	} {
 		expect(t, a, path, http.StatusNotFound, texts...)
 	}
@@ -375,6 +377,7 @@ func TestJSON(t *testing.T) {
 		t.Errorf("got %s", w.Body)
 	}
 	for path := range routes {
+		path = strings.Replace(path, "{name}/docs/{path...}", "checkout/docs/README.md", 1)
 		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue").Replace(path)
 		kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		path = strings.ReplaceAll(path, "{name}", map[string]string{"services": "ledger", "requests": "checkout-db", "teams": "search", "environments": "staging", "blueprints": "queue"}[kind])
@@ -461,7 +464,7 @@ func TestHostile(t *testing.T) {
 		handler := New(Options{Snapshots: fixed{hostileSnapshot(t, hostile)}, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
-			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name,
+			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
 		} {
@@ -520,15 +523,50 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 	record.Units[s] = &reconciler.UnitStatus{Request: s, Service: s, Owner: s, Blueprint: s, Environment: s, Conditions: conditions, AppliedRevision: s, Expires: s, Engine: s, FirstApplied: s, LastApplied: s,
 		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s},
 		Outputs: map[string]json.RawMessage{s: value}, Sensitive: []string{s + "2"}}
-	files := []reconciler.File{{Path: s}, {Path: "evil.txt"}}
-	if s > "evil.txt" {
-		files[0], files[1] = files[1], files[0]
-	}
+	files := []reconciler.File{{Path: s}, {Path: "evil.txt"}, {Path: s + "/README.md"}}
+	slices.SortFunc(files, func(a, b reconciler.File) int { return cmp.Compare(a.Path, b.Path) })
 	return &Snapshot{
 		Revision: reconciler.Revision{Commit: "0123456789abcdef", Author: s, Subject: s}, Status: reconciler.Revision{Commit: "fedcba9876543210", Author: s, Subject: s},
 		Platform: p, Record: record, Violations: []reconciler.Violation{{Level: reconciler.Deny, Kind: "service", Name: s, Message: s, Hint: s, Path: []string{s}, Position: at, Rule: s, Team: s}, {Level: reconciler.Level(s), Message: s}},
 		Tree: &reconciler.Tree{Files: files, Read: func(reconciler.File) ([]byte, error) { return []byte(s + "\n" + s), nil }},
 		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nUnit: " + s + " " + s + "\n"}},
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	t.Parallel()
+	follow := func(to string) string {
+		if strings.HasPrefix(to, "javascript:") || strings.HasPrefix(to, "missing") {
+			return ""
+		}
+		return "/to/" + to
+	}
+	for source, want := range map[string]string{
+		"# A\n\ntext *b*":                         "<h2>A</h2>\n<p>text <em>b</em></p>\n",
+		"a <script>x</script> b":                  "<p>a &lt;script&gt;x&lt;/script&gt; b</p>\n",
+		"<div onclick=x>\n*a*\n</div>":            "<pre>&lt;div onclick=x&gt;\n*a*\n&lt;/div&gt;</pre>\n",
+		"<!-- a\n\nb -->":                         "<pre>&lt;!-- a\n\nb --&gt;</pre>\n",
+		"[a **b**](c.md)":                         `<p><a href="/to/c.md">a <strong>b</strong></a></p>` + "\n",
+		"[a](javascript:x) [b](missing.md)":       "<p>a b</p>\n",
+		"![pic](p.png)":                           `<p><a href="/to/p.png">pic</a></p>` + "\n",
+		"[![pic](p.png)](c.md)":                   `<p><a href="/to/c.md">pic</a></p>` + "\n",
+		"<javascript:x> <https://a.example>":      `<p>javascript:x <a href="/to/https://a.example">https://a.example</a></p>` + "\n",
+		"```html\n<b>\n```":                       "<pre><code class=\"language-html\">&lt;b&gt;\n</code></pre>\n",
+		"|a|b|\n|:-|-:|\n|1|2|":                   "",
+		"[a]\n\n[a]: javascript:x":                "<p>a</p>\n",
+		"<a href=\"javascript:x\">a</a>":          "<p>&lt;a href=&#34;javascript:x&#34;&gt;a&lt;/a&gt;</p>\n",
+		"x\n: <style>*{}</style>\n<svg onload=x>": "",
+	} {
+		got, err := markdown(source, follow)
+		must(t, err)
+		if want != "" && string(got) != want {
+			t.Errorf("%q: got\n%s\nexpected\n%s", source, got, want)
+		}
+		for _, tag := range regexp.MustCompile(`<[^>]*>`).FindAllString(string(got), -1) {
+			if live.MatchString(quoted.ReplaceAllString(tag, `""`)) || scheme.MatchString(tag) || strings.Contains(tag, "style") {
+				t.Errorf("%q: %s is alive", source, tag)
+			}
+		}
 	}
 }
 
