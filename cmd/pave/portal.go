@@ -70,6 +70,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	if _, err := repository.Heads(ctx); err != nil { // told here and not on a page
 		return err
 	}
+	a.ignored()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()

@@ -188,7 +188,7 @@ func (h *History) recorded(ctx context.Context, commits []Commit, tip string) ([
 // from another snapshot is not evaluated again.
 func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, known *Snapshot, tracked, status string, commits []Commit) (*Snapshot, error) {
 	s := &Snapshot{Record: reconciler.NewRecord(), Log: commits, asked: tracked}
-	if err := h.readStatus(ctx, s, status); err != nil {
+	if err := h.readStatus(ctx, s, known, status); err != nil {
 		return nil, err
 	}
 	// A revision that is refused whole is not what the platform is.
@@ -214,13 +214,14 @@ func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, 
 	}
 	tree := s.Tree
 	s.Locate = func(at reconciler.Position, kind, name string, path []string) reconciler.Position {
-		return evaluator.Locate(tree, at, kind, name, path)
+		return h.evaluator.Locate(tree, at, kind, name, path) // which outlives the snapshot, as what another remembers need not
 	}
 	return s, nil
 }
 
-// readStatus reads the record at a commit of the status branch.
-func (h *History) readStatus(ctx context.Context, s *Snapshot, status string) error {
+// readStatus reads the record at a commit of the status branch: what differs from
+// a known one.
+func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status string) error {
 	if status == "" {
 		return nil
 	}
@@ -228,9 +229,15 @@ func (h *History) readStatus(ctx context.Context, s *Snapshot, status string) er
 	if err != nil {
 		return err
 	}
-	if s.Record, err = reconciler.ReadRecord(tree, status); err != nil {
+	if known != nil && known.recorded != nil {
+		s.Record, err = known.Record.Reread(known.recorded, tree, status)
+	} else {
+		s.Record, err = reconciler.ReadRecord(tree, status)
+	}
+	if err != nil {
 		return err
 	}
+	s.recorded = tree
 	s.Status, err = h.repository.Revision(ctx, status)
 	return err
 }

@@ -75,9 +75,9 @@ type field[T any] struct {
 // narrow returns what the filters of a request let through, and shows them.
 func narrow[T any](v *view, r *http.Request, all []T, fields []field[T], text func(T) string) (filtered, []T) {
 	query := r.URL.Query()
-	l := filtered{Action: v.base + r.URL.Path, Text: query.Get("q")}
+	l := filtered{Action: v.base + r.URL.Path, Text: words(query.Get("q"))}
 	l.Active = l.Text != ""
-	words := strings.Fields(strings.ToLower(l.Text))
+	asked := strings.Fields(strings.ToLower(l.Text))
 	left := all
 	for _, f := range fields {
 		shown := filter{Name: f.name, Label: f.label, Value: query.Get(f.name), Choices: choices(all, f.value, query.Get(f.name))}
@@ -87,13 +87,18 @@ func narrow[T any](v *view, r *http.Request, all []T, fields []field[T], text fu
 		}
 		l.Filters = append(l.Filters, shown)
 	}
-	if len(words) > 0 {
+	if len(asked) > 0 {
 		left = keep(left, func(row T) bool {
 			said := text(row)
-			return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, word) })
+			return !slices.ContainsFunc(asked, func(word string) bool { return !strings.Contains(said, word) })
 		})
 	}
 	return l, left
+}
+
+// words is what a search looks for: no more than a person types.
+func words(query string) string {
+	return strings.ToValidUTF8(query[:min(len(query), 200)], "")
 }
 
 func keep[T any](all []T, keep func(T) bool) []T {

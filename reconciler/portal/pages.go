@@ -161,11 +161,7 @@ type result struct {
 }
 
 func search(v *view, r *http.Request) (any, error) {
-	query := r.URL.Query().Get("q")
-	if len(query) > 200 {
-		query = query[:200]
-	}
-	query = strings.ToValidUTF8(query, "")
+	query := words(r.URL.Query().Get("q"))
 	v.title = "Search"
 	found := v.find(query)
 	p := &searchPage{Query: query}

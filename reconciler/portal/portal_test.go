@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"html"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -592,4 +594,51 @@ func TestSecrets(t *testing.T) {
 	handler := New(Options{Snapshots: fixed{s}, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/requests/my-db", http.StatusOK, "token", "!hunter2")
 	expect(t, handler, "/requests/my-db?format=json", http.StatusOK, "token", "!hunter2")
+}
+
+// TestContrast checks what the style sheet paints on what against level AA.
+func TestContrast(t *testing.T) {
+	t.Parallel()
+	sheet := string(assets.files["portal.css"].content)
+	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(sheet, -1)
+	if len(themes) != 2 {
+		t.Fatalf("expected a light and a dark theme, found %d", len(themes))
+	}
+	for _, theme := range themes {
+		colors := map[string]string{}
+		for _, m := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]+);`).FindAllStringSubmatch(theme[1], -1) {
+			colors[m[1]] = m[2]
+		}
+		for ground, inks := range map[string][]string{
+			"ground": {"text", "soft", "accent"}, "card": {"text", "soft", "accent", "bad", "wait", "good"}, "none-ground": {"text", "soft", "accent"}, "accent-ground": {"accent"}, "accent": {"card"},
+			"good-ground": {"good"}, "wait-ground": {"wait", "text"}, "bad-ground": {"bad", "text"}, "mark": {"text"},
+		} {
+			for _, ink := range inks {
+				a, b := luminance(t, colors[ground]), luminance(t, colors[ink])
+				if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); ratio < 4.5 {
+					t.Errorf("%s on %s: %.2f", ink, ground, ratio)
+				}
+			}
+		}
+	}
+}
+
+// luminance is that of WCAG 2.
+func luminance(t *testing.T, color string) float64 {
+	t.Helper()
+	if len(color) == 3 {
+		color = string([]byte{color[0], color[0], color[1], color[1], color[2], color[2]})
+	}
+	bytes, err := hex.DecodeString(color)
+	must(t, err)
+	sum := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		c := float64(bytes[i]) / 255
+		if c <= 0.04045 {
+			sum += weight * c / 12.92
+		} else {
+			sum += weight * math.Pow((c+0.055)/1.055, 2.4)
+		}
+	}
+	return sum
 }

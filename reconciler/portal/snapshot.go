@@ -30,9 +30,10 @@ type Snapshot struct {
 	// nil, the place of a field is that of its document.
 	Locate func(document reconciler.Position, kind, name string, path []string) reconciler.Position
 
-	asked string // the tracked commit it was asked for, where that one was refused
-	once  sync.Once
-	index *index
+	asked    string           // the tracked commit it was asked for, where that one was refused
+	recorded *reconciler.Tree // of Status
+	once     sync.Once
+	index    *index
 }
 
 // Commit is one commit of the status branch.
