@@ -73,6 +73,7 @@ type acme struct {
 	http.Handler
 	// The commits of both branches, the first one first.
 	tracked, status []string
+	platform        *reconciler.PlatformStatus // that the next record holds, where it says more
 }
 
 func newAcme(t testing.TB) *acme {
@@ -156,7 +157,11 @@ func (a *acme) record(at, subject, trailer string, units ...reconciler.UnitStatu
 		must(a, os.WriteFile(filepath.Join(tree, path), content, 0o644))
 	}
 	revision := a.tracked[len(a.tracked)-1]
-	put("platform.json", reconciler.PlatformStatus{Version: 1, Revision: revision})
+	if a.platform == nil {
+		a.platform = &reconciler.PlatformStatus{Version: 1, Revision: revision}
+	}
+	put("platform.json", a.platform)
+	revision, a.platform = a.platform.Revision, nil
 	for _, u := range units {
 		digest := sha256.Sum256([]byte(u.Request))
 		put(fmt.Sprintf("requests/%x/%s.json", digest[:1], u.Request), u)
@@ -289,12 +294,38 @@ func TestNews(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), `"Payments"`, `"Moneymakers"`, 1)), 0o644))
 	a.commit("2026-03-01T12:00:00Z", "Rename a team")
-	for end := time.Now().Add(time.Minute); !strings.Contains(get(a, "/teams/payments").Body.String(), "Moneymakers"); time.Sleep(10 * time.Millisecond) {
+	a.until("/teams/payments", "Moneymakers")
+	expect(t, a, "/requests/checkout-db", http.StatusOK, "db-7.acme.example")
+	a.record("2026-03-01T13:00:00Z", "Fail", "Unit: checkout-db fails",
+		reconciler.UnitStatus{Version: 1, Request: "checkout-db", Blueprint: "db-credentials", Conditions: ready(false, reconciler.ReasonApplyFailed, "the disk is full")})
+	a.until("/requests/checkout-db", "the disk is full")
+	expect(t, a, "/requests", http.StatusOK, "!old-queue")
+	expect(t, a, "/teams/payments", http.StatusOK, "Moneymakers")
+}
+
+// TestRefusedRevision checks that a revision that is not in force is not shown as
+// the platform, but named with what is wrong.
+func TestRefusedRevision(t *testing.T) {
+	t.Parallel()
+	a := newAcme(t)
+	must(t, os.Remove(filepath.Join(a.repo, "teams.cue")))
+	a.commit("2026-03-01T12:00:00Z", "Dissolve the teams")
+	in := a.tracked[1]
+	a.platform = &reconciler.PlatformStatus{Version: 1, Revision: in, Refused: &reconciler.Refusal{Revision: a.tracked[2], Violations: []reconciler.Violation{{Level: reconciler.Deny, Message: "there are no teams"}}}}
+	a.record("2026-03-01T13:00:00Z", "Refuse a revision", "Pave-Note: none")
+	expect(t, a, "/", http.StatusOK, "is refused; the last good one stays in force", "there are no teams", in[:8], ">4</strong>")
+	expect(t, a, "/at/2026-03-02/teams/payments", http.StatusOK, "mira-okafor")
+	expect(t, a, "/at/"+in+"-"+a.status[1]+"/teams/payments", http.StatusOK, "mira-okafor")
+}
+
+// until waits for a page to hold a text.
+func (a *acme) until(path, text string) {
+	a.Helper()
+	for end := time.Now().Add(time.Minute); !strings.Contains(get(a, path).Body.String(), text); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the page never changes")
+			a.Fatalf("%s never says %q", path, text)
 		}
 	}
-	expect(t, a, "/requests/checkout-db", http.StatusOK, "db-7.acme.example")
 }
 
 var linkPattern = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
