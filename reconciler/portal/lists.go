@@ -173,3 +173,40 @@ func requests(v *view, r *http.Request) (any, error) {
 	p.Requests = v.rows(paged(&p.Pager, v, r, left))
 	return p, nil
 }
+
+// requestIn is a request in a list, with where its parts lead.
+type requestIn struct {
+	*requestRow
+	Link     link   `json:"link"`
+	Of       link   `json:"-"`
+	By       link   `json:"-"`
+	In       link   `json:"-"`
+	From     link   `json:"-"`
+	CostText string `json:"-"`
+}
+
+func (v *view) rows(rows []*requestRow) []*requestIn {
+	shown := make([]*requestIn, len(rows))
+	for i, r := range rows {
+		shown[i] = &requestIn{
+			requestRow: r, Link: v.to("request", r.Name), Of: v.to("service", r.Service), By: v.to("team", r.Owner),
+			In: v.to("environment", r.Environment), From: v.to("blueprint", r.Blueprint), CostText: v.money(r.Cost),
+		}
+	}
+	return shown
+}
+
+// serviceIn is a service in a list.
+type serviceIn struct {
+	*serviceRow
+	Link link `json:"link"`
+	By   link `json:"-"`
+}
+
+func (v *view) serviceRows(rows []*serviceRow) []*serviceIn {
+	shown := make([]*serviceIn, len(rows))
+	for i, s := range rows {
+		shown[i] = &serviceIn{s, v.to("service", s.Name), v.to("team", s.Owner)}
+	}
+	return shown
+}
