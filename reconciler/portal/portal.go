@@ -131,11 +131,6 @@ func (p *portal) travel(w http.ResponseWriter, r *http.Request) {
 		when = cmp.Or(when, r.URL.Query().Get("day"))
 		http.Redirect(w, r, "/at/"+url.PathEscape(when)+"/", http.StatusFound)
 		return
-	case when == "":
-		if day := r.URL.Query().Get("day"); page == "" && dayPattern.MatchString(day) {
-			http.Redirect(w, r, "/at/"+day+"/", http.StatusFound)
-			return
-		}
 	}
 	then := r.Clone(context.WithValue(r.Context(), whenKey{}, when))
 	then.URL.Path, then.URL.RawPath = "/"+page, ""
