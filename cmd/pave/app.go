@@ -42,10 +42,10 @@ type app struct {
 	// standBy is called, with the process or the host that is at work, as long as
 	// another pave is; nil refuses to wait for it.
 	standBy     func(holder string)
+	portal      portalFlags
 	lease       leasing
 	confinement terraform.Confinement // of the runs of the reconciler
 	forge       forgeFlags
-	portal      portalFlags
 }
 
 const help = `Pave keeps a whole internal developer platform in one Git repository.
