@@ -141,7 +141,7 @@ func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
 		if recorded, err = r.Source.Tree(ctx, change.Status); err != nil {
 			return err
 		}
-		if record, err = r.record.reread(r.recorded, recorded, change.Status); err != nil {
+		if record, err = r.record.Reread(r.recorded, recorded, change.Status); err != nil {
 			return err
 		}
 	}

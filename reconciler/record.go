@@ -97,9 +97,9 @@ func readAhead(tree *Tree, files []File) (read func(File) ([]byte, error), stop 
 	}
 }
 
-// reread reads the branch at another commit. What both trees have is not read
+// Reread reads the branch at another commit. What both trees have is not read
 // again: the receiver is what the first of them holds, and stays so.
-func (r *Record) reread(before, tree *Tree, tip string) (*Record, error) {
+func (r *Record) Reread(before, tree *Tree, tip string) (*Record, error) {
 	next := &Record{Tip: tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
 	changed := changedPaths(before, tree)
 	for _, path := range changed {

@@ -84,7 +84,7 @@ func TestRecordIsReadAgain(t *testing.T) {
 		tree, tip := hashed(files), fmt.Sprint(i)
 		before, _ := json.Marshal(record)
 		want, refused := ReadRecord(tree, tip)
-		got, err := record.reread(last, tree, tip)
+		got, err := record.Reread(last, tree, tip)
 		if fmt.Sprint(err) != fmt.Sprint(refused) || err == nil && !reflect.DeepEqual(got, want) {
 			t.Errorf("%d: got %+v, %v; want %+v, %v", i, got, err, want, refused)
 		}

@@ -42,6 +42,7 @@ type app struct {
 	// standBy is called, with the process or the host that is at work, as long as
 	// another pave is; nil refuses to wait for it.
 	standBy     func(holder string)
+	portal      portalFlags
 	lease       leasing
 	confinement terraform.Confinement // of the runs of the reconciler
 	forge       forgeFlags
@@ -74,7 +75,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range []*cobra.Command{
 		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.serveCommand(),
-		a.statusCommand(), a.logCommand(), a.approveCommand(), a.codeownersCommand(), a.stateCommand(), a.importCommand(), a.upgradeCommand(), a.versionCommand(),
+		a.statusCommand(), a.logCommand(), a.approveCommand(), a.codeownersCommand(), a.portalCommand(), a.stateCommand(), a.importCommand(), a.upgradeCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(cmd)
 	}

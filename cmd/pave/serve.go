@@ -43,7 +43,8 @@ With --github it looks at pull requests as well: one check and one comment say
 what each would change, and nothing happens that nobody approved.
 
 It answers /healthz, /readyz and /metrics on the listen address, and takes
-GitHub's webhooks at /webhook.`,
+GitHub's webhooks at /webhook. Where that address is on loopback, whoever opens it
+in a browser sees the portal, as with pave portal.`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var handler slog.Handler
@@ -62,13 +63,14 @@ GitHub's webhooks at /webhook.`,
 			return a.serve(cmd.Context(), slog.New(handler), listen, leave)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "the address for health and metrics")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "the address for health, metrics and the portal")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
 	cmd.Flags().DurationVar(&leave.Patience, "patience", 30*time.Minute, "how long to wait for runs when stopped")
 	cmd.Flags().StringVar(&onStop, "on-stop", "leave", "what becomes of runs after the patience: leave lets them go on, interrupt stops them")
 	cmd.Flags().StringVar(&a.forge.webhookSecret, "webhook-secret-file", "", "a file with the secret of GitHub's webhook, 16 characters or more")
 	a.engineFlags(cmd)
 	a.forgeFlags(cmd)
+	a.portalFlags(cmd)
 	cmd.Flags().StringVar(&a.lease.ref, "lease", git.DefaultLease, "the ref that keeps daemons on other hosts from acting as well; empty where no other runs")
 	cmd.Flags().DurationVar(&a.lease.patience, "lease-patience", 2*time.Minute, "how long a lease that nobody renews is respected")
 	return cmd
@@ -137,7 +139,12 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	if err := front.open(); err != nil {
 		return err
 	}
-	monitor.serve(confinement, hook)
+	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), log)
+	if err != nil {
+		return err
+	}
+	defer closePages()
+	monitor.serve(confinement, hook, pages)
 	r.Progress = monitor.update
 	log.Info("serving", "repository", a.repo, "listen", front.address(), "version", version())
 
@@ -247,6 +254,7 @@ type monitor struct {
 	holder      string              // whom this one stands by for
 	confinement string              // a line about the runs
 	hook        http.Handler        // takes webhooks; nil where nobody does
+	pages       http.Handler        // the portal; nil where nobody may read it
 }
 
 // standBy notes who is at work, and tells whether that is news.
@@ -259,10 +267,10 @@ func (m *monitor) standBy(holder string) bool {
 }
 
 // serve notes that this process is at work.
-func (m *monitor) serve(confinement string, hook http.Handler) {
+func (m *monitor) serve(confinement string, hook, pages http.Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.holder, m.confinement, m.hook = "", confinement, hook
+	m.holder, m.confinement, m.hook, m.pages = "", confinement, hook, pages
 }
 
 func (m *monitor) update(p reconciler.Progress) {
@@ -306,20 +314,27 @@ func (m *monitor) handler() http.Handler {
 	counter("pave_runs_total", runs, prometheus.Labels{"outcome": "destroyed"}, func(p reconciler.Progress) int { return p.Destroyed })
 
 	mux := http.NewServeMux()
-	mux.HandleFunc("/webhook", func(w http.ResponseWriter, r *http.Request) {
-		m.mu.Lock()
-		hook := m.hook
-		m.mu.Unlock()
-		if hook == nil {
-			http.NotFound(w, r)
-			return
-		}
-		hook.ServeHTTP(w, r)
-	})
+	mux.Handle("/webhook", m.later(func() http.Handler { return m.hook }))
+	mux.Handle("/", m.later(func() http.Handler { return m.pages }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", m.ready)
 	return mux
+}
+
+// later answers with a handler that is there once this process is at work. choose
+// is called with mu held.
+func (m *monitor) later(choose func() http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.mu.Lock()
+		handler := choose()
+		m.mu.Unlock()
+		if handler == nil {
+			http.NotFound(w, r)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // ready tells whether a revision is in force, and why not.

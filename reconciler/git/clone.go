@@ -59,6 +59,10 @@ func foreignStorage(dir, common string) (*filesystem.Storage, error) {
 // Close releases the files that the clone holds open.
 func (c *Clone) Close() { c.forget() }
 
+// Reader returns a clone that reads what the mirror holds, and holds up nobody
+// who uses the mirror.
+func (m *Mirror) Reader() (*Clone, error) { return OpenClone(m.dir()) }
+
 // Tip returns where a branch is: the local one, else origin's, else another
 // remote's. ok is false where there is none.
 func (c *Clone) Tip(branch string) (commit string, ok bool, err error) {

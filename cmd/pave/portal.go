@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/portal"
+)
+
+// portalFlags say who may read the portal.
+type portalFlags struct {
+	anonymous bool
+	asked     bool // whether anonymous was said
+	hosts     []string
+}
+
+func (a *app) portalFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.portal.anonymous, "portal-anonymous", false, "show the portal to whoever reaches the listen address (default: on loopback only)")
+	cmd.Flags().StringSliceVar(&a.portal.hosts, "portal-host", nil, "a name that the portal is reached by, beside those of loopback")
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { a.portal.asked = cmd.Flags().Changed("portal-anonymous") }
+}
+
+func (a *app) portalCommand() *cobra.Command {
+	var listen string
+	cmd := &cobra.Command{
+		Use:   "portal",
+		Short: "Show the platform in a browser, from any clone",
+		Long: `Show the platform in a browser: services, requests, teams, blueprints, and what
+happened. It reads the commits of the tracked and the status branch of a clone,
+needs no network and changes nothing.
+
+Every page has a twin in JSON (?format=json), and exists for the past as well: at
+/at/2026-03-01/ and at /at/COMMIT/.`,
+		Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.servePortal(cmd.Context(), listen) },
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "the address; port 0 takes one that is free")
+	a.portalFlags(cmd)
+	return cmd
+}
+
+// servePortal shows the portal until ctx ends.
+func (a *app) servePortal(ctx context.Context, listen string) error {
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w: choose another address with --listen", err)
+	}
+	defer listener.Close()
+	if !a.mayRead(listener.Addr()) {
+		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
+	}
+	repository, err := a.portalRepository(ctx)
+	if err != nil {
+		return err
+	}
+	defer repository.Close()
+	log := slog.New(slog.NewTextHandler(a.stderr, nil))
+	handler, closePortal := a.newPortal(repository, time.Second, log)
+	defer closePortal()
+	if _, err := repository.Heads(ctx); err != nil { // told here and not on a page
+		return err
+	}
+	a.ignored()
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		server.Close()
+		<-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// mayRead tells whether whoever reaches an address may read the portal.
+func (a *app) mayRead(address net.Addr) bool {
+	if a.portal.asked {
+		return a.portal.anonymous
+	}
+	tcp, is := address.(*net.TCPAddr)
+	return is && tcp.IP.IsLoopback()
+}
+
+// newPortal returns the portal of a repository, and what ends it.
+func (a *app) newPortal(repository portal.Repository, every time.Duration, log *slog.Logger) (http.Handler, func()) {
+	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
+	history := portal.NewHistory(repository, evaluators, every, log)
+	return portal.New(portal.Options{Snapshots: history, Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Log: log}), history.Close
+}
+
+// daemonPortal returns the portal of the daemon, which shows what its mirror
+// holds; none where whoever reaches the address may not read it.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
+	if !a.mayRead(address) {
+		return nil, func() {}, nil
+	}
+	clone, err := mirror.Reader()
+	if err != nil {
+		return nil, nil, err
+	}
+	heads := func(context.Context) (heads reconciler.Heads, err error) {
+		fetched := false
+		if branch := mirror.Branch(); branch != "" {
+			heads.Tracked, fetched, err = clone.Tip(branch)
+		}
+		if err == nil && !fetched {
+			err = errors.New("the repository has not been fetched yet")
+		}
+		if err == nil {
+			heads.Status, _, err = clone.Tip(a.statusBranch)
+		}
+		return heads, err
+	}
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, time.Second, log)
+	return pages, func() {
+		closePortal()
+		clone.Close()
+	}, nil
+}
+
+// commits is a repository whose commits can be read: a clone or a mirror.
+type commits interface {
+	history
+	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
+	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	Close()
+}
+
+// portalRepository makes commits what the portal reads.
+type portalRepository struct {
+	commits
+	heads func(ctx context.Context) (reconciler.Heads, error)
+}
+
+// Heads returns the tips of both branches.
+func (r portalRepository) Heads(ctx context.Context) (reconciler.Heads, error) { return r.heads(ctx) }
+
+// Log returns at most so many commits that led to tip, latest first.
+func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]portal.Commit, error) {
+	entries, err := r.commits.Log(ctx, tip, most, nil)
+	all := make([]portal.Commit, len(entries))
+	for i, e := range entries {
+		all[i] = portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
+	}
+	return all, err
+}
+
+// portalRepository opens the clone at --repo, or the mirror of an address.
+func (a *app) portalRepository(ctx context.Context) (portalRepository, error) {
+	path, local := git.Local(a.repo)
+	if !local {
+		mirror, err := a.mirror(ctx)
+		if err != nil {
+			return portalRepository{}, err
+		}
+		return portalRepository{mirror, seldom(30*time.Second, mirror.Fetch)}, nil
+	}
+	clone, err := git.OpenClone(path)
+	if err != nil {
+		return portalRepository{}, err
+	}
+	return portalRepository{clone, func(ctx context.Context) (heads reconciler.Heads, err error) {
+		if heads.Tracked, err = a.tracked(ctx, clone); err != nil {
+			return heads, err
+		}
+		heads.Status, _, err = clone.Tip(a.statusBranch)
+		return heads, err
+	}}, nil
+}
+
+// tracked returns where the tracked branch of a clone is.
+func (a *app) tracked(ctx context.Context, clone *git.Clone) (string, error) {
+	if a.branch == "" {
+		return clone.Resolve(ctx, "HEAD")
+	}
+	tip, found, err := clone.Tip(a.branch)
+	if err == nil && !found {
+		err = fmt.Errorf("there is no branch %s: choose another with --branch", a.branch)
+	}
+	return tip, err
+}
+
+// seldom asks at most so often, and repeats the last answer in between.
+func seldom(every time.Duration, ask func(context.Context) (reconciler.Heads, error)) func(context.Context) (reconciler.Heads, error) {
+	var mu sync.Mutex
+	var last time.Time
+	var heads reconciler.Heads
+	return func(ctx context.Context) (reconciler.Heads, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if heads.Tracked != "" && time.Since(last) < every {
+			return heads, nil
+		}
+		news, err := ask(ctx)
+		if err != nil {
+			return heads, err
+		}
+		heads, last = news, time.Now()
+		return heads, nil
+	}
+}

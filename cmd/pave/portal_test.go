@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// page asks for a page and returns its status and text.
+func page(t *testing.T, address string) (int, string) {
+	t.Helper()
+	answer, err := http.Get(address)
+	must(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(t, err)
+	return answer.StatusCode, string(text)
+}
+
+// started runs a command in the background and returns the first line that it
+// prints with the mark in it, and what ends it.
+func started(t *testing.T, mark string, args ...string) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		defer in.Close()
+		ended <- run(ctx, args, strings.NewReader(""), in, in)
+	}()
+	t.Cleanup(func() {
+		stop()
+		if code := <-ended; code != 0 && code != exitInterrupted {
+			t.Errorf("pave %s ends with %d", strings.Join(args, " "), code)
+		}
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if line := lines.Text(); strings.Contains(line, mark) {
+			go io.Copy(io.Discard, out)
+			return line
+		}
+		t.Log(lines.Text())
+	}
+	t.Fatal("it ended")
+	return ""
+}
+
+// TestPortal shows a clone of a platform that runs, with nothing but the clone.
+func TestPortal(t *testing.T) {
+	t.Parallel()
+	h := newStarter(t)
+	h.pave(0, "apply")
+	clone := filepath.Join(h.dir, "clone")
+	h.git("clone", "--quiet", h.repo, clone)
+	before := filesOf(t, clone)
+	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", clone))
+	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root"} {
+		if code, text := page(t, address+path); code != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("/%s: got %d %s", path, code, text)
+		}
+	}
+	if after := filesOf(t, clone); after != before {
+		t.Errorf("the portal wrote: before\n%s\nafter\n%s", before, after)
+	}
+}
+
+// filesOf returns the files below a folder with their times.
+func filesOf(t *testing.T, folder string) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, filepath.WalkDir(folder, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		b.WriteString(path + " " + info.ModTime().String() + "\n")
+		return err
+	}))
+	return b.String()
+}
+
+// TestPortalOfDaemon checks that the daemon shows the portal on loopback, beside
+// what it answered before.
+func TestPortalOfDaemon(t *testing.T) {
+	t.Parallel()
+	h := newStarter(t)
+	d := h.serve()
+	d.until("msg=serving", 1)
+	address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said())[1]
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		code, text := page(t, "http://"+address+"/requests/welcome-note")
+		if code == http.StatusOK && strings.Contains(text, ">Ready</span>") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the portal never says that the request is ready: %d %s", code, text)
+		}
+	}
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/webhook": 404, "/services/welcome": 200, "/nothing": 404} {
+		if code, text := page(t, "http://"+address+path); code != want {
+			t.Errorf("%s: got %d %s", path, code, text)
+		}
+	}
+}
+
+// TestPortalForbidden checks who may read where nobody said so.
+func TestPortalForbidden(t *testing.T) {
+	t.Parallel()
+	h := newStarter(t)
+	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--portal-anonymous=false"}} {
+		args = append([]string{"portal", "--repo", h.repo}, args...)
+		var out strings.Builder
+		if code := run(t.Context(), args, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "--portal-anonymous") {
+			t.Errorf("pave %s: got %d %s", strings.Join(args, " "), code, out.String())
+		}
+	}
+}

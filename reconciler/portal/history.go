@@ -1,0 +1,430 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// Repository is a platform repository with its history: Git.
+type Repository interface {
+	// Heads returns the tips of both branches.
+	Heads(ctx context.Context) (reconciler.Heads, error)
+	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
+	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	// Line is that of [reconciler.Source].
+	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	// Log returns at most so many commits that led to tip, latest first.
+	Log(ctx context.Context, tip string, most int) ([]Commit, error)
+}
+
+// The commits of each branch that the portal looks back on, and the past
+// snapshots that it keeps.
+const (
+	mostCommits = 20_000
+	mostPast    = 4
+)
+
+// patience is how long a page waits for news; then it shows what was known.
+const patience = 50 * time.Millisecond
+
+// History makes snapshots of a repository: Snapshots. What it keeps is made
+// from Git and may be lost at any time.
+type History struct {
+	repository Repository
+	evaluators func() reconciler.Evaluator
+	every      time.Duration
+	log        *slog.Logger
+
+	ctx  context.Context // of what goes on in the background
+	stop context.CancelFunc
+	busy sync.WaitGroup
+
+	evaluator reconciler.Evaluator // of the latest snapshots; used by one look at a time
+
+	mu      sync.Mutex
+	looked  time.Time     // guarded by mu, as all below: when the branches were looked at last
+	looking chan struct{} // closed when the look that goes on ends; nil while none does
+	heads   reconciler.Heads
+	line    []string // of the tracked branch, newest first
+	commits []Commit // of the status branch, newest first
+	now     *Snapshot
+	err     error       // of the last look
+	past    []*Snapshot // last used last
+
+	travel sync.Mutex // held while a past snapshot is made: one at a time
+}
+
+// NewHistory returns the history of a repository, which is looked at so often
+// at most, and while somebody asks. evaluators makes an evaluator: what it
+// remembers of the latest revision is lost when it is asked for another.
+func NewHistory(repository Repository, evaluators func() reconciler.Evaluator, every time.Duration, log *slog.Logger) *History {
+	h := &History{repository: repository, evaluators: evaluators, evaluator: evaluators(), every: every, log: log}
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	return h
+}
+
+// Close ends what goes on in the background.
+func (h *History) Close() {
+	h.stop()
+	h.busy.Wait()
+}
+
+// Now returns the latest snapshot. While a newer one is being made it returns
+// the one before, but for the first.
+func (h *History) Now(ctx context.Context) (*Snapshot, error) {
+	h.mu.Lock()
+	if h.looking == nil && time.Since(h.looked) >= h.every && h.ctx.Err() == nil {
+		h.looking = make(chan struct{})
+		h.busy.Go(h.look)
+	}
+	looking, known := h.looking, h.now != nil
+	h.mu.Unlock()
+	if looking != nil {
+		var enough <-chan time.Time
+		if known {
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			enough = timer.C
+		}
+		select {
+		case <-looking:
+		case <-enough:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.now == nil {
+		return nil, errors.Join(h.err, h.ctx.Err())
+	}
+	return h.now, nil
+}
+
+// look brings the history up to date.
+func (h *History) look() {
+	err := h.update(h.ctx)
+	if err != nil && h.ctx.Err() == nil {
+		h.log.Warn("the portal cannot read the repository", "error", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.looking)
+	h.looking, h.looked, h.err = nil, time.Now(), err
+}
+
+func (h *History) update(ctx context.Context) error {
+	heads, err := h.repository.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	before, line, commits, now := h.heads, h.line, h.commits, h.now
+	h.mu.Unlock()
+	if now != nil && before.Tracked == heads.Tracked && before.Status == heads.Status {
+		return nil
+	}
+	if line, err = h.extend(ctx, line, heads.Tracked); err != nil {
+		return err
+	}
+	if commits, err = h.recorded(ctx, commits, heads.Status); err != nil {
+		return err
+	}
+	if now, err = h.snapshot(ctx, h.evaluator, now, heads.Tracked, heads.Status, commits); err != nil {
+		return err
+	}
+	now.indexed() // so that nobody waits for it
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heads, h.line, h.commits, h.now = heads, line, commits, now
+	return nil
+}
+
+// extend returns the first-parent line of a tip, given that of an earlier one.
+func (h *History) extend(ctx context.Context, line []string, tip string) ([]string, error) {
+	if len(line) > 0 {
+		news, reached, err := h.repository.Line(ctx, tip, line[0], mostCommits)
+		if err != nil {
+			return nil, err
+		}
+		if reached {
+			return append(news, line...), nil
+		}
+	}
+	line, _, err := h.repository.Line(ctx, tip, "", mostCommits)
+	return line, err
+}
+
+// recorded returns the commits of the status branch, given the earlier ones.
+func (h *History) recorded(ctx context.Context, commits []Commit, tip string) ([]Commit, error) {
+	if tip == "" {
+		return nil, nil
+	}
+	if len(commits) > 0 {
+		news, reached, err := h.repository.Line(ctx, tip, commits[0].ID, mostCommits)
+		switch {
+		case err != nil:
+			return nil, err
+		case reached && len(news) == 0:
+			return commits, nil
+		case reached: // Pave makes no merges, so the latest are the news
+			fresh, err := h.repository.Log(ctx, tip, len(news))
+			return append(fresh, commits...), err
+		}
+	}
+	return h.repository.Log(ctx, tip, mostCommits)
+}
+
+// snapshot makes the one of two commits. What is known of the same revision
+// from another snapshot is not evaluated again.
+func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, known *Snapshot, tracked, status string, commits []Commit) (*Snapshot, error) {
+	s := &Snapshot{Record: reconciler.NewRecord(), Log: commits, asked: tracked}
+	if err := h.readStatus(ctx, s, known, status); err != nil {
+		return nil, err
+	}
+	// A revision that is refused whole is not what the platform is.
+	if refused := s.Record.Platform.Refused; refused != nil && refused.Revision == tracked && s.Record.Platform.Revision != "" {
+		tracked = s.Record.Platform.Revision
+	}
+	if known != nil && known.Revision.Commit == tracked {
+		s.Revision, s.Platform, s.Violations, s.Tree, s.Locate = known.Revision, known.Platform, known.Violations, known.Tree, known.Locate
+		return s, nil
+	}
+	var err error
+	if s.Revision, err = h.repository.Revision(ctx, tracked); err != nil {
+		return nil, err
+	}
+	if s.Tree, err = h.repository.Tree(ctx, tracked); err != nil {
+		return nil, err
+	}
+	if s.Platform, s.Violations, err = evaluator.Evaluate(ctx, s.Tree); err != nil {
+		return nil, err
+	}
+	if s.Platform == nil {
+		s.Platform = &reconciler.Platform{}
+	}
+	tree := s.Tree
+	s.Locate = func(at reconciler.Position, kind, name string, path []string) reconciler.Position {
+		return h.evaluator.Locate(tree, at, kind, name, path) // which outlives the snapshot, as what another remembers need not
+	}
+	return s, nil
+}
+
+// readStatus reads the record at a commit of the status branch: what differs from
+// a known one.
+func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status string) error {
+	if status == "" {
+		return nil
+	}
+	tree, err := h.repository.Tree(ctx, status)
+	if err != nil {
+		return err
+	}
+	if known != nil && known.recorded != nil {
+		s.Record, err = known.Record.Reread(known.recorded, tree, status)
+	} else {
+		s.Record, err = reconciler.ReadRecord(tree, status)
+	}
+	if err != nil {
+		return err
+	}
+	s.recorded = tree
+	s.Status, err = h.repository.Revision(ctx, status)
+	return err
+}
+
+var (
+	dayPattern    = regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)
+	commitPattern = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+	pairPattern   = regexp.MustCompile(`^([0-9a-f]{7,40})-([0-9a-f]{7,40})$`)
+)
+
+// At returns a past snapshot.
+func (h *History) At(ctx context.Context, when string) (*Snapshot, error) {
+	now, err := h.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	w := window{repository: h.repository, line: h.line, commits: h.commits}
+	h.mu.Unlock()
+	tracked, status, err := w.find(ctx, when)
+	if err != nil {
+		return nil, err
+	}
+	if at := h.kept(now, tracked, status); at != nil {
+		return at, nil
+	}
+	h.travel.Lock()
+	defer h.travel.Unlock()
+	if at := h.kept(now, tracked, status); at != nil {
+		return at, nil
+	}
+	known := now
+	h.mu.Lock()
+	for _, s := range h.past {
+		if s.Revision.Commit == tracked {
+			known = s
+		}
+	}
+	h.mu.Unlock()
+	at, err := h.snapshot(ctx, h.evaluators(), known, tracked, status, w.until(status))
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.past = append(h.past, at)
+	if len(h.past) > mostPast {
+		h.past = slices.Delete(h.past, 0, 1)
+	}
+	return at, nil
+}
+
+// kept returns a snapshot that was made before.
+func (h *History) kept(now *Snapshot, tracked, status string) *Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	is := func(s *Snapshot) bool {
+		return (s.asked == tracked || s.Revision.Commit == tracked) && s.Status.Commit == status
+	}
+	if is(now) {
+		return now
+	}
+	for i, s := range h.past {
+		if is(s) {
+			h.past = append(slices.Delete(h.past, i, i+1), s)
+			return s
+		}
+	}
+	return nil
+}
+
+// window is what the history reaches back to.
+type window struct {
+	repository Repository
+	line       []string
+	commits    []Commit
+}
+
+// find returns the commits of both branches at a time.
+func (w window) find(ctx context.Context, when string) (tracked, status string, err error) {
+	switch pair := pairPattern.FindStringSubmatch(when); {
+	case dayPattern.MatchString(when):
+		return w.day(ctx, when)
+	case pair != nil:
+		if tracked, err = w.tracked(pair[1]); err == nil {
+			status, err = w.status(pair[2])
+		}
+		return tracked, status, err
+	case commitPattern.MatchString(when):
+		if tracked, err = w.tracked(when); err == nil {
+			return tracked, w.recordOf(tracked), nil
+		}
+		if status, err = w.status(when); err != nil {
+			return "", "", err
+		}
+		tracked, err = w.revisionOf(status)
+		return tracked, status, err
+	}
+	return "", "", fmt.Errorf("%w: expected a commit or a day such as 2026-03-01; got %q", ErrNoSuchTime, when)
+}
+
+// day returns the last commits of a day, in UTC, or before.
+func (w window) day(ctx context.Context, day string) (tracked, status string, err error) {
+	begins, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return "", "", fmt.Errorf("%w: there is no day %s", ErrNoSuchTime, day)
+	}
+	end := begins.AddDate(0, 0, 1)
+	for _, c := range w.commits {
+		if c.Time.Before(end) {
+			status = c.ID
+			break
+		}
+	}
+	for _, commit := range w.line {
+		revision, err := w.repository.Revision(ctx, commit)
+		if err != nil {
+			return "", "", err
+		}
+		if revision.Time.Before(end) {
+			return commit, status, nil
+		}
+	}
+	return "", "", fmt.Errorf("%w: the tracked branch has no commit of %s or before", ErrNoSuchTime, day)
+}
+
+func (w window) tracked(digits string) (string, error) {
+	return complete(digits, w.line, "the tracked branch has no commit")
+}
+
+func (w window) status(digits string) (string, error) {
+	all := make([]string, len(w.commits))
+	for i, c := range w.commits {
+		all[i] = c.ID
+	}
+	return complete(digits, all, "neither branch has a commit")
+}
+
+// complete returns the one commit that begins with the digits.
+func complete(digits string, commits []string, none string) (string, error) {
+	found := ""
+	for _, commit := range commits {
+		switch {
+		case !strings.HasPrefix(commit, digits):
+		case found != "" && found != commit:
+			return "", fmt.Errorf("%w: several commits begin with %s", ErrNoSuchTime, digits)
+		default:
+			found = commit
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("%w: %s %s", ErrNoSuchTime, none, digits)
+	}
+	return found, nil
+}
+
+// recordOf returns the last status commit that was made while a revision or an
+// earlier one was in force; empty where there is none.
+func (w window) recordOf(tracked string) string {
+	age := make(map[string]int, len(w.line)) // 0 is the newest
+	for i, commit := range w.line {
+		age[commit] = i
+	}
+	for _, c := range w.commits {
+		revision, said := c.revision()
+		if at, known := age[revision]; said && known && at >= age[tracked] {
+			return c.ID
+		}
+	}
+	return ""
+}
+
+// revisionOf returns the revision that was in force at a status commit.
+func (w window) revisionOf(status string) (string, error) {
+	for _, c := range w.until(status) {
+		if revision, said := c.revision(); said && slices.Contains(w.line, revision) {
+			return revision, nil
+		}
+	}
+	return "", fmt.Errorf("%w: %s names no revision of the tracked branch", ErrNoSuchTime, short(status))
+}
+
+// until returns the commits that led to one of the status branch.
+func (w window) until(status string) []Commit {
+	i := slices.IndexFunc(w.commits, func(c Commit) bool { return c.ID == status })
+	if i < 0 {
+		return nil
+	}
+	return w.commits[i:]
+}

@@ -1,0 +1,100 @@
+package portal
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// homePage is the platform at a glance.
+type homePage struct {
+	Counts     []count      `json:"counts"`
+	Cost       string       `json:"cost"`
+	Ready      int          `json:"ready"`
+	Recorded   int          `json:"recorded"`
+	Percent    int          `json:"-"`
+	Refused    *refusal     `json:"refused,omitempty"`
+	Warnings   []string     `json:"warnings,omitempty"`
+	Violations []fault      `json:"violations,omitempty"`
+	MoreFaults int          `json:"moreViolations,omitempty"`
+	Waiting    []*requestIn `json:"notReady"`
+	MoreNot    int          `json:"moreNotReady,omitempty"`
+	Drifted    []*requestIn `json:"drifted"`
+	Ending     []*requestIn `json:"expiring"`
+	Recent     []recent     `json:"recent"`
+}
+
+// count is how many there are of one kind.
+type count struct {
+	link
+	Number int `json:"number"`
+}
+
+// refusal is a later revision that is not in force.
+type refusal struct {
+	Revision string  `json:"revision"`
+	Waiting  bool    `json:"waiting"`
+	Why      []fault `json:"why"`
+}
+
+// recent is a status commit as a list shows it.
+type recent struct {
+	Commit string `json:"commit"`
+	Href   string `json:"href"`
+	Time   string `json:"time"`
+	Text   string `json:"text"`
+}
+
+// glance is how many rows of each list the home page shows.
+const glance = 10
+
+func home(v *view, _ *http.Request) (any, error) {
+	v.title = cmp.Or(v.Platform.Settings.Title, "Platform")
+	p := &homePage{
+		Counts: []count{
+			{link{"services", v.base + "/services"}, len(v.services)},
+			{link{"requests", v.base + "/requests"}, len(v.requests)},
+			{link{"blueprints", v.base + "/blueprints"}, len(v.Platform.Blueprints)},
+			{link{"teams", v.base + "/teams"}, len(v.Platform.Teams)},
+			{link{"environments", v.base + "/environments"}, len(v.Platform.Environments)},
+		},
+		Cost: v.Platform.Settings.Currency + " " + strconv.FormatFloat(v.index.cost, 'f', 0, 64), Warnings: v.Record.Platform.Warnings, Recorded: len(v.Record.Units),
+		Waiting: v.rows(first(v.waiting)), MoreNot: max(0, len(v.waiting)-glance),
+		Drifted: v.rows(first(v.drifted)), Ending: v.rows(first(v.ending)),
+	}
+	for _, u := range v.Record.Units {
+		if u.Is(reconciler.Ready) {
+			p.Ready++
+		}
+	}
+	if p.Recorded > 0 {
+		p.Percent = 100 * p.Ready / p.Recorded
+	}
+	p.Violations = v.faults(func(reconciler.Violation) bool { return true })
+	if more := len(p.Violations) - glance; more > 0 {
+		p.Violations, p.MoreFaults = p.Violations[:glance], more
+	}
+	if refused := v.Record.Platform.Refused; refused != nil {
+		p.Refused = &refusal{Revision: short(refused.Revision), Waiting: refused.Waiting}
+		for _, x := range first(refused.Violations) {
+			p.Refused.Why = append(p.Refused.Why, v.fault(x))
+		}
+	}
+	for _, c := range first(v.Log) {
+		p.Recent = append(p.Recent, v.recent(c, c.Subject, "/"))
+	}
+	return p, nil
+}
+
+func first[T any](all []T) []T { return all[:min(glance, len(all))] }
+
+// recent shows a status commit; it leads to a page as it was then.
+func (v *view) recent(c Commit, text, page string) recent {
+	return recent{c.ID[:min(8, len(c.ID))], "/at/" + short(c.ID) + page, moment(c.Time), text}
+}
+
+func (v *view) money(amount float64) string {
+	return v.Platform.Settings.Currency + " " + strconv.FormatFloat(amount, 'f', 2, 64)
+}

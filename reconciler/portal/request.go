@@ -1,0 +1,185 @@
+package portal
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// requestPage is a request.
+type requestPage struct {
+	*requestIn
+	Description string          `json:"description,omitempty"`
+	At          link            `json:"at"`
+	Facts       []fact          `json:"facts"`
+	Inputs      []input         `json:"inputs,omitempty"`
+	Conditions  []condition     `json:"conditions,omitempty"`
+	Outputs     []output        `json:"outputs,omitempty"`
+	Users       []link          `json:"usedBy,omitempty"`
+	Plan        *plan           `json:"plan,omitempty"`
+	Drift       *plan           `json:"drift,omitempty"`
+	Resources   []string        `json:"resources,omitempty"`
+	History     []recent        `json:"history,omitempty"`
+	Document    json.RawMessage `json:"document,omitempty"`
+	Text        string          `json:"-"` // of the document
+	Violations  []fault         `json:"violations,omitempty"`
+}
+
+// input is what a request says for one input of its blueprint.
+type input struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	From  link   `json:"from"` // the request whose output it is
+	At    link   `json:"at"`
+}
+
+// condition is a condition as pages show it.
+type condition struct {
+	reconciler.Condition
+	Tone string `json:"-"`
+	When string `json:"-"`
+}
+
+// output is a value that a request hands out, unless it is a secret.
+type output struct {
+	Name   string `json:"name"`
+	Value  string `json:"value,omitempty"`
+	Secret bool   `json:"secret,omitempty"`
+	About  string `json:"about,omitempty"`
+}
+
+// plan is what a run was to do.
+type plan struct {
+	Summary string                    `json:"summary"`
+	Changes []reconciler.ChangedField `json:"changes,omitempty"`
+}
+
+func planOf(p reconciler.PlanSummary) *plan {
+	return &plan{fmt.Sprintf("%d to create, %d to change, %d to destroy", p.Add, p.Change, p.Destroy), p.Changes}
+}
+
+// troubles are the conditions that are good where they are false.
+var troubles = map[string]bool{reconciler.Drifted: true, reconciler.Stalled: true, reconciler.Expiring: true}
+
+// mostHistory bounds the history on the page of a request.
+const mostHistory = 50
+
+func request(v *view, r *http.Request) (any, error) {
+	name := r.PathValue("name")
+	row := v.index.request[name]
+	if row == nil {
+		return nil, v.missing("request", name, slices.Collect(maps.Keys(v.index.request)))
+	}
+	v.title, v.here = name, "/requests"
+	q := v.Platform.Requests[name]
+	p := &requestPage{
+		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.at(q.Position),
+		Document: q.JSON, Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "request" && x.Name == name }),
+	}
+	if len(q.JSON) > 0 {
+		p.Text = indented(q.JSON)
+	}
+	for _, user := range v.users[name] {
+		p.Users = append(p.Users, v.to("request", user))
+	}
+	for _, key := range slices.Sorted(maps.Keys(q.Inputs)) {
+		in := input{Name: key, Value: plain(q.Inputs[key]), At: v.field(q.Position, "request", name, "inputs", key)}
+		if ref, is := reconciler.Reference(q.Inputs[key]); is {
+			in.Value, in.From = "", link{ref.Request + "." + ref.Output, v.to("request", ref.Request).Href}
+		}
+		p.Inputs = append(p.Inputs, in)
+	}
+	unit := v.Record.Units[name]
+	p.Facts = v.requestFacts(q, unit, p.requestIn)
+	if unit != nil {
+		v.recorded(p, unit)
+	}
+	for _, c := range v.Log {
+		if text, said := c.unit(name); said {
+			p.History = append(p.History, v.recent(c, text, "/requests/"+name))
+			if len(p.History) == mostHistory {
+				break
+			}
+		}
+	}
+	return p, nil
+}
+
+func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, row *requestIn) []fact {
+	var facts []fact
+	add := func(label, text, field string, links ...link) {
+		if text == "" && len(links) == 0 {
+			return
+		}
+		at := link{}
+		if field != "" && !row.Gone {
+			at = v.field(q.Position, "request", q.Name, field)
+		}
+		facts = append(facts, fact{label, text, links, at})
+	}
+	add("Service", "", "service", row.Of)
+	add("Owner", "", "", row.By)
+	add("Blueprint", "", "blueprint", row.From)
+	add("Environment", "", "environment", row.In)
+	add("Cost a month", row.CostText, "")
+	if !row.Gone {
+		add("Protected", map[bool]string{true: "yes", false: "no"}[q.Protect], "protect")
+	}
+	add("Expires", row.Expires, "expires")
+	if q.Suspend != nil {
+		add("Suspended", q.Suspend.Reason, "suspend")
+	}
+	if unit == nil {
+		return facts
+	}
+	add("First applied", moments(unit.FirstApplied), "")
+	add("Last applied", moments(unit.LastApplied), "")
+	if unit.AppliedRevision != "" {
+		add("Applied revision", "", "", link{short(unit.AppliedRevision), "/at/" + short(unit.AppliedRevision) + "/requests/" + row.Name})
+	}
+	add("Engine", unit.Engine, "")
+	return facts
+}
+
+// moments is a time of the record for people.
+func moments(at string) string {
+	if len(at) < len("2006-01-02T15:04") {
+		return at
+	}
+	return at[:10] + " " + at[11:16]
+}
+
+// recorded adds what happened to a request.
+func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
+	p.Resources = unit.Resources
+	for _, c := range unit.Conditions {
+		tone := "good"
+		if c.Status == troubles[c.Type] {
+			tone = "bad"
+			if waitingReasons[c.Reason] || c.Type == reconciler.Expiring || c.Type == reconciler.Drifted {
+				tone = "wait"
+			}
+		}
+		p.Conditions = append(p.Conditions, condition{c, tone, moments(c.Since)})
+	}
+	declared := v.Platform.Blueprints[unit.Blueprint].Outputs
+	for _, key := range slices.Sorted(maps.Keys(unit.Outputs)) {
+		if declared[key].Sensitive || slices.Contains(unit.Sensitive, key) {
+			continue
+		}
+		p.Outputs = append(p.Outputs, output{Name: key, Value: plain(unit.Outputs[key]), About: declared[key].Description})
+	}
+	for _, key := range unit.Sensitive {
+		p.Outputs = append(p.Outputs, output{Name: key, Secret: true, About: declared[key].Description})
+	}
+	if unit.Plan != nil {
+		p.Plan = planOf(*unit.Plan)
+	}
+	if unit.Drift != nil && unit.Drift.Ended == "" {
+		p.Drift = planOf(unit.Drift.Plan)
+	}
+}

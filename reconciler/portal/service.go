@@ -1,0 +1,185 @@
+package portal
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// fact is one thing that a document says, with the place where it says so.
+type fact struct {
+	Label string `json:"label"`
+	Text  string `json:"text,omitempty"`
+	Links []link `json:"links,omitempty"`
+	At    link   `json:"at"`
+}
+
+// servicePage is a service.
+type servicePage struct {
+	Name        string       `json:"name"`
+	Title       string       `json:"title"`
+	Description string       `json:"description,omitempty"`
+	Lifecycle   string       `json:"lifecycle"`
+	Tier        int          `json:"tier,omitempty"`
+	Type        string       `json:"type"`
+	At          link         `json:"at"`
+	Owner       link         `json:"owner"`
+	Facts       []fact       `json:"facts"`
+	Tags        []link       `json:"tags,omitempty"`
+	SLOs        []slo        `json:"slos,omitempty"`
+	APIs        []api        `json:"apis,omitempty"`
+	Links       []external   `json:"links,omitempty"`
+	Requests    []*requestIn `json:"requests"`
+	Cost        string       `json:"cost"`
+	Needs       []neighbour  `json:"dependsOn,omitempty"`
+	NeededBy    []neighbour  `json:"dependents,omitempty"`
+	Violations  []fault      `json:"violations,omitempty"`
+}
+
+// slo is what a service promises.
+type slo struct {
+	Name        string  `json:"name"`
+	Objective   float64 `json:"objective"`
+	Window      string  `json:"window"`
+	Description string  `json:"description,omitempty"`
+}
+
+// api is an interface that a service offers.
+type api struct {
+	Name       string `json:"name"`
+	Type       string `json:"type"`
+	Definition string `json:"definition"`
+	File       link   `json:"file"` // where it is a file of the repository
+	URL        string `json:"-"`    // where it is an address
+}
+
+// external leads out of the portal.
+type external struct {
+	Type  string `json:"type"`
+	Title string `json:"title"`
+	URL   string `json:"url"`
+}
+
+// neighbour is a service at the other end of a dependency.
+type neighbour struct {
+	link
+	Title     string `json:"title"`
+	Tier      int    `json:"tier,omitempty"`
+	Lifecycle string `json:"lifecycle"`
+}
+
+// serviceDocument is what only people read of a service.
+type serviceDocument struct {
+	Description string     `json:"description"`
+	System      string     `json:"system"`
+	Repository  string     `json:"repository"`
+	Language    string     `json:"language"`
+	Links       []external `json:"links"`
+	Docs        string     `json:"docs"`
+	APIs        []api      `json:"apis"`
+	SLOs        []slo      `json:"slos"`
+	Tags        []string   `json:"tags"`
+}
+
+func readService(s reconciler.Service) (d serviceDocument, err error) {
+	if len(s.JSON) == 0 {
+		return d, nil
+	}
+	if err := json.Unmarshal(s.JSON, &d); err != nil {
+		return d, fmt.Errorf("read service %s: %w", s.Name, err)
+	}
+	return d, nil
+}
+
+func service(v *view, r *http.Request) (any, error) {
+	name := r.PathValue("name")
+	s, found := v.Platform.Services[name]
+	if !found {
+		if now, renamed := v.aliases[name]; renamed {
+			return nil, moved(v.to("service", now).Href)
+		}
+		return nil, v.missing("service", name, slices.Collect(maps.Keys(v.Platform.Services)))
+	}
+	v.title, v.here = s.Title, "/services"
+	d, err := readService(s)
+	if err != nil {
+		return nil, err
+	}
+	p := &servicePage{
+		Name: s.Name, Title: s.Title, Description: d.Description, Lifecycle: s.Lifecycle, Tier: s.Tier, Type: s.Type,
+		At: v.at(s.Position), Owner: v.to("team", s.Owner), SLOs: d.SLOs, Links: d.Links, Requests: v.rows(v.requestsOf[name]),
+		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "service" && x.Name == name }),
+		Needs:      v.neighbours(s.DependsOn), NeededBy: v.neighbours(v.dependents[name]),
+	}
+	cost := 0.0
+	for _, row := range v.requestsOf[name] {
+		cost += row.Cost
+	}
+	p.Cost = v.money(cost)
+	for _, tag := range d.Tags {
+		p.Tags = append(p.Tags, link{tag, v.among("search", "q", tag).Href})
+	}
+	for _, a := range d.APIs {
+		if f, inside := v.Tree.Find(path.Clean(a.Definition)); inside {
+			a.File = v.at(reconciler.Position{File: f.Path})
+		} else if strings.HasPrefix(a.Definition, "http") {
+			a.URL = a.Definition
+		}
+		p.APIs = append(p.APIs, a)
+	}
+	p.Facts = v.serviceFacts(s, d)
+	return p, nil
+}
+
+func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
+	t := v.Platform.Teams[s.Owner]
+	var facts []fact
+	add := func(label, text, field string, links ...link) {
+		if text != "" || len(links) > 0 {
+			facts = append(facts, fact{label, text, links, v.field(s.Position, "service", s.Name, field)})
+		}
+	}
+	add("Owner", "", "owner", link{cmp.Or(t.Title, s.Owner), v.to("team", s.Owner).Href})
+	if s.OnCall != "" {
+		add("On call", s.OnCall, "onCall")
+	} else if t.OnCall != "" {
+		facts = append(facts, fact{"On call", t.OnCall, nil, v.field(t.Position, "team", t.Name, "onCall")})
+	}
+	if t.Channel != "" {
+		facts = append(facts, fact{"Channel", t.Channel, nil, v.field(t.Position, "team", t.Name, "channel")})
+	}
+	if s.Tier > 0 {
+		add("Tier", strconv.Itoa(s.Tier), "tier")
+	}
+	add("Lifecycle", s.Lifecycle, "lifecycle")
+	add("Type", s.Type, "type")
+	add("System", d.System, "system")
+	add("Language", d.Language, "language")
+	if d.Repository != "" {
+		add("Repository", "", "repository", link{d.Repository, d.Repository})
+	}
+	if f, found := v.document(d.Docs, ""); found {
+		add("Documentation", "", "docs", link{d.Docs, v.docsOf(s.Name, d.Docs, f.Path)})
+	} else if d.Docs != "" {
+		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}))
+	}
+	add("Earlier names", strings.Join(s.Aliases, ", "), "aliases")
+	return facts
+}
+
+func (v *view) neighbours(names []string) []neighbour {
+	var all []neighbour
+	for _, name := range names {
+		s := v.Platform.Services[name]
+		all = append(all, neighbour{v.to("service", name), s.Title, s.Tier, s.Lifecycle})
+	}
+	return all
+}

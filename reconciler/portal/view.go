@@ -1,0 +1,210 @@
+package portal
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pave-dev/pave/reconciler"
+)
+
+// frame is what surrounds a page. Its JSON is the page's.
+type frame struct {
+	Title     string `json:"title"`
+	Revision  commit `json:"revision"`
+	Status    commit `json:"status"`
+	Permalink string `json:"permalink,omitempty"`
+	Body      any    `json:"page"`
+
+	Platform string `json:"-"` // what the organisation calls it
+	Nav      []tab  `json:"-"`
+	Base     string `json:"-"` // what every address begins with
+	When     string `json:"-"` // the time that was asked for; empty is now
+	Today    string `json:"-"` // the same page now
+	JSON     string `json:"-"`
+	Query    string `json:"-"` // of the search
+	Static   string `json:"-"` // the version of the style sheet and the script
+}
+
+// commit is a commit as pages show it.
+type commit struct {
+	ID    string `json:"commit,omitempty"`
+	Short string `json:"-"`
+	Time  string `json:"time,omitempty"`
+	Href  string `json:"-"`
+}
+
+// tab leads to a part of the portal.
+type tab struct {
+	link
+	Here bool
+}
+
+// link leads to a page.
+type link struct {
+	Text string `json:"name"`
+	Href string `json:"href"`
+}
+
+// notFound is the error for a name that nothing has, and the page about it.
+type notFound struct {
+	Title      string  `json:"-"`
+	Kind       string  `json:"kind,omitempty"`
+	Name       string  `json:"name,omitempty"`
+	Why        string  `json:"why"`
+	Near       []link  `json:"near,omitempty"`
+	Violations []fault `json:"violations,omitempty"`
+}
+
+func (n notFound) Error() string { return "there is no " + n.Kind + " " + n.Name }
+
+// moved is the error for what is at another address.
+type moved string
+
+func (m moved) Error() string { return "it is at " + string(m) }
+
+// view is a snapshot as one request sees it: with the addresses of its pages.
+type view struct {
+	*Snapshot
+	*index
+	base  string // what its addresses begin with
+	when  string
+	title string
+	here  string // the tab that the page belongs to
+}
+
+func (v *view) frame(r *http.Request, body any) frame {
+	here := &url.URL{Path: r.URL.Path}
+	query := r.URL.Query()
+	query.Del("format")
+	here.RawQuery = query.Encode()
+	f := frame{
+		Title: v.title, Body: body, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
+		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
+	}
+	if v.here != "" {
+		f.Query = "" // it is the filter's
+	}
+	query.Set("format", "json")
+	here.RawQuery = query.Encode()
+	f.JSON = v.base + here.String()
+	for _, t := range []struct{ text, path string }{
+		{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"},
+	} {
+		f.Nav = append(f.Nav, tab{link{t.text, v.base + t.path}, v.here == t.path})
+	}
+	return f
+}
+
+func (v *view) commit(r reconciler.Revision) commit {
+	if r.Commit == "" {
+		return commit{}
+	}
+	return commit{ID: r.Commit, Short: r.Short(), Time: moment(r.Time), Href: "/at/" + short(r.Commit) + "/"}
+}
+
+// moment is a time for people.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+// permanent is what the addresses of this very snapshot begin with.
+func (v *view) permanent() string { return "/at/" + v.key() }
+
+// to leads to the page of a document; nowhere without a name.
+func (v *view) to(kind, name string) link {
+	if name == "" {
+		return link{}
+	}
+	return link{name, v.base + "/" + kind + "s/" + url.PathEscape(name)}
+}
+
+// among leads to a list of what has a value in a field.
+func (v *view) among(list, field, value string) link {
+	return link{value, v.base + "/" + list + "?" + url.Values{field: {value}}.Encode()}
+}
+
+// at leads to a place in a file, at this commit.
+func (v *view) at(p reconciler.Position) link {
+	if p.File == "" {
+		return link{}
+	}
+	l := link{p.File, v.permanent() + "/source/" + escapePath(p.File)}
+	if p.Line > 0 {
+		l.Text += fmt.Sprintf(":%d", p.Line)
+		l.Href += fmt.Sprintf("#L%d", p.Line)
+	}
+	return l
+}
+
+// field leads to where a field of a document is written.
+func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
+	// To find a field is to parse its file, and a page has many.
+	const large = 32 << 10
+	if f, found := v.Tree.Find(document.File); v.Locate == nil || !found || f.Size > large {
+		return v.at(document)
+	}
+	return v.at(v.Locate(document, kind, name, path))
+}
+
+func escapePath(p string) string {
+	parts := strings.Split(p, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return strings.Join(parts, "/")
+}
+
+// missing is the error for a name, with those that may be meant and what the
+// revision says of it.
+func (v *view) missing(kind, name string, known []string) error {
+	n := notFound{Kind: kind, Name: name, Why: "This revision has no " + kind + " " + name + "."}
+	if len(name) <= 64 {
+		for _, near := range reconciler.Nearest(name, around(name, known), 3) {
+			n.Near = append(n.Near, v.to(kind, near))
+		}
+	}
+	n.Violations = v.faults(func(x reconciler.Violation) bool { return x.Kind == kind && x.Name == name })
+	return n
+}
+
+// around returns the names, of very many those beside a name in the alphabet: to
+// compare them all takes too long.
+func around(name string, names []string) []string {
+	const most = 500
+	if len(names) <= most {
+		return names
+	}
+	slices.Sort(names)
+	at, _ := slices.BinarySearch(names, name)
+	from := min(max(0, at-most/2), len(names)-most)
+	return names[from : from+most]
+}
+
+// fault is a violation as pages show it.
+type fault struct {
+	Level string `json:"level"`
+	Text  string `json:"text"`
+	Hint  string `json:"hint,omitempty"`
+	At    link   `json:"at"`
+}
+
+func (v *view) faults(keep func(reconciler.Violation) bool) []fault {
+	var all []fault
+	for _, x := range v.Snapshot.Violations {
+		if keep(x) {
+			all = append(all, v.fault(x))
+		}
+	}
+	return all
+}
+
+func (v *view) fault(x reconciler.Violation) fault {
+	f := fault{Level: string(x.Level), Hint: x.Hint, At: v.at(x.Position)}
+	x.Position, x.Level = reconciler.Position{}, reconciler.Deny
+	f.Text = x.String()
+	return f
+}
