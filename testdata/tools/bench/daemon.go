@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -73,14 +74,22 @@ func (d *daemon) stop() error {
 
 func (d *daemon) proc() (procfs.Proc, error) { return procfs.NewProc(d.cmd.Process.Pid) }
 
-// processor is what the daemon and all that it waited for took so far.
+// processor is what the daemon and all that it started took so far.
 func (d *daemon) processor() (time.Duration, error) {
 	proc, err := d.proc()
 	if err != nil {
 		return 0, err
 	}
 	stat, err := proc.Stat()
-	return ticks(int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime), err
+	all := int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime
+	for _, pid := range children(proc.PID) { // as the one that evaluates CUE, which stays
+		if child, err := procfs.NewProc(pid); err == nil {
+			if stat, err := child.Stat(); err == nil {
+				all += int(stat.UTime) + int(stat.STime)
+			}
+		}
+	}
+	return ticks(all), err
 }
 
 // status is what the daemon holds of memory.
@@ -105,17 +114,23 @@ func ticks(n int) time.Duration {
 }
 
 // rests waits until the daemon has started, said and recorded nothing for a while.
+// The child that evaluates CUE may stay.
 func (d *daemon) rests(ctx context.Context) error {
 	const quiet = 1500 * time.Millisecond
 	logged, since := int64(-1), time.Now()
 	return d.await(ctx, 10*time.Minute, func() (bool, error) {
 		tip := d.tip
 		d.seen()
-		if now := d.now(); now != logged || d.tip != tip || len(children(d.cmd.Process.Pid)) > 0 {
+		if now := d.now(); now != logged || d.tip != tip || d.busy() {
 			logged, since = now, time.Now()
 		}
 		return time.Since(since) > quiet, nil
 	})
+}
+
+// busy tells whether anything that the daemon started is at work.
+func (d *daemon) busy() bool {
+	return slices.ContainsFunc(children(d.cmd.Process.Pid), func(pid int) bool { return kindOf(pid) != evaluation })
 }
 
 // said returns what the daemon logged from an offset on.

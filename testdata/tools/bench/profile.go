@@ -196,6 +196,8 @@ func children(pid int) (all []int) {
 	return all
 }
 
+const evaluation = "evaluation of CUE (__eval)"
+
 // kindOf tells what a process is; empty where it cannot be told any more.
 func kindOf(pid int) string {
 	proc, err := procfs.NewProc(pid)
@@ -218,7 +220,7 @@ func kindOf(pid int) string {
 	case strings.HasPrefix(program, "git"):
 		return "git"
 	case verb == "__eval":
-		return "evaluation of CUE (__eval)"
+		return evaluation
 	case verb == "__run":
 		return "run (__run)"
 	case strings.HasPrefix(verb, "__"):
