@@ -388,8 +388,10 @@ type noting struct {
 	day                        string
 }
 
+// same tells whether nothing would be noted. Of a request that is no unit of the
+// revision, what it says is not in here.
 func (n noting) same(other noting) bool {
-	return n.unit.same(other.unit) && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
+	return n.unit != nil && n.unit.same(other.unit) && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
 		n.uncleared == other.uncleared && n.warn == other.warn && n.day == other.day
 }
 

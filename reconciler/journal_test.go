@@ -102,3 +102,20 @@ func TestLandedIsAnyThatWasAnnounced(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// What a request says that holds is noted, also where why it holds is as it was.
+func TestHeldRequestIsNotedAgain(t *testing.T) {
+	w := newWorld(t)
+	for i, file := range []string{"catalog/a.cue", "catalog/b.cue"} {
+		r := request("ledger")
+		r.Sources, r.Environment = []string{file}, []string{"staging", "production"}[i]
+		w.revise(fmt.Sprint("revision ", i), r)
+		w.checked.holds["request/ledger"] = hold{Allowed, ReasonDenied, "no"}
+		delete(w.checked.Units, "ledger")
+		w.journal.note(w.checked, map[string]decision{"ledger": {verb: halt, condition: Allowed, reason: ReasonDenied, message: "no"}}, w.now)
+	}
+	status := w.record.Units["ledger"]
+	if want := []string{"catalog/a.cue", "catalog/b.cue"}; !slices.Equal(status.Sources, want) || status.Environment != "production" {
+		t.Errorf("noted are %q in %s, want %q in production", status.Sources, status.Environment, want)
+	}
+}
