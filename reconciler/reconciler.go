@@ -257,7 +257,6 @@ func (r *Reconciler) rest(ctx context.Context) {
 			r.finish(f)
 		case <-r.pokes:
 			r.gate.forget()
-			r.stirred = r.stirred || r.gate.forge != nil
 			r.look(ctx)
 		case <-r.wakes:
 			r.stirred = true
@@ -398,6 +397,9 @@ func (r *Reconciler) fetch(ctx context.Context) error {
 // last good one in force.
 func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	r.progress.LastFetch = r.Now()
+	if r.gate.forge != nil || heads.Approvals != r.approvalsTip { // somebody may have approved what waits
+		r.stirred = true
+	}
 	r.approvalsTip, r.queue = heads.Approvals, heads.Queue
 	if heads.Tracked == r.head && (r.checked != nil || r.nothingGood) {
 		return nil
