@@ -38,7 +38,7 @@ type gitea struct {
 // configuration is Gitea's app.ini: everything below one folder, nothing that
 // leaves the machine. Addresses in answers and on pages are the proxy's.
 var configuration = template.Must(template.New("app.ini").Parse(`RUN_MODE = prod
-WORK_PATH = {{.Dir}}/work
+WORK_PATH = {{.Dir}}/site
 I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
 
 [server]
@@ -55,7 +55,7 @@ LFS_START_SERVER = false
 
 [database]
 DB_TYPE = sqlite3
-PATH = {{.Dir}}/work/gitea.db
+PATH = {{.Dir}}/site/gitea.db
 SQLITE_JOURNAL_MODE = WAL
 
 [security]
@@ -93,7 +93,7 @@ ENABLED = false
 
 [repository]
 DEFAULT_BRANCH = main
-ROOT = {{.Dir}}/work/repos
+ROOT = {{.Dir}}/site/repos
 
 [log]
 MODE = console
