@@ -209,17 +209,10 @@ func (a *app) mirror(ctx context.Context) (*git.Mirror, error) {
 func (a *app) parts() reconciler.Parts {
 	return reconciler.Parts{
 		Evaluator: catalog.New([]string{confine.Path, evalVerb}, 0),
-		Inspector: inspector{},
+		Inspector: terraform.Inspector{},
 		Rules:     &policy.Compiler{},
 		Calendar:  calendar.Calendar{},
 	}
-}
-
-// inspector makes terraform.Inspect the domain's Inspector.
-type inspector struct{}
-
-func (inspector) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconciler.Module, []reconciler.Violation) {
-	return terraform.Inspect(tree, b)
 }
 
 // The folders of runs, below the state of a repository. A preview has its own,

@@ -17,6 +17,14 @@ import (
 
 const lockFile = ".terraform.lock.hcl"
 
+// Inspector is [Inspect] as the domain's Inspector.
+type Inspector struct{}
+
+// Inspect calls [Inspect].
+func (Inspector) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconciler.Module, []reconciler.Violation) {
+	return Inspect(tree, b)
+}
+
 // Inspect reads the folder of a blueprint as the engine would and runs nothing
 // of it. Each violation holds the units of the blueprint; a module with
 // violations must not be run.

@@ -32,17 +32,11 @@ func (b *bench) furnish(ctx context.Context, remote, cache, state string) error 
 		return err
 	}
 	_, err = reconciler.New(reconciler.Options{
-		Parts:  reconciler.Parts{Evaluator: catalog.New([]string{b.pave, "__eval"}, 0), Inspector: inspector{}, Rules: &policy.Compiler{}, Calendar: calendar.Calendar{}},
+		Parts:  reconciler.Parts{Evaluator: catalog.New([]string{b.pave, "__eval"}, 0), Inspector: terraform.Inspector{}, Rules: &policy.Compiler{}, Calendar: calendar.Calendar{}},
 		Source: mirror, Runner: furnisher{runner}, Engine: filepath.Base(b.engine), Machine: reconciler.Machine{Processors: 1000},
 		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")), Log: slog.New(slog.DiscardHandler),
 	}).Converge(ctx)
 	return err
-}
-
-type inspector struct{}
-
-func (inspector) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconciler.Module, []reconciler.Violation) {
-	return terraform.Inspect(tree, b)
 }
 
 // furnisher is a runner whose runs succeed by saying so.
