@@ -50,12 +50,15 @@ chaos: build ## kill everything at random for minutes (CHAOS=2h for hours), and 
 bench: build ## measure Pave beside bare commands (BENCH_UNITS=100,1000 BENCH_ROUNDS=5 BENCH_CASES=validate,idle)
 	@$(GET) engine providers cue -- env PAVE=$(CURDIR)/bin/pave go run ./testdata/tools/bench
 
+# The tests start hundreds of processes beside each other. Of what fails, at most
+# ten are run once more, alone; the summary still names each, and one that
+# passes only then has a fault to be found.
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"
-	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target -- \
+	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target gotestsum -- \
 		sh -c 'env | grep ^PAVE_TEST_ | sort; \
 			grep -q hashicorp/aws "$$PAVE_TEST_PROVIDERS" || echo "test: NOT RUN: examples/aws, for this machine has no AWS provider (PAVE_AWS_PROVIDER_MIRROR may name a plugin folder that has it)"; \
-			echo "test: running every test"; exec go test -timeout 50m $(ALL)'
+			echo "test: running every test"; exec "$$PAVE_TEST_GOTESTSUM" --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=10 --rerun-fails-run-root-test --packages="$(ALL)" -- -timeout 50m'
 
 test-fast: ## run the tests that need only Go, git and terraform or tofu
 	@$(GET) engine -- sh -c 'echo "test-fast: running the tests that need no built tool"; exec go test -timeout 5m -short $(ALL)'
