@@ -75,6 +75,8 @@ var routes = map[string]route{
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/compare":                        {"compare", compare},
+	"/compare/{between}":              {"compare", compare},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -171,13 +173,13 @@ func (p *portal) view(r *http.Request) (*view, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &view{Snapshot: s, index: s.indexed()}, nil
+		return &view{Snapshot: s, index: s.indexed(), snapshots: p.Snapshots}, nil
 	}
 	s, err := p.Snapshots.At(r.Context(), when)
 	if err != nil {
 		return nil, err
 	}
-	return &view{Snapshot: s, index: s.indexed(), base: "/at/" + url.PathEscape(when), when: when}, nil
+	return &view{Snapshot: s, index: s.indexed(), snapshots: p.Snapshots, base: "/at/" + url.PathEscape(when), when: when}, nil
 }
 
 // unavailable answers where there is no snapshot to show.

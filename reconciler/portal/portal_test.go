@@ -417,7 +417,7 @@ func TestJSON(t *testing.T) {
 	}
 	for path := range routes {
 		path = strings.Replace(path, "{name}/docs/{path...}", "checkout/docs/README.md", 1)
-		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue").Replace(path)
+		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue", "{between}", "2026-01-10...2026-02-20").Replace(path)
 		kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		path = strings.ReplaceAll(path, "{name}", map[string]string{"services": "ledger", "requests": "checkout-db", "teams": "search", "environments": "staging", "blueprints": "queue"}[kind])
 		w := get(a, path+"?format=json")
@@ -493,6 +493,18 @@ type fixed struct{ *Snapshot }
 func (f fixed) Now(context.Context) (*Snapshot, error)        { return f.Snapshot, nil }
 func (f fixed) At(context.Context, string) (*Snapshot, error) { return f.Snapshot, nil }
 
+// beside is one snapshot, and at "empty" another of nothing.
+type beside struct{ *Snapshot }
+
+func (b beside) Now(context.Context) (*Snapshot, error) { return b.Snapshot, nil }
+
+func (b beside) At(_ context.Context, when string) (*Snapshot, error) {
+	if when == "empty" {
+		return &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}, nil
+	}
+	return b.Snapshot, nil
+}
+
 // TestHostile shows documents that try to be markup, in every field.
 func TestHostile(t *testing.T) {
 	t.Parallel()
@@ -500,11 +512,12 @@ func TestHostile(t *testing.T) {
 		`<script>evil()</script>`, `"><img src=x onerror=evil()>`, `' onmouseover='evil()`, `javascript:evil()`, `</title><svg onload=evil()>`,
 		`{{.Secret}}`, `[a](javascript:evil())`, `&lt;script&gt;evil()&lt;/script&gt;`, "]]><script>evil()</script>", `data:text/html,<script>evil()</script>`, "\u202e<b>evil()</b>", `/../..//evil`, `%22%3E%3Cscript%3Eevil()`,
 	} {
-		handler := New(Options{Snapshots: fixed{hostileSnapshot(t, hostile)}, Log: slog.New(slog.DiscardHandler)})
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
+			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
 		} {
 			w := get(handler, path)
@@ -614,7 +627,7 @@ func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	handler := New(Options{Snapshots: fixed{empty}, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x"} {
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x..."} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
