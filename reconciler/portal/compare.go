@@ -224,33 +224,35 @@ func changeOf(kind, name string, from, to *view, before, after documents) (docum
 	c := documentChange{Name: name, What: "changed"}
 	old, was := before[name]
 	now, is := after[name]
+	switch {
+	case !was:
+		c.What = "added"
+	case !is:
+		c.What = "removed"
+		if slices.ContainsFunc(to.Violations, func(x reconciler.Violation) bool { return x.Kind == kind && x.Name == name }) {
+			c.What = "refused"
+		}
+	default:
+		if !bytes.Equal(old, now) {
+			c.Fields = fieldChanges(old, now)
+		}
+		if kind == "blueprint" {
+			c.Fields = append(c.Fields, fileChanges(from, to, from.Platform.Blueprints[name].Folder, to.Platform.Blueprints[name].Folder)...)
+		}
+		if len(c.Fields) == 0 {
+			return c, false
+		}
+	}
+	if more := len(c.Fields) - mostFields; more > 0 {
+		c.Fields, c.More = c.Fields[:mostFields], more
+	}
 	if was {
 		c.Before = from.to(kind, name)
 	}
 	if is {
 		c.After = to.to(kind, name)
 	}
-	switch {
-	case !was:
-		c.What = "added"
-		return c, true
-	case !is:
-		c.What = "removed"
-		if slices.ContainsFunc(to.Violations, func(x reconciler.Violation) bool { return x.Kind == kind && x.Name == name }) {
-			c.What = "refused"
-		}
-		return c, true
-	}
-	if !bytes.Equal(old, now) {
-		c.Fields = fieldChanges(old, now)
-	}
-	if kind == "blueprint" {
-		c.Fields = append(c.Fields, fileChanges(from, to, from.Platform.Blueprints[name].Folder, to.Platform.Blueprints[name].Folder)...)
-	}
-	if more := len(c.Fields) - mostFields; more > 0 {
-		c.Fields, c.More = c.Fields[:mostFields], more
-	}
-	return c, len(c.Fields) > 0
+	return c, true
 }
 
 // fieldChanges compares what two documents say, field by field.
@@ -267,7 +269,7 @@ func fieldChanges(before, after json.RawMessage) []fieldChange {
 	var changes []fieldChange
 	for _, path := range slices.SortedFunc(slices.Values(paths), cmp.Compare[string]) {
 		if old[path] != now[path] {
-			changes = append(changes, fieldChange{visible(path), cut(old[path]), cut(now[path])})
+			changes = append(changes, fieldChange{visible(path), cutTo(old[path], mostValue), cutTo(now[path], mostValue)})
 		}
 	}
 	return changes
@@ -285,10 +287,10 @@ func flatten(value json.RawMessage, path string, into map[string]string) {
 	}
 }
 
-// cut bounds a text for people.
-func cut(text string) string {
-	if runes := []rune(text); len(runes) > mostValue {
-		return string(runes[:mostValue]) + "…"
+// cutTo bounds a text for people.
+func cutTo(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
 	}
 	return text
 }

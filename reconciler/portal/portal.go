@@ -77,6 +77,7 @@ var routes = map[string]route{
 	"/blueprints/{name}":              {"blueprint", blueprint},
 	"/compare":                        {"compare", compare},
 	"/compare/{between}":              {"compare", compare},
+	"/graph":                          {"graph", graph},
 	"/source/{path...}":               {"source", source},
 }
 

@@ -96,7 +96,7 @@ func newAcme(t testing.TB) *acme {
 			Conditions: append(ready(true, reconciler.ReasonApplied, ""), reconciler.Condition{Type: reconciler.Drifted, Status: true, Reason: reconciler.ReasonDrift, Since: "2026-02-20T13:00:00Z"}),
 			Plan:       &reconciler.PlanSummary{Change: 1, Changes: []reconciler.ChangedField{{Address: "terraform_data.database", Action: "update", Attributes: []string{"input"}}}},
 			Outputs:    map[string]json.RawMessage{"host": json.RawMessage(`"db-7.acme.example"`)}, Sensitive: []string{"password"},
-			Resources: []string{"terraform_data.database", "random_password.user"}, State: reconciler.State{Address: "local"}, Cost: 170,
+			Resources: []string{"terraform_data.database", "random_password.user"}, IDs: map[string]string{"terraform_data.database": "db-7f3a"}, State: reconciler.State{Address: "local"}, Cost: 170,
 			Engine: "terraform 1.11.4", LastApplied: "2026-02-20T12:59:00Z", AppliedRevision: a.tracked[1]},
 		reconciler.UnitStatus{Version: 1, Request: "checkout-config", Service: "checkout", Owner: "storefront", Blueprint: "app-config", Environment: "production",
 			Conditions: ready(false, reconciler.ReasonApproval, "the plan waits for storefront")},
@@ -517,6 +517,7 @@ func TestHostile(t *testing.T) {
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
+			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
 			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
 		} {
@@ -541,7 +542,7 @@ func TestHostile(t *testing.T) {
 // What a tag does: nothing of a document may become one that does something.
 var (
 	quoted = regexp.MustCompile(`"[^"]*"`)
-	live   = regexp.MustCompile(`(?i)^<(img src=x|svg|b>|iframe)|\son[a-z]+=`)
+	live   = regexp.MustCompile(`(?i)^<(img src=x|svg on|b>|iframe)|\son[a-z]+=`)
 	scheme = regexp.MustCompile(`(?i)\s(href|src|action)="\s*(javascript|data|vbscript):`)
 )
 
@@ -573,7 +574,7 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 	record := reconciler.NewRecord()
 	record.Platform = reconciler.PlatformStatus{Revision: s, Warnings: []string{s}, Refused: &reconciler.Refusal{Revision: s, Violations: []reconciler.Violation{{Level: reconciler.Deny, Message: s, Hint: s, Position: at, Rule: s}}}}
 	record.Units[s] = &reconciler.UnitStatus{Request: s, Service: s, Owner: s, Blueprint: s, Environment: s, Conditions: conditions, AppliedRevision: s, Expires: s, Engine: s, FirstApplied: s, LastApplied: s,
-		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s},
+		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s}, IDs: map[string]string{s: s},
 		Outputs: map[string]json.RawMessage{s: value}, Sensitive: []string{s + "2"}}
 	files := []reconciler.File{{Path: s}, {Path: "evil.txt"}, {Path: s + "/README.md"}}
 	slices.SortFunc(files, func(a, b reconciler.File) int { return cmp.Compare(a.Path, b.Path) })
@@ -627,7 +628,7 @@ func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	handler := New(Options{Snapshots: fixed{empty}, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x..."} {
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
