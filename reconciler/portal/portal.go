@@ -78,6 +78,7 @@ var routes = map[string]route{
 	"/compare":                        {"compare", compare},
 	"/compare/{between}":              {"compare", compare},
 	"/graph":                          {"graph", graph},
+	"/audit":                          {"audit", audit},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -204,12 +205,19 @@ func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title,
 func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name string, f frame) {
 	var b bytes.Buffer
 	var err error
-	if r.URL.Query().Get("format") == "json" {
+	format := r.URL.Query().Get("format")
+	table, isTable := f.Body.(tabular)
+	switch {
+	case format == "json":
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		encoder := json.NewEncoder(&b)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(f)
-	} else {
+	case format == "csv" && isTable:
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`.csv"`)
+		err = writeCSV(&b, table)
+	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		err = pages[name].Execute(&b, f)
 	}

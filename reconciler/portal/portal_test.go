@@ -65,6 +65,15 @@ func (c clone) Log(ctx context.Context, tip string, most int) ([]Commit, error) 
 	return all, err
 }
 
+func (c clone) Changes(ctx context.Context, tip, since string, most, compared int) ([]Change, bool, error) {
+	changes, reached, err := c.Clone.Changes(ctx, tip, since, most, compared)
+	var all []Change
+	for _, made := range changes {
+		all = append(all, Change{Commit{ID: made.Commit, Time: made.Time, Subject: made.Subject}, made.Author, made.Paths})
+	}
+	return all, reached, err
+}
+
 // acme is a repository with examples/acme as its platform, a record of two days,
 // and its portal.
 type acme struct {
@@ -517,6 +526,7 @@ func TestHostile(t *testing.T) {
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
+			"/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
 			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
 			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
@@ -582,7 +592,7 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 		Revision: reconciler.Revision{Commit: "0123456789abcdef", Author: s, Subject: s}, Status: reconciler.Revision{Commit: "fedcba9876543210", Author: s, Subject: s},
 		Platform: p, Record: record, Violations: []reconciler.Violation{{Level: reconciler.Deny, Kind: "service", Name: s, Message: s, Hint: s, Path: []string{s}, Position: at, Rule: s, Team: s}, {Level: reconciler.Level(s), Message: s}},
 		Tree: &reconciler.Tree{Files: files, Read: func(reconciler.File) ([]byte, error) { return []byte(s + "\n" + s), nil }},
-		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nUnit: " + s + " " + s + "\n"}},
+		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nRevision: " + s + "\nPull-Request: " + s + " by " + s + "\nApproved-By: " + s + "\nUnit: " + s + " " + s + "\nUnit: x applied blueprint=" + s + " plan=" + s + " reason=" + s + "\n"}},
 	}
 }
 
@@ -628,7 +638,7 @@ func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	handler := New(Options{Snapshots: fixed{empty}, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph"} {
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
