@@ -20,6 +20,9 @@ type frame struct {
 	Permalink string `json:"permalink,omitempty"`
 	Body      any    `json:"page"`
 
+	Person *Person `json:"-"` // who reads; nil is nobody in particular
+	CSRF   string  `json:"-"` // what each form of theirs carries
+
 	Platform string `json:"-"` // what the organisation calls it
 	Nav      []tab  `json:"-"`
 	More     []tab  `json:"-"` // what not everybody looks for
@@ -74,10 +77,12 @@ type view struct {
 	*index
 	snapshots Snapshots // for pages about several
 
-	base  string // what its addresses begin with
-	when  string
-	title string
-	here  string // the tab that the page belongs to
+	base   string // what its addresses begin with
+	when   string
+	title  string
+	here   string  // the tab that the page belongs to
+	person *Person // who asks; nil is nobody in particular
+	csrf   string  // what each form must carry, in a field of this name
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -86,7 +91,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	query.Del("format")
 	here.RawQuery = query.Encode()
 	f := frame{
-		Title: v.title, Body: body, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
 		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
 		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
 	}
