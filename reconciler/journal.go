@@ -591,7 +591,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if status.State.Address == "" {
 		status.State.Address = job.Rendering.Address
 	}
-	status.Outputs, status.Sensitive, status.Resources = result.Outputs, result.Sensitive, result.Resources
+	status.Outputs, status.Sensitive, status.Resources, status.IDs = result.Outputs, result.Sensitive, result.Resources, result.IDs
 	if status.OutputsVersion == "" || result.OutputsChanged || old.Fingerprint == "" { // an apply that failed may have changed them too
 		status.OutputsVersion = fmt.Sprintf("%s:%d", result.State.Lineage, result.State.Serial)
 	}
@@ -802,7 +802,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		status.Doubt = slices.Compact(slices.Sorted(slices.Values(slices.Concat(status.Doubt, result.Doubt))))
 		if result.Outcome == ApplyFailed {
-			status.Resources = result.Resources
+			status.Resources, status.IDs = result.Resources, result.IDs
 		}
 		if status.FirstApplied == "" {
 			status.FirstApplied = now.UTC().Format(time.RFC3339)

@@ -173,6 +173,7 @@ type commits interface {
 	history
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
 	Close()
 }
 
@@ -190,9 +191,23 @@ func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]port
 	entries, err := r.commits.Log(ctx, tip, most, nil)
 	all := make([]portal.Commit, len(entries))
 	for i, e := range entries {
-		all[i] = portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
+		all[i] = portalCommit(e)
 	}
 	return all, err
+}
+
+// Changes returns the commits of a first-parent line with what they changed.
+func (r portalRepository) Changes(ctx context.Context, tip, since string, most, compared int) ([]portal.Change, bool, error) {
+	changes, reached, err := r.commits.Changes(ctx, tip, since, most, compared)
+	all := make([]portal.Change, len(changes))
+	for i, c := range changes {
+		all[i] = portal.Change{Commit: portalCommit(c.Entry), Author: c.Author, Paths: c.Paths}
+	}
+	return all, reached, err
+}
+
+func portalCommit(e git.Entry) portal.Commit {
+	return portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
 }
 
 // portalRepository opens the clone at --repo, or the mirror of an address.

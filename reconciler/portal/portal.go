@@ -91,6 +91,10 @@ var routes = map[string]route{
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/compare":                        {"compare", compare},
+	"/compare/{between}":              {"compare", compare},
+	"/graph":                          {"graph", graph},
+	"/audit":                          {"audit", audit},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -207,7 +211,7 @@ func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 // view finds the snapshot that a page is about, and who asks for it. Who they are
 // is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{}
+	v = &view{snapshots: p.Snapshots}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = "/at/"+url.PathEscape(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
@@ -249,12 +253,19 @@ func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title,
 func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name string, f frame) {
 	var b bytes.Buffer
 	var err error
-	if r.URL.Query().Get("format") == "json" {
+	format := r.URL.Query().Get("format")
+	table, isTable := f.Body.(tabular)
+	switch {
+	case format == "json":
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		encoder := json.NewEncoder(&b)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(f)
-	} else {
+	case format == "csv" && isTable:
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`.csv"`)
+		err = writeCSV(&b, table)
+	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		err = pages[name].Execute(&b, f)
 	}
