@@ -48,3 +48,12 @@ type Setting struct {
 	Path  []string        `json:"path"`
 	Value json.RawMessage `json:"value,omitempty"`
 }
+
+// Computed is the error for a document that no form can change, because its file
+// does not state it plainly: where it is computed, and how.
+type Computed struct {
+	Position Position
+	Why      string
+}
+
+func (c *Computed) Error() string { return c.Position.String() + ": " + c.Why }
