@@ -20,6 +20,9 @@ type frame struct {
 	Permalink string `json:"permalink,omitempty"`
 	Body      any    `json:"page"`
 
+	Person *Person `json:"-"` // who reads; nil is nobody in particular
+	CSRF   string  `json:"-"` // what each form of theirs carries
+
 	Platform string `json:"-"` // what the organisation calls it
 	Nav      []tab  `json:"-"`
 	Base     string `json:"-"` // what every address begins with
@@ -71,10 +74,12 @@ func (m moved) Error() string { return "it is at " + string(m) }
 type view struct {
 	*Snapshot
 	*index
-	base  string // what its addresses begin with
-	when  string
-	title string
-	here  string // the tab that the page belongs to
+	base   string // what its addresses begin with
+	when   string
+	title  string
+	here   string  // the tab that the page belongs to
+	person *Person // who asks; nil is nobody in particular
+	csrf   string  // what each form must carry, in a field of this name
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -83,7 +88,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	query.Del("format")
 	here.RawQuery = query.Encode()
 	f := frame{
-		Title: v.title, Body: body, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
 		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
 		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
 	}
