@@ -246,7 +246,7 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets.version, Body: notFound{Title: title, Why: why}})
+	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
 }
 
 // show renders a page, whole or not at all.
@@ -267,7 +267,7 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		err = writeCSV(&b, table)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		err = pages[name].Execute(&b, f)
+		err = pages()[name].Execute(&b, f)
 	}
 	if err != nil {
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)

@@ -660,7 +660,7 @@ func TestSecrets(t *testing.T) {
 // TestContrast checks what the style sheet paints on what against level AA.
 func TestContrast(t *testing.T) {
 	t.Parallel()
-	sheet := string(assets.files["portal.css"].content)
+	sheet := string(assets().files["portal.css"].content)
 	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(sheet, -1)
 	if len(themes) != 2 {
 		t.Fatalf("expected a light and a dark theme, found %d", len(themes))

@@ -92,7 +92,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	here.RawQuery = query.Encode()
 	f := frame{
 		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
-		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
+		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets().version,
 		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
 	}
 	if v.here != "" {
