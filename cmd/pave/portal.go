@@ -129,8 +129,11 @@ func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(add
 		return nil, nil, errNobody
 	}
 	history := portal.NewHistory(repository, evaluators, time.Second, log)
-	options.Snapshots = history
-	return portal.New(options), history.Close, nil
+	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	return portal.New(options), func() {
+		options.Judgements.Close()
+		history.Close()
+	}, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror

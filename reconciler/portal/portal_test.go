@@ -79,6 +79,7 @@ func (c clone) Changes(ctx context.Context, tip, since string, most, compared in
 type acme struct {
 	testing.TB
 	dir, repo string
+	options   Options
 	http.Handler
 	// The commits of both branches, the first one first.
 	tracked, status []string
@@ -120,7 +121,8 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.Handler = New(Options{Snapshots: history, Anonymous: true, Hosts: []string{"portal.acme.example"}, Log: log})
+	a.options = Options{Snapshots: history, Anonymous: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.Handler = New(a.options)
 	return a
 }
 
@@ -521,12 +523,14 @@ func TestHostile(t *testing.T) {
 		`<script>evil()</script>`, `"><img src=x onerror=evil()>`, `' onmouseover='evil()`, `javascript:evil()`, `</title><svg onload=evil()>`,
 		`{{.Secret}}`, `[a](javascript:evil())`, `&lt;script&gt;evil()&lt;/script&gt;`, "]]><script>evil()</script>", `data:text/html,<script>evil()</script>`, "\u202e<b>evil()</b>", `/../..//evil`, `%22%3E%3Cscript%3Eevil()`,
 	} {
-		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+		judgements := NewJudgements(func(context.Context, *Snapshot) (Verdict, error) { return said(hostile), nil })
+		t.Cleanup(judgements.Close)
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Judgements: judgements, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
-			"/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
+			"/policies", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
 			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
 			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
@@ -638,7 +642,7 @@ func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit"} {
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }

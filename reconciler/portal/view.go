@@ -75,7 +75,8 @@ func (m moved) Error() string { return "it is at " + string(m) }
 type view struct {
 	*Snapshot
 	*index
-	snapshots Snapshots // for pages about several
+	snapshots  Snapshots // for pages about several
+	judgements *Judgements
 
 	base   string // what its addresses begin with
 	when   string
@@ -102,7 +103,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	here.RawQuery = query.Encode()
 	f.JSON = v.base + here.String()
 	f.Nav = v.tabs([]place{{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"}})
-	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
+	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
 	return f
 }
 
