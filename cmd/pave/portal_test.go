@@ -126,6 +126,9 @@ func TestPortalOfDaemon(t *testing.T) {
 			t.Fatalf("the portal never says that the request is ready: %d %s", code, text)
 		}
 	}
+	if _, text := page(t, "http://"+address+"/health"); !strings.Contains(text, "Revision in force") || !strings.Contains(text, "up to date") {
+		t.Errorf("/health: got %s", text)
+	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/webhook": 404, "/services/welcome": 200, "/nothing": 404} {
 		if code, text := page(t, "http://"+address+path); code != want {
 			t.Errorf("%s: got %d %s", path, code, text)

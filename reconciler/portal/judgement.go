@@ -59,7 +59,7 @@ type judgement struct {
 	err     error
 }
 
-// The judgements that are kept, and how long a page waits for one.
+// The judgements that are kept, and how long their page waits for one.
 const (
 	keptJudgements = 3
 	judging        = time.Second
@@ -79,22 +79,26 @@ func (j *Judgements) Close() {
 	j.busy.Wait()
 }
 
-// of returns the verdict of a snapshot, and whether it is known yet: it waits for
-// a moment only. No judge knows none.
-func (j *Judgements) of(ctx context.Context, s *Snapshot) (Verdict, bool, error) {
+// of returns the verdict of a snapshot, and whether it is known yet: it waits so
+// long at most. No judge knows none.
+func (j *Judgements) of(ctx context.Context, s *Snapshot, wait time.Duration) (Verdict, bool, error) {
 	if j == nil {
 		return Verdict{}, false, nil
 	}
 	made := j.begin(s)
-	timer := time.NewTimer(judging)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-made.done:
-		return made.verdict, made.err == nil, made.err
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return Verdict{}, false, context.Cause(ctx)
+	select {
+	case <-made.done:
+		return made.verdict, made.err == nil, made.err
+	default:
+		return Verdict{}, false, context.Cause(ctx)
+	}
 }
 
 // begin returns the judgement of a snapshot, which it begins where nobody did.
