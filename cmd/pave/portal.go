@@ -174,6 +174,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() p
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history
+	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
 	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
