@@ -70,7 +70,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	}
 	a.ignored()
 	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
-	handler, closePortal, err := a.newPortal(repository, listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
+	handler, closePortal, err := a.newPortal(repository, listener.Addr(), nil, func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
 		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
 	}
@@ -113,9 +113,9 @@ var errNobody = errors.New("nobody may read the portal")
 // newPortal returns the portal of a repository for an address, and what ends it.
 // tell is called with each address by which its operator signs in. The error is
 // errNobody where there would be nobody to show it to.
-func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(address string), log *slog.Logger) (http.Handler, func(), error) {
+func (a *app) newPortal(repository portal.Repository, at net.Addr, health func() portal.Health, tell func(address string), log *slog.Logger) (http.Handler, func(), error) {
 	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
-	options := portal.Options{Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Anonymous: a.mayRead(at), Log: log}
+	options := portal.Options{Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Anonymous: a.mayRead(at), Health: health, Log: log}
 	if options.Direct && loopback(at) {
 		name, email, err := git.User(a.repo)
 		if err != nil {
@@ -129,13 +129,16 @@ func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(add
 		return nil, nil, errNobody
 	}
 	history := portal.NewHistory(repository, evaluators, time.Second, log)
-	options.Snapshots = history
-	return portal.New(options), history.Close, nil
+	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	return portal.New(options), func() {
+		options.Judgements.Close()
+		history.Close()
+	}, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
 // holds; none where whoever reaches the address may not read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -154,7 +157,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 		return heads, err
 	}
 	tell := func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }
-	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, tell, log)
+	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, health, tell, log)
 	if err != nil {
 		clone.Close()
 		if errors.Is(err, errNobody) {

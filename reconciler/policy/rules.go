@@ -30,6 +30,9 @@ type Rule struct {
 	Level string `json:"level"`
 	// Reason is why the settings changed the level; empty where they did not.
 	Reason string `json:"reason,omitempty"`
+	// Position is where it is written first; of a built-in rule in the folder of
+	// those.
+	Position reconciler.Position `json:"-"`
 }
 
 // Rules returns every rule once, sorted by id, the built-in ones first.
@@ -90,6 +93,8 @@ func rulesOf(modules map[string]*ast.Module, builtin bool) []rule {
 			}
 			rule := rule{Rule: describe(module, source), path: path, source: source}
 			rule.Severity, rule.Level, rule.Builtin = string(level), string(level), builtin
+			rule.Position = position(source.Location)
+			rule.Position.File = strings.TrimPrefix(rule.Position.File, builtinFolder)
 			rules = append(rules, rule)
 		}
 	}

@@ -32,6 +32,10 @@ import (
 // Options say what a portal shows and to whom.
 type Options struct {
 	Snapshots Snapshots
+	// Judgements tell what the rules say; nil where nobody asks them.
+	Judgements *Judgements
+	// Health asks the process that keeps the platform; nil where none is at hand.
+	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
@@ -95,6 +99,8 @@ var routes = map[string]route{
 	"/compare/{between}":              {"compare", compare},
 	"/graph":                          {"graph", graph},
 	"/audit":                          {"audit", audit},
+	"/policies":                       {"policies", policies},
+	"/health":                         {"health", health},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -211,7 +217,7 @@ func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 // view finds the snapshot that a page is about, and who asks for it. Who they are
 // is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{snapshots: p.Snapshots}
+	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = "/at/"+url.PathEscape(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)

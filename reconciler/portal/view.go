@@ -75,7 +75,9 @@ func (m moved) Error() string { return "it is at " + string(m) }
 type view struct {
 	*Snapshot
 	*index
-	snapshots Snapshots // for pages about several
+	snapshots  Snapshots // for pages about several
+	judgements *Judgements
+	health     func() Health
 
 	base   string // what its addresses begin with
 	when   string
@@ -102,7 +104,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	here.RawQuery = query.Encode()
 	f.JSON = v.base + here.String()
 	f.Nav = v.tabs([]place{{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"}})
-	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
+	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
 	return f
 }
 
