@@ -98,6 +98,7 @@ type route struct {
 
 var routes = map[string]route{
 	"/{$}":                            {"home", home},
+	"/me":                             {"me", me},
 	"/search":                         {"search", search},
 	"/services":                       {"services", services},
 	"/services/{name}":                {"service", service},

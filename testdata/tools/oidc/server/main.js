@@ -16,6 +16,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: [{ client_id: "pave", client_secret: "known to both of us", redirect_uris: [redirect] }],
   claims: { openid: ["sub", ...names] },
   conformIdTokenClaims: false,
+  pkce: { required: () => true },
   async findAccount(ctx, id) {
     const account = accounts[id];
     return account && { accountId: id, claims: async (use) => ({ sub: id, ...account.idToken, ...(use === "userinfo" && account.userinfo) }) };
