@@ -63,6 +63,9 @@ func New(options Options) http.Handler {
 		reads:    newLimits(time.Second/25, 500), writes: newLimits(time.Second, 30),
 	}
 	_, _ = rand.Read(p.key[:]) // it never fails
+	if p.Operator != nil {
+		p.Operator.open()
+	}
 	for pattern, r := range routes {
 		p.mux.Handle("GET "+pattern, p.page(r))
 	}

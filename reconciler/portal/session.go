@@ -80,23 +80,27 @@ type Operator struct {
 	token string // guarded by mu
 }
 
-// NewOperator tells a token by which somebody signs in as the operator of the
-// portal, and the next one once that was used: each lets one browser in.
+// NewOperator returns the operator of a portal. Once that is made it tells a token
+// by which they sign in, and the next one whenever one was used: each lets one
+// browser in.
 func NewOperator(name, email string, tell func(token string)) *Operator {
-	o := &Operator{who: Identity{ID: "operator", Name: name, Email: email, Operator: true}, tell: tell, token: rand.Text()}
-	tell(o.token)
-	return o
+	return &Operator{who: Identity{ID: "operator", Name: name, Email: email, Operator: true}, tell: tell}
+}
+
+// open makes the next token.
+func (o *Operator) open() {
+	o.token = rand.Text()
+	o.tell(o.token)
 }
 
 // enter spends a token.
 func (o *Operator) enter(token string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !same(token, o.token) {
+	if o.token == "" || !same(token, o.token) {
 		return false
 	}
-	o.token = rand.Text()
-	o.tell(o.token)
+	o.open()
 	return true
 }
 
