@@ -104,7 +104,7 @@ func newGatehouse(t *testing.T) *gatehouse {
 		Accounts: NewAccounts(filepath.Join(t.TempDir(), "people.json")), Trust: NewTrust(filepath.Join(t.TempDir(), "status.json"))})
 	g := &gatehouse{T: t, Reconciler: r, forge: forge, source: source, noon: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)}
 	r.record = NewRecord()
-	r.journal = newJournal(r.record, r.Trust, nil, &quiet{}, "", "")
+	r.journal = newJournal(r.record, r.Trust, &quiet{}, "", "")
 	g.commit("first", map[string]string{ledgerSource: "v0"})
 	g.revise("first", "payments", `{"name":"ledger"}`)
 	r.record.Units["ledger"] = &UnitStatus{Version: 1, Request: "ledger", Service: "ledger", Owner: "payments", Blueprint: "box", Protect: true,

@@ -25,7 +25,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{T: t, now: time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC), record: NewRecord(), running: map[string]bool{}, distrust: map[string]bool{}}
-	w.journal = newJournal(w.record, nil, nil, &quiet{}, "", "")
+	w.journal = newJournal(w.record, nil, &quiet{}, "", "")
 	return w
 }
 

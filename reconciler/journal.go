@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -34,9 +33,7 @@ type journal struct {
 	subject  string   // of the next commit, where it says nothing of a unit
 	remarks  []string // what its message says of the revision
 	title    string
-	began    *Tree              // what was published when the journal began
-	files    published          // since
-	dirty    map[string]bool    // paths that may differ from it
+	dirty    map[string]bool    // paths that may differ from what base holds
 	noted    map[string]noting  // what was noted last, by unit
 	quiet    *quiet             // told of what changed
 	edits    map[string][]Edit  // the applied folders, by unit
@@ -50,12 +47,12 @@ type journal struct {
 	retry    time.Time // not to be tried again before
 }
 
-// newJournal starts at a record that is published as it is, in the tree; nil where
-// nothing is.
-func newJournal(record *Record, trust *Trust, tree *Tree, quiet *quiet, base, remote string) *journal {
+// newJournal starts at a record that is published as it is, at base; nowhere where
+// that is empty.
+func newJournal(record *Record, trust *Trust, quiet *quiet, base, remote string) *journal {
 	quiet.reset()
-	return &journal{quiet: quiet, record: record, trust: trust, began: cmp.Or(tree, &Tree{}), base: base, remote: remote, restore: base != remote,
-		files: published{}, dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
+	return &journal{quiet: quiet, record: record, trust: trust, base: base, remote: remote, restore: base != remote,
+		dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
 }
 
 // document returns the status document at a path; nil where there is none.
@@ -108,9 +105,9 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		from, believed = memory.Tip, true
 	}
 	record := NewRecord()
-	var tree *Tree
 	if from != "" {
-		if tree, err = r.Source.Tree(ctx, from); err != nil {
+		tree, err := RecordTree(ctx, r.Source, from)
+		if err != nil {
 			return err
 		}
 		if record, err = ReadRecord(tree, from); err != nil {
@@ -125,7 +122,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		r.unverified[name] = true
 	}
 	r.record, r.stirred = record, true
-	r.journal = newJournal(record, r.Trust, tree, &r.quiet, from, tip)
+	r.journal = newJournal(record, r.Trust, &r.quiet, from, tip)
 	if !believed {
 		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
 		r.disbelieve()
@@ -633,7 +630,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if status.State.Address == "" {
 		status.State.Address = job.Rendering.Address
 	}
-	status.Outputs, status.Sensitive, status.Resources = result.Outputs, result.Sensitive, result.Resources
+	status.Outputs, status.Sensitive, status.Resources, status.IDs = result.Outputs, result.Sensitive, result.Resources, result.IDs
 	if status.OutputsVersion == "" || result.OutputsChanged || old.Fingerprint == "" { // an apply that failed may have changed them too
 		status.OutputsVersion = fmt.Sprintf("%s:%d", result.State.Lineage, result.State.Serial)
 	}
@@ -844,7 +841,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		status.Doubt = slices.Compact(slices.Sorted(slices.Values(slices.Concat(status.Doubt, result.Doubt))))
 		if result.Outcome == ApplyFailed {
-			status.Resources = result.Resources
+			status.Resources, status.IDs = result.Resources, result.IDs
 		}
 		if status.FirstApplied == "" {
 			status.FirstApplied = now.UTC().Format(time.RFC3339)
@@ -891,55 +888,41 @@ func (j *journal) dueAt() (time.Time, bool) {
 	return at, j.pending()
 }
 
-// published are the digests of files as they are published, by path; zero where
-// one is no longer.
-type published map[string][sha256.Size]byte
-
-// digestOf returns the digest of the file as it is published, and whether there is
-// one. One that cannot be read differs from every other.
-func (j *journal) digestOf(path string) (digest [sha256.Size]byte, there bool) {
-	if digest, changed := j.files[path]; changed {
-		return digest, digest != [sha256.Size]byte{}
+// changes returns the edits that bring the published branch to the record.
+func (r *Reconciler) changes(ctx context.Context, j *journal) (edits []Edit, err error) {
+	published := &Tree{}
+	if j.base != "" && len(j.dirty) > 0 {
+		if published, err = r.Source.Part(ctx, j.base, slices.Collect(maps.Keys(j.dirty))...); err != nil {
+			return nil, err
+		}
 	}
-	f, there := j.began.Find(path)
-	if !there {
-		return digest, false
-	}
-	content, err := j.began.Read(f)
-	if err != nil {
-		return digest, true
-	}
-	return sha256.Sum256(content), true
-}
-
-// changes returns the edits that bring the published branch to the record, and
-// what is published then of what is not now.
-func (j *journal) changes() ([]Edit, published, error) {
-	news := published{}
-	var edits []Edit
 	for path := range j.dirty {
+		f, there := published.Find(path)
 		doc := j.record.document(path)
 		if doc == nil {
-			if _, there := j.digestOf(path); there {
+			if there {
 				edits = append(edits, Edit{Path: path})
-				news[path] = [sha256.Size]byte{}
 			}
 			continue
 		}
 		content, err := encode(doc)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		digest := sha256.Sum256(content)
-		if before, _ := j.digestOf(path); before != digest {
+		if !there || !holds(published, f, content) {
 			edits = append(edits, Edit{Path: path, Content: content})
-			news[path] = digest
 		}
 	}
 	for _, name := range sortedNames(j.edits) {
 		edits = append(edits, j.edits[name]...)
 	}
-	return edits, news, nil
+	return edits, nil
+}
+
+// holds tells whether a file has the content. One that cannot be read has not.
+func holds(tree *Tree, f File, content []byte) bool {
+	has, err := tree.Read(f)
+	return err == nil && bytes.Equal(has, content)
 }
 
 // publish makes one status commit of everything since the last, or none.
@@ -976,7 +959,6 @@ func (r *Reconciler) publish(ctx context.Context) error {
 // pushed is what a commit says that may be on the remote by now.
 type pushed struct {
 	commit string
-	files  published
 	said   int // the last event in it
 }
 
@@ -1004,7 +986,6 @@ func (r *Reconciler) landed(p pushed) error {
 	}
 	j := r.journal
 	j.base, j.remote, r.record.Tip = p.commit, p.commit, p.commit
-	maps.Copy(j.files, p.files)
 	j.restore, j.pushing = false, nil // of those that were pushed to the same place one gets there
 	for name, said := range j.events {
 		j.events[name] = slices.DeleteFunc(said, func(e event) bool { return e.order <= p.said })
@@ -1016,7 +997,7 @@ func (r *Reconciler) landed(p pushed) error {
 
 // commit publishes the changes, if there are any.
 func (r *Reconciler) commit(ctx context.Context, j *journal) error {
-	edits, files, err := j.changes()
+	edits, err := r.changes(ctx, j)
 	if err != nil || len(edits) == 0 && !j.restore {
 		return err
 	}
@@ -1026,7 +1007,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 			j.record.Platform.Revision = r.checked.Revision.Commit
 		}
 		j.touch("platform.json")
-		if edits, files, err = j.changes(); err != nil {
+		if edits, err = r.changes(ctx, j); err != nil {
 			return err
 		}
 	}
@@ -1048,7 +1029,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, j.credits, events)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
-	p := pushed{files: files, said: j.said}
+	p := pushed{said: j.said}
 	p.commit, err = r.Source.Publish(ctx, j.base, parents, edits, text, func(commit string) error {
 		p.commit = commit
 		return r.announced(p)

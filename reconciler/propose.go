@@ -142,7 +142,7 @@ func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
 	record, recorded := NewRecord(), &Tree{}
 	if change.Status != "" {
 		var err error
-		if recorded, err = r.Source.Tree(ctx, change.Status); err != nil {
+		if recorded, err = r.Source.Tree(ctx, change.Status); err != nil { // which shares what it has in common with the last
 			return err
 		}
 		if record, err = r.record.Reread(r.recorded, recorded, change.Status); err != nil {
@@ -215,7 +215,7 @@ func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *C
 func (r *Reconciler) recall(ctx context.Context, change ProposedChange) error {
 	record := NewRecord()
 	if change.Status != "" {
-		tree, err := r.Source.Tree(ctx, change.Status)
+		tree, err := RecordTree(ctx, r.Source, change.Status)
 		if err != nil {
 			return err
 		}
@@ -387,7 +387,7 @@ func (r *Reconciler) history(ctx context.Context) ([]*UnitStatus, error) {
 	seen := map[string]bool{}
 	older := &Tree{}
 	for _, commit := range slices.Backward(line) {
-		tree, err := r.Source.Folder(ctx, commit, "requests")
+		tree, err := r.Source.Part(ctx, commit, "requests")
 		if err != nil {
 			return nil, err
 		}

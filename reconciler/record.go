@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,13 @@ func (r *Record) unready() map[string]string {
 		}
 	}
 	return units
+}
+
+// RecordTree returns the part of the status branch at a commit that ReadRecord reads.
+func RecordTree(ctx context.Context, source interface {
+	Part(ctx context.Context, commit string, paths ...string) (*Tree, error)
+}, commit string) (*Tree, error) {
+	return source.Part(ctx, commit, "locks", "platform.json", "requests", "services")
 }
 
 // ReadRecord reads the status branch at a commit. A file that cannot be read

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	gogit "github.com/go-git/go-git/v5"
-	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/spf13/cobra"
@@ -126,8 +125,8 @@ func firstCommit(dir string) error {
 		return fmt.Errorf("add the files: %w", err)
 	}
 	author := &object.Signature{Name: "Pave", Email: "pave@localhost", When: time.Now()}
-	if c, err := repo.ConfigScoped(config.GlobalScope); err == nil && c.User.Name != "" && c.User.Email != "" {
-		author.Name, author.Email = c.User.Name, c.User.Email
+	if name, email, err := git.User(dir); err == nil && name != "" && email != "" {
+		author.Name, author.Email = name, email
 	}
 	if _, err := work.Commit("Start the platform", &gogit.CommitOptions{Author: author}); err != nil {
 		return fmt.Errorf("make the first commit: %w", err)

@@ -39,6 +39,9 @@ func (a *app) portalCommand() *cobra.Command {
 happened. It reads the commits of the tracked and the status branch of a clone,
 needs no network and changes nothing.
 
+It prints two addresses. Whoever opens the first one reads; the second one signs
+one browser in as you, by the name that Git's configuration has for you.
+
 Every page has a twin in JSON (?format=json), and exists for the past as well: at
 /at/2026-03-01/ and at /at/COMMIT/.`,
 		Args: atMost(0),
@@ -56,25 +59,28 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return fmt.Errorf("listen: %w: choose another address with --listen", err)
 	}
 	defer listener.Close()
-	if !a.mayRead(listener.Addr()) {
-		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
-	}
 	repository, err := a.portalRepository(ctx)
 	if err != nil {
 		return err
 	}
 	defer repository.Close()
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	handler, closePortal := a.newPortal(repository, time.Second, log)
-	defer closePortal()
 	if _, err := repository.Heads(ctx); err != nil { // told here and not on a page
 		return err
 	}
 	a.ignored()
+	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
+	handler, closePortal, err := a.newPortal(repository, listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
+	if errors.Is(err, errNobody) {
+		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
+	}
+	if err != nil {
+		return err
+	}
+	defer closePortal()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -92,23 +98,44 @@ func (a *app) mayRead(address net.Addr) bool {
 	if a.portal.asked {
 		return a.portal.anonymous
 	}
+	return loopback(address)
+}
+
+// loopback tells whether only this machine reaches an address.
+func loopback(address net.Addr) bool {
 	tcp, is := address.(*net.TCPAddr)
 	return is && tcp.IP.IsLoopback()
 }
 
-// newPortal returns the portal of a repository, and what ends it.
-func (a *app) newPortal(repository portal.Repository, every time.Duration, log *slog.Logger) (http.Handler, func()) {
+// errNobody reports a portal that nobody may read.
+var errNobody = errors.New("nobody may read the portal")
+
+// newPortal returns the portal of a repository for an address, and what ends it.
+// tell is called with each address by which its operator signs in. The error is
+// errNobody where there would be nobody to show it to.
+func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(address string), log *slog.Logger) (http.Handler, func(), error) {
 	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
-	history := portal.NewHistory(repository, evaluators, every, log)
-	return portal.New(portal.Options{Snapshots: history, Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Log: log}), history.Close
+	options := portal.Options{Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Anonymous: a.mayRead(at), Log: log}
+	if options.Direct && loopback(at) {
+		name, email, err := git.User(a.repo)
+		if err != nil {
+			return nil, nil, err
+		}
+		if name != "" && email != "" {
+			options.Operator = portal.NewOperator(name, email, func(token string) { tell(fmt.Sprintf("http://%s/login?token=%s", at, token)) })
+		}
+	}
+	if !options.Anonymous && options.Operator == nil {
+		return nil, nil, errNobody
+	}
+	history := portal.NewHistory(repository, evaluators, time.Second, log)
+	options.Snapshots = history
+	return portal.New(options), history.Close, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
 // holds; none where whoever reaches the address may not read it.
 func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
-	if !a.mayRead(address) {
-		return nil, func() {}, nil
-	}
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -126,7 +153,15 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, time.Second, log)
+	tell := func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }
+	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, tell, log)
+	if err != nil {
+		clone.Close()
+		if errors.Is(err, errNobody) {
+			return nil, func() {}, nil
+		}
+		return nil, nil, err
+	}
 	return pages, func() {
 		closePortal()
 		clone.Close()
@@ -136,8 +171,10 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history
+	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
 	Close()
 }
 
@@ -155,9 +192,23 @@ func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]port
 	entries, err := r.commits.Log(ctx, tip, most, nil)
 	all := make([]portal.Commit, len(entries))
 	for i, e := range entries {
-		all[i] = portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
+		all[i] = portalCommit(e)
 	}
 	return all, err
+}
+
+// Changes returns the commits of a first-parent line with what they changed.
+func (r portalRepository) Changes(ctx context.Context, tip, since string, most, compared int) ([]portal.Change, bool, error) {
+	changes, reached, err := r.commits.Changes(ctx, tip, since, most, compared)
+	all := make([]portal.Change, len(changes))
+	for i, c := range changes {
+		all[i] = portal.Change{Commit: portalCommit(c.Entry), Author: c.Author, Paths: c.Paths}
+	}
+	return all, reached, err
+}
+
+func portalCommit(e git.Entry) portal.Commit {
+	return portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
 }
 
 // portalRepository opens the clone at --repo, or the mirror of an address.

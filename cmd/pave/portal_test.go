@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,13 +60,25 @@ func TestPortal(t *testing.T) {
 	h := newStarter(t)
 	h.pave(0, "apply")
 	clone := filepath.Join(h.dir, "clone")
-	h.git("clone", "--quiet", h.repo, clone)
+	h.git("clone", "--quiet", "--config", "user.name=Alice", "--config", "user.email=alice@acme.example", h.repo, clone)
 	before := filesOf(t, clone)
 	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", clone))
 	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root"} {
 		if code, text := page(t, address+path); code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("/%s: got %d %s", path, code, text)
 		}
+	}
+	door := strings.TrimPrefix(started(t, "to sign in:", "portal", "--repo", clone), "to sign in: ")
+	jar, err := cookiejar.New(nil)
+	must(t, err)
+	answer, err := (&http.Client{Jar: jar}).Get(door)
+	must(t, err)
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(text), "Alice") {
+		t.Errorf("%s: got %d %s %v", door, answer.StatusCode, text, err)
+	}
+	if code, text := page(t, door); code != http.StatusForbidden {
+		t.Errorf("%s again: got %d %s", door, code, text)
 	}
 	if after := filesOf(t, clone); after != before {
 		t.Errorf("the portal wrote: before\n%s\nafter\n%s", before, after)
@@ -115,7 +128,7 @@ func TestPortalOfDaemon(t *testing.T) {
 func TestPortalForbidden(t *testing.T) {
 	t.Parallel()
 	h := newStarter(t)
-	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--portal-anonymous=false"}} {
+	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--listen", "0.0.0.0:0", "--portal-anonymous=false"}} {
 		args = append([]string{"portal", "--repo", h.repo}, args...)
 		var out strings.Builder
 		if code := run(t.Context(), args, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "--portal-anonymous") {
