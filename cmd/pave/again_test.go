@@ -164,8 +164,8 @@ func (w *writer) revision(n int) reconciler.Revision {
 // one returns one of some texts.
 func (w *writer) one(of ...string) string { return of[w.IntN(len(of))] }
 
-func (w *writer) service() string { return fmt.Sprintf("service-%02d", w.IntN(16)) }
-func (w *writer) request() string { return fmt.Sprintf("request-%02d", w.IntN(20)) }
+func (w *writer) service() string { return fmt.Sprintf("service-%02d", w.IntN(24)) }
+func (w *writer) request() string { return fmt.Sprintf("request-%02d", w.IntN(28)) }
 func (w *writer) folder() string  { return w.one("payments", "payments/cards", "search") }
 
 // some returns one of the documents that there are, by its name.
@@ -178,14 +178,35 @@ func (w *writer) some(documents map[string]*written) (string, *written) {
 	return name, documents[name]
 }
 
+// wanted returns a name that some document speaks of and that none has, or any.
+func (w *writer) wanted(name func() string) string {
+	for range 20 {
+		wanted := fmt.Sprintf("%q", name())
+		unquoted := strings.Trim(wanted, `"`)
+		if w.services[unquoted] != nil || w.requests[unquoted] != nil {
+			continue
+		}
+		for _, documents := range []map[string]*written{w.services, w.requests} {
+			for _, d := range documents {
+				for _, line := range d.says {
+					if strings.Contains(line, wanted) {
+						return unquoted
+					}
+				}
+			}
+		}
+	}
+	return name()
+}
+
 func (w *writer) addService() {
-	w.services[w.service()] = &written{w.folder(), map[string]string{"title": `title: "One"`, "owner": w.owner(), "type": `type: "service"`,
+	w.services[w.wanted(w.service)] = &written{w.folder(), map[string]string{"title": `title: "One"`, "owner": w.owner(), "type": `type: "service"`,
 		"lifecycle": `lifecycle: "production"`, "tier": fmt.Sprintf("tier: %d", 1+w.IntN(4)), "dependsOn": w.dependsOn()}}
 }
 
 func (w *writer) addRequest() {
 	service, _ := w.some(w.services)
-	w.requests[w.request()] = &written{w.folder(), map[string]string{"blueprint": `blueprint: "box"`, "service": fmt.Sprintf("service: %q", service),
+	w.requests[w.wanted(w.request)] = &written{w.folder(), map[string]string{"blueprint": `blueprint: "box"`, "service": fmt.Sprintf("service: %q", service),
 		"environment": w.environment(), "value": w.one(`inputs: value: "one"`, w.value())}}
 }
 
