@@ -36,7 +36,7 @@ const (
 	gapWidth, gapHeight  = 64, 12
 	drawnColumns         = 3 // of impact
 	drawnRows            = 8 // of one column
-	drawnLabel, drawnSub = 25, 31
+	drawnLabel, drawnSub = 23, 27
 )
 
 // layers is a drawing in the making: columns from left to right.

@@ -18,36 +18,58 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options say what a portal shows and to whom.
 type Options struct {
 	Snapshots Snapshots
+	// Judgements tell what the rules say; nil where nobody asks them.
+	Judgements *Judgements
+	// Health asks the process that keeps the platform; nil where none is at hand.
+	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
 	// Direct refuses what a proxy passed on: a reader who is let in for being on
 	// this machine may not be anywhere else.
 	Direct bool
+	// URL is the address that browsers know the portal by; nil where that is the one
+	// of this machine. Nothing that a request says of it counts.
+	URL *url.URL
+	// Proxies are the networks of those that say truly for whom they ask.
+	Proxies []netip.Prefix
 	// Anonymous lets people read who did not sign in. They never write.
 	Anonymous bool
 	// Operator lets in who runs the portal; nil where nobody may.
 	Operator *Operator
+	// Provider lets people sign in; nil where there is none.
+	Provider Provider
 	Log      *slog.Logger
 }
 
 // New returns the portal. It answers GET and HEAD, and forms by POST.
 func New(options Options) http.Handler {
-	p := &portal{Options: options, mux: http.NewServeMux(), sessions: sessions{open: map[[sha256.Size]byte]*session{}}, origin: http.NewCrossOriginProtection()}
+	p := &portal{
+		Options: options, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		sessions: sessions{open: map[[sha256.Size]byte]*session{}},
+		reads:    newLimits(time.Second/25, 500), writes: newLimits(time.Second, 30),
+	}
+	_, _ = rand.Read(p.key[:]) // it never fails
+	if p.Operator != nil {
+		p.Operator.open()
+	}
 	for pattern, r := range routes {
 		p.mux.Handle("GET "+pattern, p.page(r))
 	}
@@ -55,6 +77,7 @@ func New(options Options) http.Handler {
 		p.mux.Handle("POST "+pattern, p.page(r))
 	}
 	p.mux.HandleFunc("GET /login", p.login)
+	p.mux.HandleFunc("GET "+back, p.comeBack)
 	p.mux.HandleFunc("POST /logout", p.logout)
 	p.mux.HandleFunc("GET /static/{file}", static)
 	p.mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
@@ -69,6 +92,9 @@ type portal struct {
 	mux      *http.ServeMux
 	sessions sessions
 	origin   *http.CrossOriginProtection
+	key      [32]byte // of the secrets of logins
+	reads    *limits
+	writes   *limits
 }
 
 // route is a page: the template that shows it and the function that makes it.
@@ -79,6 +105,7 @@ type route struct {
 
 var routes = map[string]route{
 	"/{$}":                            {"home", home},
+	"/me":                             {"me", me},
 	"/search":                         {"search", search},
 	"/services":                       {"services", services},
 	"/services/{name}":                {"service", service},
@@ -95,6 +122,8 @@ var routes = map[string]route{
 	"/compare/{between}":              {"compare", compare},
 	"/graph":                          {"graph", graph},
 	"/audit":                          {"audit", audit},
+	"/policies":                       {"policies", policies},
+	"/health":                         {"health", health},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -111,12 +140,19 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Cookie")
+	if p.secure() {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	switch {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
 	case p.Direct && passedOn(r.Header):
 		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
+	case !p.within(r):
+		h.Set("Retry-After", "10")
+		http.Error(w, "That is too often. Wait a little.", http.StatusTooManyRequests)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		p.travel(w, r)
 	case r.Method == http.MethodPost:
@@ -135,7 +171,7 @@ func (p *portal) known(host string) bool {
 	}
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	ip := net.ParseIP(name)
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
+	return p.URL != nil && strings.EqualFold(name, p.URL.Hostname()) || strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
 		slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
@@ -198,6 +234,8 @@ func (p *portal) page(to route) http.Handler {
 // lets tells whether a person may have a page, and says so where not.
 func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 	switch {
+	case v.person == nil && !p.Anonymous && p.Provider != nil && r.URL.Query().Get("format") != "json":
+		http.Redirect(w, r, signIn(v.base, r), http.StatusSeeOther)
 	case v.person == nil && !p.Anonymous:
 		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
 	case r.Method == http.MethodPost && !v.person.MayWrite():
@@ -211,7 +249,7 @@ func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 // view finds the snapshot that a page is about, and who asks for it. Who they are
 // is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{snapshots: p.Snapshots}
+	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = "/at/"+url.PathEscape(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
@@ -222,7 +260,10 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		return nil, err
 	}
 	v.index = v.indexed()
-	if signed := p.sessions.of(r); signed != nil {
+	if p.Provider != nil {
+		v.signIn = signIn(v.base, r)
+	}
+	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
 		today, err := p.Snapshots.Now(r.Context())
 		if err != nil {
 			return nil, err
@@ -230,6 +271,12 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
 	}
 	return v, nil
+}
+
+// signIn is the address by which somebody signs in and comes back to a page.
+func signIn(base string, r *http.Request) string {
+	here := url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	return "/login?" + url.Values{"next": {base + here.String()}}.Encode()
 }
 
 // unavailable answers where there is no snapshot to show.
@@ -246,7 +293,7 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets.version, Body: notFound{Title: title, Why: why}})
+	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
 }
 
 // show renders a page, whole or not at all.
@@ -267,7 +314,7 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		err = writeCSV(&b, table)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		err = pages[name].Execute(&b, f)
+		err = pages()[name].Execute(&b, f)
 	}
 	if err != nil {
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)

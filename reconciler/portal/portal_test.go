@@ -79,6 +79,7 @@ func (c clone) Changes(ctx context.Context, tip, since string, most, compared in
 type acme struct {
 	testing.TB
 	dir, repo string
+	options   Options
 	http.Handler
 	// The commits of both branches, the first one first.
 	tracked, status []string
@@ -120,7 +121,8 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.Handler = New(Options{Snapshots: history, Anonymous: true, Hosts: []string{"portal.acme.example"}, Log: log})
+	a.options = Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.Handler = New(a.options)
 	return a
 }
 
@@ -521,12 +523,16 @@ func TestHostile(t *testing.T) {
 		`<script>evil()</script>`, `"><img src=x onerror=evil()>`, `' onmouseover='evil()`, `javascript:evil()`, `</title><svg onload=evil()>`,
 		`{{.Secret}}`, `[a](javascript:evil())`, `&lt;script&gt;evil()&lt;/script&gt;`, "]]><script>evil()</script>", `data:text/html,<script>evil()</script>`, "\u202e<b>evil()</b>", `/../..//evil`, `%22%3E%3Cscript%3Eevil()`,
 	} {
-		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+		judgements := NewJudgements(func(context.Context, *Snapshot) (Verdict, error) { return said(hostile), nil })
+		t.Cleanup(judgements.Close)
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Judgements: judgements, Health: func() Health {
+			return Health{Progress: reconciler.Progress{LastError: hostile}, Version: hostile, Forge: hostile, Confinement: hostile}
+		}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
-			"/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
+			"/policies", "/health", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
 			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
 			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
@@ -582,7 +588,7 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 	}
 	p.Settings.Title, p.Settings.Currency = s, s
 	record := reconciler.NewRecord()
-	record.Platform = reconciler.PlatformStatus{Revision: s, Warnings: []string{s}, Refused: &reconciler.Refusal{Revision: s, Violations: []reconciler.Violation{{Level: reconciler.Deny, Message: s, Hint: s, Position: at, Rule: s}}}}
+	record.Platform = reconciler.PlatformStatus{Revision: s, Orphans: []reconciler.Orphan{{Request: s, Owner: s, Environment: s, At: s, Resources: []reconciler.RetainedResource{{Address: s, ID: s}}}}, Warnings: []string{s}, Refused: &reconciler.Refusal{Revision: s, Violations: []reconciler.Violation{{Level: reconciler.Deny, Message: s, Hint: s, Position: at, Rule: s}}}}
 	record.Units[s] = &reconciler.UnitStatus{Request: s, Service: s, Owner: s, Blueprint: s, Environment: s, Conditions: conditions, AppliedRevision: s, Expires: s, Engine: s, FirstApplied: s, LastApplied: s,
 		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s}, IDs: map[string]string{s: s},
 		Outputs: map[string]json.RawMessage{s: value}, Sensitive: []string{s + "2"}}
@@ -638,7 +644,7 @@ func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit"} {
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
@@ -660,7 +666,7 @@ func TestSecrets(t *testing.T) {
 // TestContrast checks what the style sheet paints on what against level AA.
 func TestContrast(t *testing.T) {
 	t.Parallel()
-	sheet := string(assets.files["portal.css"].content)
+	sheet := string(assets().files["portal.css"].content)
 	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(sheet, -1)
 	if len(themes) != 2 {
 		t.Fatalf("expected a light and a dark theme, found %d", len(themes))

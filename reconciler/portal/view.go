@@ -22,6 +22,7 @@ type frame struct {
 
 	Person *Person `json:"-"` // who reads; nil is nobody in particular
 	CSRF   string  `json:"-"` // what each form of theirs carries
+	SignIn string  `json:"-"` // where people sign in; empty where nobody does
 
 	Platform string `json:"-"` // what the organisation calls it
 	Nav      []tab  `json:"-"`
@@ -75,7 +76,9 @@ func (m moved) Error() string { return "it is at " + string(m) }
 type view struct {
 	*Snapshot
 	*index
-	snapshots Snapshots // for pages about several
+	snapshots  Snapshots // for pages about several
+	judgements *Judgements
+	health     func() Health
 
 	base   string // what its addresses begin with
 	when   string
@@ -83,6 +86,7 @@ type view struct {
 	here   string  // the tab that the page belongs to
 	person *Person // who asks; nil is nobody in particular
 	csrf   string  // what each form must carry, in a field of this name
+	signIn string
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -91,8 +95,8 @@ func (v *view) frame(r *http.Request, body any) frame {
 	query.Del("format")
 	here.RawQuery = query.Encode()
 	f := frame{
-		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
-		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
+		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, SignIn: v.signIn, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets().version,
 		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
 	}
 	if v.here != "" {
@@ -102,7 +106,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	here.RawQuery = query.Encode()
 	f.JSON = v.base + here.String()
 	f.Nav = v.tabs([]place{{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"}})
-	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
+	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
 	return f
 }
 
