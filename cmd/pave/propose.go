@@ -190,7 +190,7 @@ func killed(err error) bool {
 // nothing changes, is bounded by them.
 const (
 	mostRead   = 100
-	readerIdle = time.Minute
+	readerIdle = 5 * time.Minute
 )
 
 // kept keeps a reader.
