@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,4 +90,33 @@ func TestStayNoLonger(t *testing.T) {
 		t.Error("it goes on")
 	}
 	e.place.expire(s) // whose time was over before
+}
+
+// The child of an evaluator also answers what was put aside, literal documents alone.
+func TestStayForWhatWasPutAside(t *testing.T) {
+	e, files, pass := staysWith(t)
+	pid := pass(t.Context(), "payments")
+	for _, test := range []struct {
+		name, file, content string
+		jobs                int // that the child that stays does
+	}{
+		{"literal", "catalog/team/b.cue", "package platform\n\nservice: b: {title: \"B\", owner: \"payments\", type: \"service\", lifecycle: \"production\"}\n", 1},
+		{"computed", "catalog/other/c.cue", "package platform\n\nservice: c: {title: \"\\(1+1)\", owner: \"payments\", type: \"service\", lifecycle: \"production\"}\n", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			changed := maps.Clone(files)
+			changed[test.file] = test.content
+			before, known := e.place.jobs, len(e.cache)
+			p, vs, err := e.Aside().Evaluate(t.Context(), treeOf(changed))
+			if err != nil || len(vs) > 0 || len(p.Services) < 2 {
+				t.Fatalf("%v\n%s", err, render(vs))
+			}
+			if got := e.place.jobs - before; got != test.jobs || e.place.cmd.Process.Pid != pid {
+				t.Errorf("the child that stays did %d jobs", got)
+			}
+			if len(e.cache) != known {
+				t.Error("the evaluator learnt from what was put aside")
+			}
+		})
+	}
 }
