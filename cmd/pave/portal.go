@@ -14,6 +14,7 @@ import (
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/github"
 	"github.com/pave-dev/pave/reconciler/portal"
 )
 
@@ -22,6 +23,8 @@ type portalFlags struct {
 	anonymous bool
 	asked     bool // whether anonymous was said
 	hosts     []string
+	// edits lets people ask for changes; nil is a portal for reading.
+	edits func(reconciler.Evaluator) *portal.Edits
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
@@ -69,6 +72,9 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	a.ignored()
+	mirror, closeMirror := a.ownMirror()
+	defer closeMirror()
+	a.portal.edits = a.edits(mirror, nil)
 	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
 	handler, closePortal, err := a.newPortal(repository, listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
@@ -130,12 +136,15 @@ func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(add
 	}
 	history := portal.NewHistory(repository, evaluators, time.Second, log)
 	options.Snapshots = history
+	if a.portal.edits != nil {
+		options.Edits = a.portal.edits(history.Evaluator())
+	}
 	return portal.New(options), history.Close, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
 // holds; none where whoever reaches the address may not read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
+func (a *app) daemonPortal(mirror *git.Mirror, forge reconciler.Forge, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -153,6 +162,8 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 		}
 		return heads, err
 	}
+	reviewed, _ := forge.(*github.Forge)
+	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, reviewed)
 	tell := func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }
 	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, tell, log)
 	if err != nil {

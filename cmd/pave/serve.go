@@ -139,7 +139,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	if err := front.open(); err != nil {
 		return err
 	}
-	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), log)
+	pages, closePages, err := a.daemonPortal(mirror, r.Forge, front.listener.Addr(), log)
 	if err != nil {
 		return err
 	}
