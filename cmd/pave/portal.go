@@ -14,7 +14,6 @@ import (
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
-	"github.com/pave-dev/pave/reconciler/github"
 	"github.com/pave-dev/pave/reconciler/portal"
 )
 
@@ -76,7 +75,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	defer closeMirror()
 	a.portal.edits = a.edits(mirror, nil)
 	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
-	handler, closePortal, err := a.newPortal(repository, listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
+	handler, closePortal, err := a.newPortal(repository, listener.Addr(), nil, func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
 		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
 	}
@@ -119,9 +118,9 @@ var errNobody = errors.New("nobody may read the portal")
 // newPortal returns the portal of a repository for an address, and what ends it.
 // tell is called with each address by which its operator signs in. The error is
 // errNobody where there would be nobody to show it to.
-func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(address string), log *slog.Logger) (http.Handler, func(), error) {
+func (a *app) newPortal(repository portal.Repository, at net.Addr, health func() portal.Health, tell func(address string), log *slog.Logger) (http.Handler, func(), error) {
 	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
-	options := portal.Options{Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Anonymous: a.mayRead(at), Log: log}
+	options := portal.Options{Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Anonymous: a.mayRead(at), Health: health, Log: log}
 	if options.Direct && loopback(at) {
 		name, email, err := git.User(a.repo)
 		if err != nil {
@@ -135,16 +134,19 @@ func (a *app) newPortal(repository portal.Repository, at net.Addr, tell func(add
 		return nil, nil, errNobody
 	}
 	history := portal.NewHistory(repository, evaluators, time.Second, log)
-	options.Snapshots = history
 	if a.portal.edits != nil {
 		options.Edits = a.portal.edits(history.Evaluator())
 	}
-	return portal.New(options), history.Close, nil
+	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	return portal.New(options), func() {
+		options.Judgements.Close()
+		history.Close()
+	}, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
 // holds; none where whoever reaches the address may not read it.
-func (a *app) daemonPortal(mirror *git.Mirror, forge reconciler.Forge, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -162,10 +164,8 @@ func (a *app) daemonPortal(mirror *git.Mirror, forge reconciler.Forge, address n
 		}
 		return heads, err
 	}
-	reviewed, _ := forge.(*github.Forge)
-	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, reviewed)
 	tell := func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }
-	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, tell, log)
+	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, health, tell, log)
 	if err != nil {
 		clone.Close()
 		if errors.Is(err, errNobody) {
@@ -182,8 +182,10 @@ func (a *app) daemonPortal(mirror *git.Mirror, forge reconciler.Forge, address n
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history
+	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
 	Close()
 }
 
@@ -201,9 +203,23 @@ func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]port
 	entries, err := r.commits.Log(ctx, tip, most, nil)
 	all := make([]portal.Commit, len(entries))
 	for i, e := range entries {
-		all[i] = portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
+		all[i] = portalCommit(e)
 	}
 	return all, err
+}
+
+// Changes returns the commits of a first-parent line with what they changed.
+func (r portalRepository) Changes(ctx context.Context, tip, since string, most, compared int) ([]portal.Change, bool, error) {
+	changes, reached, err := r.commits.Changes(ctx, tip, since, most, compared)
+	all := make([]portal.Change, len(changes))
+	for i, c := range changes {
+		all[i] = portal.Change{Commit: portalCommit(c.Entry), Author: c.Author, Paths: c.Paths}
+	}
+	return all, reached, err
+}
+
+func portalCommit(e git.Entry) portal.Commit {
+	return portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
 }
 
 // portalRepository opens the clone at --repo, or the mirror of an address.

@@ -36,31 +36,31 @@ type portalProposer struct {
 	repo   string
 
 	mu   sync.Mutex          // held while a change is judged: one at a time
-	base *reconciler.Checked // what was changed last, as far as a comparison needs it
+	base *reconciler.Checked // what was changed last
 }
 
 // Judge implements [portal.Proposer].
-func (p *portalProposer) Judge(ctx context.Context, change portal.Change) (portal.Judgement, error) {
+func (p *portalProposer) Judge(ctx context.Context, draft portal.Draft) (portal.Outlook, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := change.Snapshot
+	s := draft.Snapshot
 	if p.base == nil || p.base.Revision.Commit != s.Revision.Commit {
-		base, err := reconciler.Check(ctx, p.parts, s.Tree, s.Revision, s.Record)
+		base, err := reconciler.Check(ctx, p.parts, s.Tree, s.Revision, s.Record, p.base)
 		if err != nil {
-			return portal.Judgement{}, fmt.Errorf("judge revision %s: %w", s.Revision.Short(), err)
+			return portal.Outlook{}, fmt.Errorf("judge revision %s: %w", s.Revision.Short(), err)
 		}
-		p.base = &reconciler.Checked{Revision: base.Revision, Platform: base.Platform, Violations: base.Violations}
+		p.base = base
 	}
-	head, err := reconciler.Check(ctx, p.parts, s.Tree.With(change.File, change.Content), reconciler.Revision{Time: time.Now().UTC()}, s.Record)
+	head, err := reconciler.Check(ctx, p.parts, s.Tree.With(draft.File, draft.Content), reconciler.Revision{Time: time.Now().UTC()}, s.Record, p.base)
 	if err != nil {
-		return portal.Judgement{}, fmt.Errorf("judge a change: %w", err)
+		return portal.Outlook{}, fmt.Errorf("judge a change: %w", err)
 	}
-	j := portal.Judgement{Report: reconciler.Compare(p.base, head, []string{change.File})}
+	j := portal.Outlook{Report: reconciler.Compare(p.base, head, []string{draft.File})}
 	if p.forge == nil { // nobody knows there who somebody is, so nobody is asked but whom a rule names
 		j.Approvals = slices.DeleteFunc(j.Approvals, func(n reconciler.Needed) bool { return n.Insider })
 	}
 	if head.Platform != nil {
-		if after, is := head.Platform.Requests[change.Request]; is {
+		if after, is := head.Platform.Requests[draft.Request]; is {
 			j.Request = &after
 		}
 	}
@@ -68,27 +68,27 @@ func (p *portalProposer) Judge(ctx context.Context, change portal.Change) (porta
 }
 
 // Propose implements [portal.Proposer].
-func (p *portalProposer) Propose(ctx context.Context, change portal.Change) (portal.Proposal, error) {
+func (p *portalProposer) Propose(ctx context.Context, draft portal.Draft) (portal.Proposal, error) {
 	mirror, err := p.mirror(ctx)
 	if err != nil {
 		return portal.Proposal{}, err
 	}
-	branch := branchOf(change)
+	branch := branchOf(draft)
 	made := git.Proposed{
-		Branch: branch, Parent: change.Snapshot.Revision.Commit, Message: messageOf(change),
-		Edits:  []reconciler.Edit{{Path: change.File, Content: change.Content}},
-		Author: git.Who{Name: change.By.Name, Email: cmp.Or(change.By.Email, "nobody@localhost")},
+		Branch: branch, Parent: draft.Snapshot.Revision.Commit, Message: messageOf(draft),
+		Edits:  []reconciler.Edit{{Path: draft.File, Content: draft.Content}},
+		Author: git.Who{Name: draft.By.Name, Email: cmp.Or(draft.By.Email, "nobody@localhost")},
 	}
 	if p.forge == nil {
 		return portal.Proposal{Branch: branch, Command: p.command(branch)}, mirror.Propose(ctx, made)
 	}
-	if made.Author, made.Committer, err = p.accounts(ctx, change.By, made.Author); err != nil {
+	if made.Author, made.Committer, err = p.accounts(ctx, draft.By, made.Author); err != nil {
 		return portal.Proposal{}, err
 	}
 	if err := mirror.Propose(ctx, made); err != nil {
 		return portal.Proposal{}, err
 	}
-	pull, err := p.forge.Propose(ctx, branch, change.Subject, change.By.Name, change.Why)
+	pull, err := p.forge.Propose(ctx, branch, draft.Subject, draft.By.Name, draft.Why)
 	return portal.Proposal{Branch: branch, URL: pull.URL}, err
 }
 
@@ -115,22 +115,22 @@ func (p *portalProposer) accounts(ctx context.Context, by portal.Identity, autho
 
 // branchOf names the branch of a change: another one for every change of every
 // revision, and one for the same.
-func branchOf(change portal.Change) string {
+func branchOf(draft portal.Draft) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%t\x00%s", change.Snapshot.Revision.Commit, change.File, change.Content == nil, change.Content)
-	return fmt.Sprintf("pave/%s-%.10x", change.Request, h.Sum(nil))
+	fmt.Fprintf(h, "%s\x00%s\x00%t\x00%s", draft.Snapshot.Revision.Commit, draft.File, draft.Content == nil, draft.Content)
+	return fmt.Sprintf("pave/%s-%.10x", draft.Request, h.Sum(nil))
 }
 
 // messageOf is the commit message of a change.
-func messageOf(change portal.Change) string {
+func messageOf(draft portal.Draft) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", change.Subject)
-	if change.Why != "" {
-		fmt.Fprintf(&b, "\n%s\n", change.Why)
+	fmt.Fprintf(&b, "%s\n", draft.Subject)
+	if draft.Why != "" {
+		fmt.Fprintf(&b, "\n%s\n", draft.Why)
 	}
-	fmt.Fprintf(&b, "\nRequest: %s\nRequested-With: %s\n", change.Request, change.By.ID)
-	if change.By.Handle != "" {
-		fmt.Fprintf(&b, "Pave-Requested-By: %s\n", change.By.Handle)
+	fmt.Fprintf(&b, "\nRequest: %s\nRequested-With: %s\n", draft.Request, draft.By.ID)
+	if draft.By.Handle != "" {
+		fmt.Fprintf(&b, "Pave-Requested-By: %s\n", draft.By.Handle)
 	}
 	return b.String()
 }

@@ -48,9 +48,9 @@ func edit(v *view, r *http.Request) (any, error) {
 	if f.sent.Get("digest") != q.Digest {
 		f.page.Errors = append(f.page.Errors, "Somebody changed the request meanwhile: look at what it says now, and send the form again if you still mean it.")
 	}
-	change := Change{Snapshot: v.Snapshot, Request: name, File: q.Position.File, Why: f.page.Why}
-	f.changed(q, &change)
-	if err := f.send(r.Context(), change.by(v), f.sent.Get("do") == "submit"); err != nil {
+	draft := Draft{Snapshot: v.Snapshot, Request: name, File: q.Position.File, Why: f.page.Why}
+	f.changed(q, &draft)
+	if err := f.send(r.Context(), draft.by(v), f.sent.Get("do") == "submit"); err != nil {
 		return nil, err
 	}
 	return f.done(), nil
@@ -76,7 +76,7 @@ func (f *form) lives(q reconciler.Request, b reconciler.Blueprint) {
 }
 
 // changed writes what was entered into the request's file.
-func (f *form) changed(q reconciler.Request, change *Change) {
+func (f *form) changed(q reconciler.Request, draft *Draft) {
 	settings := f.settings()
 	f.page.Retire = f.sent.Get("retire") != ""
 	if f.wrong() {
@@ -85,13 +85,13 @@ func (f *form) changed(q reconciler.Request, change *Change) {
 	var err error
 	switch {
 	case f.page.Retire:
-		change.Subject = "Retire " + q.Name
-		change.Content, err = f.v.edits.Writer.Retire(f.v.Tree, q)
+		draft.Subject = "Retire " + q.Name
+		draft.Content, err = f.v.edits.Writer.Retire(f.v.Tree, q)
 	case len(settings) == 0:
 		f.page.Errors = append(f.page.Errors, "Nothing is changed.")
 	default:
-		change.Subject = subjectOf(q, settings)
-		change.Content, err = f.v.edits.Writer.Change(f.v.Tree, q, settings)
+		draft.Subject = subjectOf(q, settings)
+		draft.Content, err = f.v.edits.Writer.Change(f.v.Tree, q, settings)
 	}
 	if err != nil {
 		f.unwritten(err)

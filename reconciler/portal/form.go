@@ -144,15 +144,15 @@ func ask(v *view, r *http.Request) (any, error) {
 		return f.done(), nil
 	}
 	settings := append([]reconciler.Setting{{Path: []string{"blueprint"}, Value: jsonText(name)}}, f.settings()...)
-	change := Change{Snapshot: v.Snapshot, Request: f.sent.Get("name"), Why: f.page.Why}
-	change.Subject = "Ask for " + change.Request
-	f.named(&change)
+	draft := Draft{Snapshot: v.Snapshot, Request: f.sent.Get("name"), Why: f.page.Why}
+	draft.Subject = "Ask for " + draft.Request
+	f.named(&draft)
 	if !f.wrong() {
-		if change.Content, err = v.edits.Writer.Create(change.Request, settings); err != nil {
+		if draft.Content, err = v.edits.Writer.Create(draft.Request, settings); err != nil {
 			f.unwritten(err)
 		}
 	}
-	if err := f.send(r.Context(), change.by(v), f.sent.Get("do") == "submit"); err != nil {
+	if err := f.send(r.Context(), draft.by(v), f.sent.Get("do") == "submit"); err != nil {
 		return nil, err
 	}
 	return f.done(), nil
@@ -178,11 +178,11 @@ func (v *view) form(r *http.Request) (*form, error) {
 }
 
 // by adds who asks for a change.
-func (c Change) by(v *view) Change {
+func (d Draft) by(v *view) Draft {
 	if v.person != nil {
-		c.By = v.person.Identity
+		d.By = v.person.Identity
 	}
-	return c
+	return d
 }
 
 // oneLine tells whether a text may stand in a line of a commit message.
@@ -192,13 +192,13 @@ func oneLine(text string) bool {
 
 // named finds the file of a new request, and says where its name or service
 // cannot be.
-func (f *form) named(change *Change) {
+func (f *form) named(draft *Draft) {
 	name, service := f.slot("name"), f.slot("service")
 	blame := func(s *slot, format string, args ...any) { s.Errors = append(s.Errors, fmt.Sprintf(format, args...)) }
 	switch {
-	case !namePattern.MatchString(change.Request):
+	case !namePattern.MatchString(draft.Request):
 		blame(name, "expected small letters, digits and hyphens, such as checkout-db")
-	case f.v.index.request[change.Request] != nil:
+	case f.v.index.request[draft.Request] != nil:
 		blame(name, "is taken: choose another name")
 	}
 	s, found := f.v.Platform.Services[f.sent.Get("service")]
@@ -210,9 +210,9 @@ func (f *form) named(change *Change) {
 		f.page.Denied = f.v.denial(s.Owner)
 		blame(service, "belongs to the team %s: only they ask for something in its name", s.Owner)
 	}
-	change.File = path.Join(path.Dir(s.Position.File), change.Request+".cue")
-	if _, taken := f.v.Tree.Find(change.File); taken && len(name.Errors) == 0 {
-		blame(name, "is taken: there is a file %s already", change.File)
+	draft.File = path.Join(path.Dir(s.Position.File), draft.Request+".cue")
+	if _, taken := f.v.Tree.Find(draft.File); taken && len(name.Errors) == 0 {
+		blame(name, "is taken: there is a file %s already", draft.File)
 	}
 }
 

@@ -37,8 +37,8 @@ type Writer interface {
 	Text(value json.RawMessage) string
 }
 
-// Change is what somebody asks for: one file of a revision made another.
-type Change struct {
+// Draft is what somebody asks for: one file of a revision made another.
+type Draft struct {
 	// Snapshot is what it changes.
 	Snapshot *Snapshot
 	// Request is whose document it changes, File where that stands. Content is
@@ -50,8 +50,8 @@ type Change struct {
 	By           Identity
 }
 
-// Judgement is what a change would do.
-type Judgement struct {
+// Outlook is what a change would do.
+type Outlook struct {
 	reconciler.Report
 	// Request is the document afterwards, as it was evaluated; nil where it is
 	// refused or gone.
@@ -70,10 +70,10 @@ type Proposal struct {
 // Proposer judges changes and proposes them.
 type Proposer interface {
 	// Judge evaluates a change as if it were committed, by the rules of today.
-	Judge(ctx context.Context, change Change) (Judgement, error)
+	Judge(ctx context.Context, draft Draft) (Outlook, error)
 	// Propose puts a change where others can review it. Who asked is its author,
 	// and nobody whose approval of it counts. The same change is proposed once.
-	Propose(ctx context.Context, change Change) (Proposal, error)
+	Propose(ctx context.Context, draft Draft) (Proposal, error)
 }
 
 // checked is a judgement as a page shows it.
@@ -105,13 +105,13 @@ type teamCost struct {
 type diffedLine struct{ Kind, Text string }
 
 // judge asks what a change would do. A violation that is of a field goes there.
-func (f *form) judge(ctx context.Context, change Change) (*checked, error) {
-	j, err := f.v.edits.Proposer.Judge(ctx, change)
+func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
+	j, err := f.v.edits.Proposer.Judge(ctx, draft)
 	if err != nil {
 		return nil, err
 	}
 	c := &checked{Denied: reconciler.Denied(j.Violations), Before: "nothing"}
-	if before, is := f.v.Platform.Requests[change.Request]; is {
+	if before, is := f.v.Platform.Requests[draft.Request]; is {
 		c.Before = f.v.money(before.Cost.Monthly)
 	}
 	switch {
@@ -121,11 +121,11 @@ func (f *form) judge(ctx context.Context, change Change) (*checked, error) {
 		c.After = "nothing"
 	}
 	for _, x := range j.Violations {
-		if x.Level == reconciler.Deny && x.Kind == "request" && x.Name == change.Request && f.blame(x) {
+		if x.Level == reconciler.Deny && x.Kind == "request" && x.Name == draft.Request && f.blame(x) {
 			continue
 		}
 		one := f.v.fault(x)
-		if x.Position.File == change.File {
+		if x.Position.File == draft.File {
 			one.At.Href = "" // the file does not say it yet
 		}
 		c.Violations = append(c.Violations, one)
@@ -145,7 +145,7 @@ func (f *form) judge(ctx context.Context, change Change) (*checked, error) {
 		}
 		c.Costs = append(c.Costs, row)
 	}
-	c.Diff, err = diffOf(change)
+	c.Diff, err = diffOf(draft)
 	for line := range strings.Lines(visible(c.Diff)) {
 		kind := map[byte]string{'+': "added", '-': "removed", '@': "place"}[line[0]]
 		if strings.HasPrefix(line, "+++") || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "diff ") {
@@ -157,21 +157,21 @@ func (f *form) judge(ctx context.Context, change Change) (*checked, error) {
 }
 
 // diffOf returns the unified diff of a change.
-func diffOf(change Change) (string, error) {
-	old, new := "a/"+change.File, "b/"+change.File
+func diffOf(draft Draft) (string, error) {
+	old, new := "a/"+draft.File, "b/"+draft.File
 	var before []byte
-	if f, found := change.Snapshot.Tree.Find(change.File); found {
+	if f, found := draft.Snapshot.Tree.Find(draft.File); found {
 		var err error
-		if before, err = change.Snapshot.Tree.Read(f); err != nil {
-			return "", fmt.Errorf("read %s: %w", change.File, err)
+		if before, err = draft.Snapshot.Tree.Read(f); err != nil {
+			return "", fmt.Errorf("read %s: %w", draft.File, err)
 		}
 	} else {
 		old = "/dev/null"
 	}
-	if change.Content == nil {
+	if draft.Content == nil {
 		new = "/dev/null"
 	}
-	_, text, _ := strings.Cut(string(diff.Diff(old, before, new, change.Content)), "\n") // without its own first line
+	_, text, _ := strings.Cut(string(diff.Diff(old, before, new, draft.Content)), "\n") // without its own first line
 	return text, nil
 }
 
@@ -200,18 +200,18 @@ func (f *form) blame(x reconciler.Violation) bool {
 
 // send judges what was entered and, where that was asked for and nothing stands
 // against it, proposes it.
-func (f *form) send(ctx context.Context, change Change, submit bool) error {
+func (f *form) send(ctx context.Context, draft Draft, submit bool) error {
 	if f.wrong() {
 		return nil
 	}
 	var err error
-	if f.page.Checked, err = f.judge(ctx, change); err != nil {
+	if f.page.Checked, err = f.judge(ctx, draft); err != nil {
 		return err
 	}
 	if !submit || f.page.Checked.Denied || f.wrong() {
 		return nil
 	}
-	proposal, err := f.v.edits.Proposer.Propose(ctx, change)
+	proposal, err := f.v.edits.Proposer.Propose(ctx, draft)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
