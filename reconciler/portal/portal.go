@@ -18,15 +18,18 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options say what a portal shows and to whom.
@@ -42,18 +45,33 @@ type Options struct {
 	// Direct refuses what a proxy passed on: a reader who is let in for being on
 	// this machine may not be anywhere else.
 	Direct bool
+	// URL is the address that browsers know the portal by; nil where that is the one
+	// of this machine. Nothing that a request says of it counts.
+	URL *url.URL
+	// Proxies are the networks of those that say truly for whom they ask.
+	Proxies []netip.Prefix
 	// Anonymous lets people read who did not sign in. They never write.
 	Anonymous bool
 	// Operator lets in who runs the portal; nil where nobody may.
 	Operator *Operator
 	// Edits let people ask for changes; nil is a portal for reading.
 	Edits *Edits
-	Log   *slog.Logger
+	// Provider lets people sign in; nil where there is none.
+	Provider Provider
+	Log      *slog.Logger
 }
 
 // New returns the portal. It answers GET and HEAD, and forms by POST.
 func New(options Options) http.Handler {
-	p := &portal{Options: options, mux: http.NewServeMux(), sessions: sessions{open: map[[sha256.Size]byte]*session{}}, origin: http.NewCrossOriginProtection()}
+	p := &portal{
+		Options: options, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		sessions: sessions{open: map[[sha256.Size]byte]*session{}},
+		reads:    newLimits(time.Second/25, 500), writes: newLimits(time.Second, 30),
+	}
+	_, _ = rand.Read(p.key[:]) // it never fails
+	if p.Operator != nil {
+		p.Operator.open()
+	}
 	for pattern, r := range routes {
 		p.mux.Handle("GET "+pattern, p.page(r))
 	}
@@ -61,6 +79,7 @@ func New(options Options) http.Handler {
 		p.mux.Handle("POST "+pattern, p.page(r))
 	}
 	p.mux.HandleFunc("GET /login", p.login)
+	p.mux.HandleFunc("GET "+back, p.comeBack)
 	p.mux.HandleFunc("POST /logout", p.logout)
 	p.mux.HandleFunc("GET /static/{file}", static)
 	p.mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
@@ -75,6 +94,9 @@ type portal struct {
 	mux      *http.ServeMux
 	sessions sessions
 	origin   *http.CrossOriginProtection
+	key      [32]byte // of the secrets of logins
+	reads    *limits
+	writes   *limits
 }
 
 // route is a page: the template that shows it and the function that makes it.
@@ -85,6 +107,7 @@ type route struct {
 
 var routes = map[string]route{
 	"/{$}":                            {"home", home},
+	"/me":                             {"me", me},
 	"/search":                         {"search", search},
 	"/services":                       {"services", services},
 	"/services/{name}":                {"service", service},
@@ -124,12 +147,19 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Cookie")
+	if p.secure() {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	switch {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
 	case p.Direct && passedOn(r.Header):
 		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
+	case !p.within(r):
+		h.Set("Retry-After", "10")
+		http.Error(w, "That is too often. Wait a little.", http.StatusTooManyRequests)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		p.travel(w, r)
 	case r.Method == http.MethodPost:
@@ -148,7 +178,7 @@ func (p *portal) known(host string) bool {
 	}
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	ip := net.ParseIP(name)
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
+	return p.URL != nil && strings.EqualFold(name, p.URL.Hostname()) || strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
 		slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
@@ -211,6 +241,8 @@ func (p *portal) page(to route) http.Handler {
 // lets tells whether a person may have a page, and says so where not.
 func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 	switch {
+	case v.person == nil && !p.Anonymous && p.Provider != nil && r.URL.Query().Get("format") != "json":
+		http.Redirect(w, r, signIn(v.base, r), http.StatusSeeOther)
 	case v.person == nil && !p.Anonymous:
 		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
 	case r.Method == http.MethodPost && !v.person.MayWrite():
@@ -235,7 +267,10 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		return nil, err
 	}
 	v.index = v.indexed()
-	if signed := p.sessions.of(r); signed != nil {
+	if p.Provider != nil {
+		v.signIn = signIn(v.base, r)
+	}
+	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
 		today, err := p.Snapshots.Now(r.Context())
 		if err != nil {
 			return nil, err
@@ -243,6 +278,12 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
 	}
 	return v, nil
+}
+
+// signIn is the address by which somebody signs in and comes back to a page.
+func signIn(base string, r *http.Request) string {
+	here := url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	return "/login?" + url.Values{"next": {base + here.String()}}.Encode()
 }
 
 // unavailable answers where there is no snapshot to show.

@@ -121,7 +121,7 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.options = Options{Snapshots: history, Anonymous: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.options = Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
 	a.Handler = New(a.options)
 	return a
 }
