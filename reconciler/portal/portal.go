@@ -54,6 +54,8 @@ type Options struct {
 	Anonymous bool
 	// Operator lets in who runs the portal; nil where nobody may.
 	Operator *Operator
+	// Edits let people ask for changes; nil is a portal for reading.
+	Edits *Edits
 	// Provider lets people sign in; nil where there is none.
 	Provider Provider
 	Log      *slog.Logger
@@ -112,12 +114,14 @@ var routes = map[string]route{
 	"/services/{name}/docs/{path...}": {"docs", docs},
 	"/requests":                       {"requests", requests},
 	"/requests/{name}":                {"request", request},
+	"/requests/{name}/edit":           {"form", edit},
 	"/teams":                          {"teams", teams},
 	"/teams/{name}":                   {"team", team},
 	"/environments":                   {"environments", environments},
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/blueprints/{name}/new":          {"form", ask},
 	"/compare":                        {"compare", compare},
 	"/compare/{between}":              {"compare", compare},
 	"/graph":                          {"graph", graph},
@@ -130,7 +134,10 @@ var routes = map[string]route{
 // actions are what forms do, by where they are sent. One is made as a page is,
 // with a view whose person may write and with the form in r.PostForm, and shows
 // what became of it or moves the browser there.
-var actions = map[string]route{}
+var actions = map[string]route{
+	"/blueprints/{name}/new": {"form", ask},
+	"/requests/{name}/edit":  {"form", edit},
+}
 
 // ServeHTTP refuses what no browser of a reader sends, and answers the rest.
 func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -249,7 +256,7 @@ func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 // view finds the snapshot that a page is about, and who asks for it. Who they are
 // is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health}
+	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health, edits: p.Edits}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = "/at/"+url.PathEscape(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
