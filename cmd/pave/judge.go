@@ -16,7 +16,7 @@ func (a *app) portalJudge() func(context.Context, *portal.Snapshot) (portal.Verd
 	return func(ctx context.Context, s *portal.Snapshot) (portal.Verdict, error) {
 		parts := parts
 		parts.Evaluator = evaluated{s}
-		checked, err := reconciler.Check(ctx, parts, s.Tree, s.Revision, s.Record)
+		checked, err := reconciler.Check(ctx, parts, s.Tree, s.Revision, s.Record, nil)
 		if err != nil {
 			return portal.Verdict{}, err
 		}

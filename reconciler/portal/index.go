@@ -27,8 +27,9 @@ type index struct {
 	users       map[string][]string      // the requests that use a request's outputs
 	aliases     map[string]string        // the service that had a name before
 
-	entries []entry  // what the search finds
-	events  []*event // what runs did, the latest first
+	entries []entry          // what the search finds
+	touched map[string][]int // the commits that changed a file, as indexes of Snapshot.Changes
+	events  []*event         // what runs did, the latest first
 	waiting []*requestRow
 	drifted []*requestRow
 	ending  []*requestRow
@@ -101,7 +102,7 @@ func newIndex(s *Snapshot) *index {
 		service: map[string]*serviceRow{}, request: map[string]*requestRow{},
 		requestsOf: map[string][]*requestRow{}, requestsIn: map[string][]*requestRow{}, requestsBy: map[string][]*requestRow{},
 		servicesOf: map[string][]*serviceRow{}, requestsFor: map[string][]*requestRow{},
-		dependents: map[string][]string{}, users: map[string][]string{}, aliases: map[string]string{},
+		dependents: map[string][]string{}, users: map[string][]string{}, aliases: map[string]string{}, touched: map[string][]int{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Platform.Services)) {
 		x.addService(s.Platform.Services[name])
@@ -125,6 +126,11 @@ func newIndex(s *Snapshot) *index {
 	}
 	x.search(s.Platform)
 	x.audit(s)
+	for i, c := range s.Changes {
+		for _, path := range c.Paths {
+			x.touched[path] = append(x.touched[path], i)
+		}
+	}
 	return x
 }
 

@@ -101,6 +101,7 @@ var routes = map[string]route{
 	"/audit":                          {"audit", audit},
 	"/policies":                       {"policies", policies},
 	"/health":                         {"health", health},
+	"/sunset":                         {"sunset", sunset},
 	"/source/{path...}":               {"source", source},
 }
 

@@ -532,7 +532,7 @@ func TestHostile(t *testing.T) {
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
-			"/policies", "/health", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
+			"/sunset", "/policies", "/health", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
 			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
 			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
@@ -580,7 +580,7 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 			Document: reconciler.Document{JSON: document(map[string]any{"freeze": []any{map[string]any{"from": s, "for": s, "timeZone": s, "reason": s}}}), Position: at}}},
 		Blueprints: map[string]reconciler.Blueprint{s: {Name: s, Title: s, Description: s, Folder: s, Environments: []string{s}, Stateful: []string{s},
 			Outputs: map[string]reconciler.Output{s: {Type: s, Description: s}}, Inputs: map[string]reconciler.Input{s: {Type: s, Position: at}}, Document: reconciler.Document{JSON: document(map[string]any{}), Position: at}}},
-		Services: map[string]reconciler.Service{s: {Name: s, Title: s, Owner: s, Type: s, Lifecycle: s, Tier: 1, OnCall: s, DependsOn: []string{s}, Aliases: []string{s + s},
+		Services: map[string]reconciler.Service{s: {Name: s, Title: s, Owner: s, Type: s, Lifecycle: s, Tier: 1, OnCall: s, DependsOn: []string{s}, Aliases: []string{s + s}, Sunset: s, Successor: s,
 			Document: reconciler.Document{Position: at, JSON: document(map[string]any{"system": s, "repository": s, "language": s, "docs": s,
 				"links": []any{map[string]any{"type": s, "title": s, "url": s}}, "apis": []any{map[string]any{"name": s, "type": s, "definition": s}, map[string]any{"name": s, "type": s, "definition": "http" + s}},
 				"slos": []any{map[string]any{"name": s, "objective": 99, "window": s, "description": s}}})}}},
@@ -597,8 +597,9 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 	return &Snapshot{
 		Revision: reconciler.Revision{Commit: "0123456789abcdef", Author: s, Subject: s}, Status: reconciler.Revision{Commit: "fedcba9876543210", Author: s, Subject: s},
 		Platform: p, Record: record, Violations: []reconciler.Violation{{Level: reconciler.Deny, Kind: "service", Name: s, Message: s, Hint: s, Path: []string{s}, Position: at, Rule: s, Team: s}, {Level: reconciler.Level(s), Message: s}},
-		Tree: &reconciler.Tree{Files: files, Read: func(reconciler.File) ([]byte, error) { return []byte(s + "\n" + s), nil }},
-		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nRevision: " + s + "\nPull-Request: " + s + " by " + s + "\nApproved-By: " + s + "\nUnit: " + s + " " + s + "\nUnit: x applied blueprint=" + s + " plan=" + s + " reason=" + s + "\n"}},
+		Tree:    &reconciler.Tree{Files: files, Read: func(reconciler.File) ([]byte, error) { return []byte(s + "\n" + s), nil }},
+		Changes: []Change{{Commit{ID: "0123456789abcdef", Subject: s}, s, []string{s}}},
+		Log:     []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nRevision: " + s + "\nPull-Request: " + s + " by " + s + "\nApproved-By: " + s + "\nUnit: " + s + " " + s + "\nUnit: x applied blueprint=" + s + " plan=" + s + " reason=" + s + "\n"}},
 	}
 }
 
@@ -644,7 +645,7 @@ func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health"} {
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health", "/sunset"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
