@@ -25,6 +25,7 @@ var owners = map[string]string{
 	"github.com/google/go-github/v62":                "reconciler/github",
 	"github.com/adhocore/gronx":                      "reconciler/calendar",
 	"github.com/yuin/goldmark":                       "reconciler/portal",
+	"go.yaml.in/yaml":                                "reconciler/portal",
 	"github.com/fsnotify/fsnotify":                   "reconciler/git",
 	"github.com/go-git/go-git/v5/storage":            "reconciler/git",
 	"github.com/go-git/go-git/v5/plumbing/transport": "reconciler/git",

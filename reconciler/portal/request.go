@@ -158,16 +158,7 @@ func moments(at string) string {
 // recorded adds what happened to a request.
 func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
 	p.Resources, p.IDs = unit.Resources, unit.IDs
-	for _, c := range unit.Conditions {
-		tone := "good"
-		if c.Status == troubles[c.Type] {
-			tone = "bad"
-			if waitingReasons[c.Reason] || c.Type == reconciler.Expiring || c.Type == reconciler.Drifted {
-				tone = "wait"
-			}
-		}
-		p.Conditions = append(p.Conditions, condition{c, tone, moments(c.Since)})
-	}
+	p.Conditions = conditionsOf(unit.Conditions)
 	declared := v.Platform.Blueprints[unit.Blueprint].Outputs
 	for _, key := range slices.Sorted(maps.Keys(unit.Outputs)) {
 		if declared[key].Sensitive || slices.Contains(unit.Sensitive, key) {
@@ -184,4 +175,20 @@ func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
 	if unit.Drift != nil && unit.Drift.Ended == "" {
 		p.Drift = planOf(unit.Drift.Plan)
 	}
+}
+
+// conditionsOf shows conditions.
+func conditionsOf(all reconciler.Conditions) []condition {
+	var shown []condition
+	for _, c := range all {
+		tone := "good"
+		if c.Status == troubles[c.Type] {
+			tone = "bad"
+			if waitingReasons[c.Reason] || c.Type == reconciler.Expiring || c.Type == reconciler.Drifted {
+				tone = "wait"
+			}
+		}
+		shown = append(shown, condition{c, tone, moments(c.Since)})
+	}
+	return shown
 }
