@@ -28,6 +28,7 @@ type requestPage struct {
 	History     []recent          `json:"history,omitempty"`
 	Document    json.RawMessage   `json:"document,omitempty"`
 	Text        string            `json:"-"` // of the document
+	Unfinished  bool              `json:"unfinished"`
 	Violations  []fault           `json:"violations,omitempty"`
 }
 
@@ -95,6 +96,7 @@ func request(v *view, r *http.Request) (any, error) {
 		}
 		p.Inputs = append(p.Inputs, in)
 	}
+	p.Unfinished = v.unfinished(row)
 	unit := v.Record.Units[name]
 	p.Facts = v.requestFacts(q, unit, p.requestIn)
 	if unit != nil {
@@ -191,4 +193,10 @@ func conditionsOf(all reconciler.Conditions) []condition {
 		shown = append(shown, condition{c, tone, moments(c.Since)})
 	}
 	return shown
+}
+
+// unfinished tells whether some of the requests may stand otherwise in a moment:
+// their page looks again by itself. The past does not change.
+func (v *view) unfinished(rows ...*requestRow) bool {
+	return v.when == "" && slices.ContainsFunc(rows, func(r *requestRow) bool { return r.State.Tone == "wait" || r.State.Tone == "none" })
 }

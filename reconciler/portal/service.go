@@ -47,6 +47,7 @@ type servicePage struct {
 	Conditions  []condition  `json:"conditions,omitempty"`
 	Needs       []neighbour  `json:"dependsOn,omitempty"`
 	NeededBy    []neighbour  `json:"dependents,omitempty"`
+	Unfinished  bool         `json:"unfinished"`
 	Violations  []fault      `json:"violations,omitempty"`
 }
 
@@ -147,7 +148,7 @@ func service(v *view, r *http.Request) (any, error) {
 		}
 		p.APIs = append(p.APIs, a)
 	}
-	p.Facts = v.serviceFacts(s, d)
+	p.Facts, p.Unfinished = v.serviceFacts(s, d), v.unfinished(v.requestsOf[name]...)
 	p.Strip, p.Changes = v.strip(name), v.changesOf(glance, v.filesOf(s)...)
 	p.Audit = v.base + "/audit?" + url.Values{"service": {name}}.Encode()
 	if status := v.Record.Services[name]; status != nil {
