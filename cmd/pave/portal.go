@@ -124,7 +124,7 @@ var errNobody = errors.New("nobody may read the portal")
 // newPortal returns the portal of a repository, and what ends it.
 func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
 	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
-	options.Snapshots = history
+	options.Snapshots, options.Rules = history, a.parts().Rules
 	return portal.New(options), history.Close
 }
 

@@ -29,7 +29,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // Options say what a portal shows and to whom.
@@ -52,6 +55,8 @@ type Options struct {
 	Operator *Operator
 	// Provider lets people sign in; nil where there is none.
 	Provider Provider
+	// Rules say who may see and ask for what. Without them nobody may.
+	Rules reconciler.Rules
 	Log      *slog.Logger
 }
 
@@ -89,6 +94,10 @@ type portal struct {
 	sessions sessions
 	origin   *http.CrossOriginProtection
 	key      [32]byte // of the secrets of logins
+	seen     glimpses
+	judging  sync.Mutex
+	judged   *reconciler.Tree // whose rules judge has; guarded by judging, as it is
+	judge    reconciler.Judge
 	reads    *limits
 	writes   *limits
 }
@@ -249,17 +258,27 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 	if err != nil {
 		return nil, err
 	}
-	v.index = v.indexed()
+	today := v.Snapshot
+	if v.when != "" {
+		if today, err = p.Snapshots.Now(r.Context()); err != nil {
+			return nil, err
+		}
+	}
+	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
+		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
+	}
 	if p.Provider != nil {
 		v.signIn = signIn(v.base, r)
 	}
-	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
-		today, err := p.Snapshots.Now(r.Context())
-		if err != nil {
-			return nil, err
-		}
-		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
+	judge, err := p.judgeOf(r.Context(), today)
+	if err != nil {
+		return nil, err
 	}
+	v.rules = rules{judge, today, v.person, p.Log}
+	if v.Snapshot, err = p.visible(r.Context(), v.Snapshot, v.rules); err != nil {
+		return nil, err
+	}
+	v.index = v.indexed()
 	return v, nil
 }
 

@@ -111,7 +111,7 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.Handler = New(Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log})
+	a.Handler = New(Options{Snapshots: history, Rules: compiler, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log})
 	return a
 }
 
@@ -472,7 +472,7 @@ func TestDirect(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	for _, direct := range []bool{true, false} {
-		handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
+		handler := New(Options{Snapshots: fixed{empty}, Rules: compiler, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Host = "localhost"
@@ -500,7 +500,7 @@ func TestHostile(t *testing.T) {
 		`<script>evil()</script>`, `"><img src=x onerror=evil()>`, `' onmouseover='evil()`, `javascript:evil()`, `</title><svg onload=evil()>`,
 		`{{.Secret}}`, `[a](javascript:evil())`, `&lt;script&gt;evil()&lt;/script&gt;`, "]]><script>evil()</script>", `data:text/html,<script>evil()</script>`, "\u202e<b>evil()</b>", `/../..//evil`, `%22%3E%3Cscript%3Eevil()`,
 	} {
-		handler := New(Options{Snapshots: fixed{hostileSnapshot(t, hostile)}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+		handler := New(Options{Snapshots: fixed{hostileSnapshot(t, hostile)}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
@@ -613,7 +613,7 @@ func TestMarkdown(t *testing.T) {
 func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
-	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{empty}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
@@ -628,7 +628,7 @@ func TestSecrets(t *testing.T) {
 		Requests:   map[string]reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
-	handler := New(Options{Snapshots: fixed{s}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/requests/my-db", http.StatusOK, "token", "!hunter2")
 	expect(t, handler, "/requests/my-db?format=json", http.StatusOK, "token", "!hunter2")
 }

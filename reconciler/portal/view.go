@@ -82,6 +82,7 @@ type view struct {
 	person *Person // who asks; nil is nobody in particular
 	csrf   string  // what each form must carry, in a field of this name
 	signIn string
+	rules  rules // of today, for the person
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
