@@ -166,7 +166,7 @@ func (r *Reconciler) applied(ctx context.Context, name, file string) ([]byte, er
 			return e.Content, nil
 		}
 	}
-	tree, err := r.Source.Folder(ctx, r.journal.base, folder)
+	tree, err := r.Source.Part(ctx, r.journal.base, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (r *Reconciler) appliedJob(ctx context.Context, name string, mode Walk) (Jo
 		}
 	}
 	folder := appliedFolder(name)
-	tree, err := r.Source.Folder(ctx, r.journal.base, folder)
+	tree, err := r.Source.Part(ctx, r.journal.base, folder)
 	if err != nil {
 		return Job{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,12 +29,11 @@ type journal struct {
 	pushing []pushed // that were not heard of since, the latest last
 
 	revision Revision
+	current  *Checked // that was noted last
 	subject  string   // of the next commit, where it says nothing of a unit
 	remarks  []string // what its message says of the revision
 	title    string
-	began    *Tree              // what was published when the journal began
-	files    published          // since
-	dirty    map[string]bool    // paths that may differ from it
+	dirty    map[string]bool    // paths that may differ from what base holds
 	noted    map[string]noting  // what was noted last, by unit
 	quiet    *quiet             // told of what changed
 	edits    map[string][]Edit  // the applied folders, by unit
@@ -49,12 +47,12 @@ type journal struct {
 	retry    time.Time // not to be tried again before
 }
 
-// newJournal starts at a record that is published as it is, in the tree; nil where
-// nothing is.
-func newJournal(record *Record, trust *Trust, tree *Tree, quiet *quiet, base, remote string) *journal {
+// newJournal starts at a record that is published as it is, at base; nowhere where
+// that is empty.
+func newJournal(record *Record, trust *Trust, quiet *quiet, base, remote string) *journal {
 	quiet.reset()
-	return &journal{quiet: quiet, record: record, trust: trust, began: cmp.Or(tree, &Tree{}), base: base, remote: remote, restore: base != remote,
-		files: published{}, dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
+	return &journal{quiet: quiet, record: record, trust: trust, base: base, remote: remote, restore: base != remote,
+		dirty: map[string]bool{}, noted: map[string]noting{}, edits: map[string][]Edit{}, events: map[string][]event{}}
 }
 
 // document returns the status document at a path; nil where there is none.
@@ -107,9 +105,9 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		from, believed = memory.Tip, true
 	}
 	record := NewRecord()
-	var tree *Tree
 	if from != "" {
-		if tree, err = r.Source.Tree(ctx, from); err != nil {
+		tree, err := RecordTree(ctx, r.Source, from)
+		if err != nil {
 			return err
 		}
 		if record, err = ReadRecord(tree, from); err != nil {
@@ -124,7 +122,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 		r.unverified[name] = true
 	}
 	r.record, r.stirred = record, true
-	r.journal = newJournal(record, r.Trust, tree, &r.quiet, from, tip)
+	r.journal = newJournal(record, r.Trust, &r.quiet, from, tip)
 	if !believed {
 		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
 		r.disbelieve()
@@ -236,34 +234,75 @@ func (j *journal) inForce(c *Checked) {
 		j.touch("platform.json")
 		j.subject = "Accept the revision " + c.Revision.Short()
 	}
-	now := c.Revision.Time
+	j.services(c)
+	j.current, c.news = c, nil
+}
+
+// services notes what a revision says of the services, of which the last one that
+// was noted may have said the same.
+func (j *journal) services(c *Checked) {
+	says := func(string) bool { return true }
+	if n := c.news; n != nil && !n.everything() && n.earlier == j.current && j.current.Complete {
+		described := n.described(c)
+		says = func(service string) bool { return described[service] }
+	}
 	requests := map[string][]string{}
-	for _, name := range sortedNames(c.Platform.Requests) {
+	for _, name := range sortedWhere(c.Platform.Requests, func(_ string, r Request) bool { return says(r.Service) }) {
 		service := c.Platform.Requests[name].Service
 		requests[service] = append(requests[service], name)
 	}
 	for name, s := range c.Platform.Services {
-		status := j.record.Services[name]
-		if status == nil {
-			status = &ServiceStatus{Version: 1, Service: name}
-			j.record.Services[name] = status
-		}
-		if status.describe(s, c.holds["service/"+name], requests[name], now) {
-			j.touch(shard("services", name) + ".json")
+		if says(name) {
+			j.service(c, name, s, requests[name])
 		}
 	}
-	for name, status := range j.record.Services {
-		if _, found := c.Platform.Services[name]; found {
-			continue
+	for name := range j.record.Services {
+		if _, found := c.Platform.Services[name]; !found && says(name) {
+			j.noService(c, name, requests[name])
 		}
-		status.Requests = requests[name]
-		if h, held := c.holds["service/"+name]; held {
-			status.Conditions.Set(h.condition, false, h.reason, h.message, now)
-		} else if c.Complete {
-			delete(j.record.Services, name)
+	}
+}
+
+// described are the services of which a revision may say something else than the
+// earlier one: also which requests they have, and what holds them.
+func (n *news) described(c *Checked) map[string]bool {
+	described := maps.Clone(n.services)
+	for name := range n.requests {
+		described[n.earlier.Platform.Requests[name].Service] = true
+		described[c.Platform.Requests[name].Service] = true
+	}
+	for _, holds := range []map[string]hold{n.earlier.holds, c.holds} {
+		for key := range holds {
+			if name, is := strings.CutPrefix(key, "service/"); is {
+				described[name] = true
+			}
 		}
+	}
+	return described
+}
+
+// service notes what a revision says of a service.
+func (j *journal) service(c *Checked, name string, s Service, requests []string) {
+	status := j.record.Services[name]
+	if status == nil {
+		status = &ServiceStatus{Version: 1, Service: name}
+		j.record.Services[name] = status
+	}
+	if status.describe(s, c.holds["service/"+name], requests, c.Revision.Time) {
 		j.touch(shard("services", name) + ".json")
 	}
+}
+
+// noService notes that a revision has no such service, or one with errors.
+func (j *journal) noService(c *Checked, name string, requests []string) {
+	status := j.record.Services[name]
+	status.Requests = requests
+	if h, held := c.holds["service/"+name]; held {
+		status.Conditions.Set(h.condition, false, h.reason, h.message, c.Revision.Time)
+	} else if c.Complete {
+		delete(j.record.Services, name)
+	}
+	j.touch(shard("services", name) + ".json")
 }
 
 // describe copies what a revision says of a service, and tells whether that is news.
@@ -591,7 +630,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if status.State.Address == "" {
 		status.State.Address = job.Rendering.Address
 	}
-	status.Outputs, status.Sensitive, status.Resources = result.Outputs, result.Sensitive, result.Resources
+	status.Outputs, status.Sensitive, status.Resources, status.IDs = result.Outputs, result.Sensitive, result.Resources, result.IDs
 	if status.OutputsVersion == "" || result.OutputsChanged || old.Fingerprint == "" { // an apply that failed may have changed them too
 		status.OutputsVersion = fmt.Sprintf("%s:%d", result.State.Lineage, result.State.Serial)
 	}
@@ -802,7 +841,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		status.Doubt = slices.Compact(slices.Sorted(slices.Values(slices.Concat(status.Doubt, result.Doubt))))
 		if result.Outcome == ApplyFailed {
-			status.Resources = result.Resources
+			status.Resources, status.IDs = result.Resources, result.IDs
 		}
 		if status.FirstApplied == "" {
 			status.FirstApplied = now.UTC().Format(time.RFC3339)
@@ -849,55 +888,41 @@ func (j *journal) dueAt() (time.Time, bool) {
 	return at, j.pending()
 }
 
-// published are the digests of files as they are published, by path; zero where
-// one is no longer.
-type published map[string][sha256.Size]byte
-
-// digestOf returns the digest of the file as it is published, and whether there is
-// one. One that cannot be read differs from every other.
-func (j *journal) digestOf(path string) (digest [sha256.Size]byte, there bool) {
-	if digest, changed := j.files[path]; changed {
-		return digest, digest != [sha256.Size]byte{}
+// changes returns the edits that bring the published branch to the record.
+func (r *Reconciler) changes(ctx context.Context, j *journal) (edits []Edit, err error) {
+	published := &Tree{}
+	if j.base != "" && len(j.dirty) > 0 {
+		if published, err = r.Source.Part(ctx, j.base, slices.Collect(maps.Keys(j.dirty))...); err != nil {
+			return nil, err
+		}
 	}
-	f, there := j.began.Find(path)
-	if !there {
-		return digest, false
-	}
-	content, err := j.began.Read(f)
-	if err != nil {
-		return digest, true
-	}
-	return sha256.Sum256(content), true
-}
-
-// changes returns the edits that bring the published branch to the record, and
-// what is published then of what is not now.
-func (j *journal) changes() ([]Edit, published, error) {
-	news := published{}
-	var edits []Edit
 	for path := range j.dirty {
+		f, there := published.Find(path)
 		doc := j.record.document(path)
 		if doc == nil {
-			if _, there := j.digestOf(path); there {
+			if there {
 				edits = append(edits, Edit{Path: path})
-				news[path] = [sha256.Size]byte{}
 			}
 			continue
 		}
 		content, err := encode(doc)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		digest := sha256.Sum256(content)
-		if before, _ := j.digestOf(path); before != digest {
+		if !there || !holds(published, f, content) {
 			edits = append(edits, Edit{Path: path, Content: content})
-			news[path] = digest
 		}
 	}
 	for _, name := range sortedNames(j.edits) {
 		edits = append(edits, j.edits[name]...)
 	}
-	return edits, news, nil
+	return edits, nil
+}
+
+// holds tells whether a file has the content. One that cannot be read has not.
+func holds(tree *Tree, f File, content []byte) bool {
+	has, err := tree.Read(f)
+	return err == nil && bytes.Equal(has, content)
 }
 
 // publish makes one status commit of everything since the last, or none.
@@ -934,7 +959,6 @@ func (r *Reconciler) publish(ctx context.Context) error {
 // pushed is what a commit says that may be on the remote by now.
 type pushed struct {
 	commit string
-	files  published
 	said   int // the last event in it
 }
 
@@ -962,7 +986,6 @@ func (r *Reconciler) landed(p pushed) error {
 	}
 	j := r.journal
 	j.base, j.remote, r.record.Tip = p.commit, p.commit, p.commit
-	maps.Copy(j.files, p.files)
 	j.restore, j.pushing = false, nil // of those that were pushed to the same place one gets there
 	for name, said := range j.events {
 		j.events[name] = slices.DeleteFunc(said, func(e event) bool { return e.order <= p.said })
@@ -974,7 +997,7 @@ func (r *Reconciler) landed(p pushed) error {
 
 // commit publishes the changes, if there are any.
 func (r *Reconciler) commit(ctx context.Context, j *journal) error {
-	edits, files, err := j.changes()
+	edits, err := r.changes(ctx, j)
 	if err != nil || len(edits) == 0 && !j.restore {
 		return err
 	}
@@ -984,7 +1007,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 			j.record.Platform.Revision = r.checked.Revision.Commit
 		}
 		j.touch("platform.json")
-		if edits, files, err = j.changes(); err != nil {
+		if edits, err = r.changes(ctx, j); err != nil {
 			return err
 		}
 	}
@@ -1006,7 +1029,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, j.credits, events)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
-	p := pushed{files: files, said: j.said}
+	p := pushed{said: j.said}
 	p.commit, err = r.Source.Publish(ctx, j.base, parents, edits, text, func(commit string) error {
 		p.commit = commit
 		return r.announced(p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 type remoteBranch struct {
 	Source // what no test of the journal calls
 	tip    string
+	trees  map[string]map[string]string // what commits hold, by path
 	made   int
 	said   []string // the messages of the commits that landed
 	lose   func()   // where set, the next push is given up before it is answered, and this happens
@@ -24,9 +26,20 @@ func (b *remoteBranch) Fetch(context.Context) (Heads, error) { return Heads{Stat
 
 func (b *remoteBranch) Authentic(context.Context, string) (bool, error) { return false, nil }
 
-func (b *remoteBranch) Publish(_ context.Context, _ string, parents []string, _ []Edit, message string, announce func(string) error) (string, error) {
+func (b *remoteBranch) Part(_ context.Context, commit string, paths ...string) (*Tree, error) {
+	files := maps.Clone(b.trees[commit])
+	maps.DeleteFunc(files, func(path, _ string) bool { return !slices.Contains(paths, path) })
+	return newTree(files), nil
+}
+
+func (b *remoteBranch) Publish(_ context.Context, base string, parents []string, edits []Edit, message string, announce func(string) error) (string, error) {
 	b.made++
 	commit := fmt.Sprintf("commit-%d", b.made)
+	b.trees[commit] = map[string]string{}
+	maps.Copy(b.trees[commit], b.trees[base])
+	for _, e := range edits {
+		b.trees[commit][e.Path] = string(e.Content)
+	}
 	if err := announce(commit); err != nil {
 		return "", err
 	}
@@ -48,11 +61,11 @@ func (b *remoteBranch) Publish(_ context.Context, _ string, parents []string, _ 
 func TestPushThatWasGivenUpArrives(t *testing.T) {
 	for name, arrives := range map[string]int{"before the next": 1, "after the next two": 3} {
 		t.Run(name, func(t *testing.T) {
-			branch := &remoteBranch{}
+			branch := &remoteBranch{trees: map[string]map[string]string{}}
 			trust := NewTrust(filepath.Join(t.TempDir(), "trust.json"))
 			r := New(Options{Source: branch, Trust: trust})
 			r.record = NewRecord()
-			r.journal = newJournal(r.record, trust, nil, &r.quiet, "", "")
+			r.journal = newJournal(r.record, trust, &r.quiet, "", "")
 			happens := func(unit string) {
 				r.journal.unit(unit).Owner = "payments"
 				r.journal.event(event{unit: unit, run: true, verb: "apply", trailer: "applied"})

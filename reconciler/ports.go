@@ -48,10 +48,11 @@ type Source interface {
 	Revision(ctx context.Context, commit string) (Revision, error)
 	// Tree returns the content of a fetched commit.
 	Tree(ctx context.Context, commit string) (*Tree, error)
-	// Folder returns what a fetched commit holds below a folder, by the same paths
-	// as in its tree; nothing where it has no such folder. It costs what the folder
-	// holds, not what the commit does.
-	Folder(ctx context.Context, commit, folder string) (*Tree, error)
+	// Part returns what a fetched commit holds at and below some paths, none of which
+	// is below another, by the same paths as in its tree; nothing of one that it does
+	// not have. It costs what they hold, not what the commit does, and does not ask for
+	// the sizes of files: those are 0.
+	Part(ctx context.Context, commit string, paths ...string) (*Tree, error)
 	// Authentic tells whether the commit carries a valid signature of this
 	// host's key; false where the host has no key.
 	Authentic(ctx context.Context, commit string) (bool, error)
@@ -120,6 +121,9 @@ type Judge interface {
 	// Judge returns what the rules say of one input. An error means that no
 	// verdict was reached, which denies.
 	Judge(ctx context.Context, input Subject) ([]Violation, error)
+	// Stands tells whether what the rules said at one time they say at another, of
+	// what is the same otherwise.
+	Stands(said, now time.Time) bool
 	// Bundle is what a run needs to judge its plan by the same rules.
 	Bundle() json.RawMessage
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // governed judges by the governance of another revision: a change is judged by
@@ -71,6 +72,9 @@ func (g governed) names(s Subject) (n names) {
 	}
 	return n
 }
+
+// Stands is as the rules in force say.
+func (g governed) Stands(said, now time.Time) bool { return g.rules.Stands(said, now) }
 
 // Bundle is that of the rules in force.
 func (g governed) Bundle() json.RawMessage { return g.rules.Bundle() }
@@ -138,7 +142,7 @@ func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
 	record, recorded := NewRecord(), &Tree{}
 	if change.Status != "" {
 		var err error
-		if recorded, err = r.Source.Tree(ctx, change.Status); err != nil {
+		if recorded, err = r.Source.Tree(ctx, change.Status); err != nil { // which shares what it has in common with the last
 			return err
 		}
 		if record, err = r.record.Reread(r.recorded, recorded, change.Status); err != nil {
@@ -147,10 +151,11 @@ func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
 	}
 	r.recorded = recorded
 	r.compared(record, change)
-	base, err := r.read(ctx, change.InForce)
+	base, err := r.read(ctx, change.InForce, r.base)
 	if err != nil {
 		return err
 	}
+	base.news = nil
 	r.base, r.against = base, against
 	return nil
 }
@@ -175,7 +180,7 @@ func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *C
 	parts.Evaluator = evaluator
 	parts.Rules = governedRules{own: r.Rules, base: base, brought: &brought, differs: slices.ContainsFunc(changed, rules)}
 	believed := r.record.without(r.unverified)
-	head, err := Check(ctx, parts, tree, revision, believed)
+	head, err := Check(ctx, parts, tree, revision, believed, base)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +215,7 @@ func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *C
 func (r *Reconciler) recall(ctx context.Context, change ProposedChange) error {
 	record := NewRecord()
 	if change.Status != "" {
-		tree, err := r.Source.Tree(ctx, change.Status)
+		tree, err := RecordTree(ctx, r.Source, change.Status)
 		if err != nil {
 			return err
 		}
@@ -342,7 +347,7 @@ const mostReplayed = 100
 // of what was applied before, as it is recorded.
 func (p *Proposal) replay(ctx context.Context, r *Reconciler, head *Checked, brought Judge) error {
 	now := &Checked{Revision: head.Revision, Tree: head.Tree, Platform: head.Platform, Modules: head.Modules, Judge: brought}
-	if err := now.judge(ctx, r.record.without(r.unverified)); err != nil {
+	if err := now.judge(ctx, r.record.without(r.unverified), &news{}); err != nil {
 		return err
 	}
 	known := map[string]bool{}
@@ -382,7 +387,7 @@ func (r *Reconciler) history(ctx context.Context) ([]*UnitStatus, error) {
 	seen := map[string]bool{}
 	older := &Tree{}
 	for _, commit := range slices.Backward(line) {
-		tree, err := r.Source.Folder(ctx, commit, "requests")
+		tree, err := r.Source.Part(ctx, commit, "requests")
 		if err != nil {
 			return nil, err
 		}

@@ -123,9 +123,13 @@ var errNobody = errors.New("nobody may read the portal")
 
 // newPortal returns the portal of a repository, and what ends it.
 func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
+	parts := a.parts()
 	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
-	options.Snapshots, options.Rules = history, a.parts().Rules
-	return portal.New(options), history.Close
+	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts))
+	return portal.New(options), func() {
+		options.Judgements.Close()
+		history.Close()
+	}
 }
 
 // access says who may read the portal at an address, and how it knows them. tell
@@ -192,7 +196,7 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
 // holds; none where nobody may read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
 		return nil, func() {}, nil
@@ -200,6 +204,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 	if err != nil {
 		return nil, nil, err
 	}
+	options.Health = health
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -227,8 +232,10 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history
+	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
 	Close()
 }
 
@@ -246,9 +253,23 @@ func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]port
 	entries, err := r.commits.Log(ctx, tip, most, nil)
 	all := make([]portal.Commit, len(entries))
 	for i, e := range entries {
-		all[i] = portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
+		all[i] = portalCommit(e)
 	}
 	return all, err
+}
+
+// Changes returns the commits of a first-parent line with what they changed.
+func (r portalRepository) Changes(ctx context.Context, tip, since string, most, compared int) ([]portal.Change, bool, error) {
+	changes, reached, err := r.commits.Changes(ctx, tip, since, most, compared)
+	all := make([]portal.Change, len(changes))
+	for i, c := range changes {
+		all[i] = portal.Change{Commit: portalCommit(c.Entry), Author: c.Author, Paths: c.Paths}
+	}
+	return all, reached, err
+}
+
+func portalCommit(e git.Entry) portal.Commit {
+	return portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
 }
 
 // portalRepository opens the clone at --repo, or the mirror of an address.

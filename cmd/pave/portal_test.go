@@ -63,7 +63,7 @@ func TestPortal(t *testing.T) {
 	h.git("clone", "--quiet", "--config", "user.name=Alice", "--config", "user.email=alice@acme.example", h.repo, clone)
 	before := filesOf(t, clone)
 	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", clone))
-	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root"} {
+	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root", "audit": "welcome-note"} {
 		if code, text := page(t, address+path); code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("/%s: got %d %s", path, code, text)
 		}
@@ -79,6 +79,15 @@ func TestPortal(t *testing.T) {
 	}
 	if code, text := page(t, door); code != http.StatusForbidden {
 		t.Errorf("%s again: got %d %s", door, code, text)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // the rules are asked beside
+		_, text := page(t, address+"policies?format=json")
+		if strings.Contains(text, `"production-tier"`) && strings.Contains(text, "policies/titles.rego") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the rules are never shown: %s", text)
+		}
 	}
 	if after := filesOf(t, clone); after != before {
 		t.Errorf("the portal wrote: before\n%s\nafter\n%s", before, after)
@@ -116,6 +125,9 @@ func TestPortalOfDaemon(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("the portal never says that the request is ready: %d %s", code, text)
 		}
+	}
+	if _, text := page(t, "http://"+address+"/health"); !strings.Contains(text, "Revision in force") || !strings.Contains(text, "up to date") {
+		t.Errorf("/health: got %s", text)
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/webhook": 404, "/services/welcome": 200, "/nothing": 404} {
 		if code, text := page(t, "http://"+address+path); code != want {

@@ -48,7 +48,7 @@ what comes after it. Where that is not known, or refused by this version of Pave
 
 // history is a repository whose branches can be read.
 type history interface {
-	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	Part(ctx context.Context, commit string, paths ...string) (*reconciler.Tree, error)
 	Log(ctx context.Context, tip string, max int, keep func(message string) bool) ([]git.Entry, error)
 }
 
@@ -97,7 +97,7 @@ func (a *app) recorded(ctx context.Context) (*git.Mirror, reconciler.Heads, erro
 
 // readRecord reads the record at a commit of the status branch.
 func readRecord(ctx context.Context, h history, tip string) (*reconciler.Record, error) {
-	tree, err := h.Tree(ctx, tip)
+	tree, err := reconciler.RecordTree(ctx, h, tip)
 	if err != nil {
 		return nil, err
 	}

@@ -36,12 +36,13 @@ type Evaluator struct {
 	command  []string
 	deadline time.Duration
 
-	mu     sync.Mutex
-	cache  map[string]answer // by the digest of everything the answer depends on
-	layout *layout           // of the last tree
-	news   int               // how many answers came since they were remembered
-	idle   time.Duration     // how long a child may wait for the next pass
-	stayed *staying          // the one that does; nil where none does
+	mu       sync.Mutex
+	cache    map[string]answer // by the digest of everything the answer depends on
+	layout   *layout           // of the last tree
+	gathered gathered          // from it
+	news     int               // how many answers came since they were remembered
+	idle     time.Duration     // how long a child may wait for the next pass
+	stayed   *staying          // the one that does; nil where none does
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -105,49 +106,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	}
 	layout.place(platform)
 	violations = append(violations, layout.unlisted(platform)...)
-	violations = append(violations, gather(platform, jobs[1:], answers[1:])...)
+	next, vs := e.gathered.next(platform, jobs[1:], answers[1:])
+	e.gathered = next
+	violations = append(violations, vs...)
 	return platform, reconciler.SortViolations(violations), nil
-}
-
-// gather adds the documents of the answers to the jobs to the platform. A name
-// that two files declare is refused in both.
-func gather(platform *reconciler.Platform, jobs []*job, answers []answer) []reconciler.Violation {
-	var violations []reconciler.Violation
-	first := map[string]*document{}
-	twice := map[string]bool{}
-	for i, a := range answers {
-		for n := range a.Documents {
-			d := &a.Documents[n]
-			d.sources = jobs[i].sources
-			key := d.Kind + "/" + d.Name
-			other, found := first[key]
-			if !found {
-				first[key] = d
-				continue
-			}
-			twice[key] = true
-			for _, pair := range [][2]*document{{d, other}, {other, d}} {
-				violations = append(violations, reconciler.Violation{
-					Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
-					Position: pair[0].Position,
-					Message:  fmt.Sprintf("is declared in %s as well: a name belongs to one file", pair[1].Position),
-					Hint:     "rename one of them, or move what both say into one file",
-				})
-			}
-		}
-	}
-	for key, d := range first {
-		if twice[key] || d.JSON == nil {
-			continue
-		}
-		if err := d.add(platform); err != nil {
-			violations = append(violations, reconciler.Violation{
-				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
-				Position: d.Position, Message: err.Error(),
-			})
-		}
-	}
-	return violations
 }
 
 // evaluate returns the jobs of the layout, with the answers to them. A folder in
@@ -375,7 +337,7 @@ func (g *governance) platform() (*reconciler.Platform, error) {
 	}
 	p := *g.read
 	p.Blueprints = maps.Clone(p.Blueprints) // which are placed
-	p.Services, p.Requests = map[string]reconciler.Service{}, map[string]reconciler.Request{}
+	p.Services, p.Requests = nil, nil       // which are gathered
 	return &p, nil
 }
 

@@ -93,9 +93,9 @@ func BenchmarkTree(b *testing.B) {
 	}
 }
 
-// BenchmarkFolder reads what a unit was applied from, on a status branch of 60,000
+// BenchmarkPart reads what a unit was applied from, on a status branch of 60,000
 // files with a new commit.
-func BenchmarkFolder(b *testing.B) {
+func BenchmarkPart(b *testing.B) {
 	m, remote, _ := largeRepository(b)
 	n := 0
 	for b.Loop() {
@@ -104,7 +104,7 @@ func BenchmarkFolder(b *testing.B) {
 		tip := next(b, remote, "pave/status", statusFile(n*37%10000), n)
 		fetch(b, m)
 		b.StartTimer()
-		tree, err := m.Folder(background, tip, appliedFile(n*41%10000))
+		tree, err := m.Part(background, tip, appliedFile(n*41%10000))
 		if err != nil || len(tree.Files) != 5 {
 			b.Fatalf("%d files, %v", len(tree.Files), err)
 		}

@@ -93,7 +93,7 @@ func TestTreeCostsWhatChanged(t *testing.T) {
 	equal(t, "first again", list(first), want(first))
 }
 
-func TestFolder(t *testing.T) {
+func TestPart(t *testing.T) {
 	bare, work := bareRemote(t)
 	files := map[string]string{}
 	for i := range 100 {
@@ -105,26 +105,30 @@ func TestFolder(t *testing.T) {
 	m := open(t, Options{URL: bare})
 	fetch(t, m)
 	reads := countReads(m)
-	for range 2 { // without the whole tree, and with it
+	for size := range 2 { // without the whole tree, and with it
+		size *= 2
 		*reads = 0
-		tree, err := m.Folder(background, tip, "applied/7/unit-27")
-		equal(t, "folder", paths(t, tree, err), "applied/7/unit-27/module/main.tf 0 2\napplied/7/unit-27/variables.json 0 2")
+		tree, err := m.Part(background, tip, "applied/7/unit-27")
+		equal(t, "folder", paths(t, tree, err), fmt.Sprintf("applied/7/unit-27/module/main.tf 0 %[1]d\napplied/7/unit-27/variables.json 0 %[1]d", size))
 		if *reads > 8 {
 			t.Errorf("%d reads", *reads)
 		}
 		equal(t, "content", read(t, tree, "applied/7/unit-27/module/main.tf"), "27")
-		for _, none := range []string{"applied/7/unit-2", "applied/7/unit-27/variables.json", "applied/7/unit-27/variables.json/x", "nothing/at/all", "applied//7"} {
-			tree, err := m.Folder(background, tip, none)
+		tree, err = m.Part(background, tip, "applied/8/unit-28/module", "nothing", "applied/7/unit-27/variables.json")
+		equal(t, "parts", paths(t, tree, err), fmt.Sprintf("applied/7/unit-27/variables.json 0 %[1]d\napplied/8/unit-28/module/main.tf 0 %[1]d", size))
+		equal(t, "file", read(t, tree, "applied/7/unit-27/variables.json"), "{}")
+		for _, none := range []string{"applied/7/unit-2", "applied/7/unit-27/variables.json/x", "nothing/at/all", "applied//7"} {
+			tree, err := m.Part(background, tip, none)
 			equal(t, none, paths(t, tree, err), "")
 		}
 		whole, err := m.Tree(background, tip)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := m.Folder(background, tip, "")
+		all, err := m.Part(background, tip, "")
 		equal(t, "the whole", paths(t, all, err), paths(t, whole, nil))
 	}
-	_, err := m.Folder(background, "main", "applied")
+	_, err := m.Part(background, "main", "applied")
 	refused(t, err, "not a full hash")
 }
 

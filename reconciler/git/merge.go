@@ -61,7 +61,7 @@ func (q *Quarantine) Merge(ctx context.Context, base, head string) (reconciler.R
 		if err != nil {
 			return err
 		}
-		listed, err = q.list(ctx, s, "", root)
+		listed, err = q.list(ctx, s, root)
 		return err
 	})
 	if err != nil {

@@ -415,6 +415,8 @@ func TestModesAndLimits(t *testing.T) {
 		"a.b/x 0 1", "a/x 0 1", "blueprints/db/main.tf 0 10", "large.cue 0 101",
 		"link.cue 2 12", "module 3 0", "platform.cue 0 17", "run.sh 1 10"}, "\n"))
 	equal(t, "executable", read(t, tree, "run.sh"), "#!/bin/sh\n")
+	fresh := open(t, Options{URL: bare, MaxFile: 100}) // which keeps no tree that tells sizes
+	tip := fetch(t, fresh).Tracked
 	for path, says := range map[string]string{
 		"large.cue": "read large.cue: it has 101 bytes, more than the limit of 100",
 		"link.cue":  "read link.cue: it is not a regular file",
@@ -422,6 +424,12 @@ func TestModesAndLimits(t *testing.T) {
 	} {
 		f, _ := tree.Find(path)
 		_, err := tree.Read(f)
+		refused(t, err, says)
+		part, err := fresh.Part(background, tip, path)
+		if err != nil || len(part.Files) != 1 {
+			t.Fatal(part, err)
+		}
+		_, err = part.Read(part.Files[0])
 		refused(t, err, says)
 	}
 	_, err = tree.Read(reconciler.File{Path: "platform.cue", Hash: strings.Repeat("1", 40)})

@@ -191,7 +191,7 @@ func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, er
 		if err != nil {
 			return err
 		}
-		if root, err = o.list(ctx, s, "", c.TreeHash); err != nil {
+		if root, err = o.list(ctx, s, c.TreeHash); err != nil {
 			return fmt.Errorf("list commit %s: %w", commit, err)
 		}
 		return nil
@@ -204,22 +204,30 @@ func (o *objects) Tree(ctx context.Context, commit string) (*reconciler.Tree, er
 	return t, nil
 }
 
-// Folder returns what a commit holds below a folder, by the paths that it has in
-// the whole tree; nothing where there is no such folder. Nothing else is read.
-func (o *objects) Folder(ctx context.Context, commit, folder string) (*reconciler.Tree, error) {
+// Part returns what a commit holds at and below some paths, none of which is below
+// another; nothing of one that it does not have. Nothing else is read, and of files
+// not even their sizes.
+func (o *objects) Part(ctx context.Context, commit string, paths ...string) (*reconciler.Tree, error) {
 	hash, err := parseHash(commit)
 	if err != nil {
 		return nil, err
 	}
 	var found *listing
 	err = o.do(ctx, func(s store) error {
-		found = nil
-		at, err := folderAt(s, hash, folder)
-		if err == nil && !at.IsZero() {
-			found, err = o.list(ctx, s, folder, at)
-		}
+		c, err := readCommit(s, hash)
 		if err != nil {
-			return fmt.Errorf("list %s of commit %s: %w", folder, commit, err)
+			return err
+		}
+		found = &listing{}
+		l, w := lister{ctx: ctx, storage: s}, newWalker(s, c.TreeHash)
+		for _, path := range paths {
+			e, there, err := w.at(path)
+			if err == nil && there {
+				err = l.add(found, path, e, o.before(strings.TrimSuffix(path, e.Name)))
+			}
+			if err != nil {
+				return fmt.Errorf("list %s of commit %s: %w", path, commit, err)
+			}
 		}
 		return nil
 	})
@@ -229,40 +237,73 @@ func (o *objects) Folder(ctx context.Context, commit, folder string) (*reconcile
 	return o.treeOf(found), nil
 }
 
-// folderAt returns the folder at a path of a commit; zero where there is none.
-func folderAt(s storer.EncodedObjectStorer, commit plumbing.Hash, path string) (plumbing.Hash, error) {
-	c, err := readCommit(s, commit)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	at, walked := c.TreeHash, ""
+// add adds what is at a path to a listing of the root. before are other states of the
+// folder that it is in.
+func (l *lister) add(found *listing, path string, e object.TreeEntry, before []*listing) error {
 	if path == "" {
-		return at, nil
-	}
-	for name := range strings.SplitSeq(path, "/") {
-		entries, err := readFolder(s, walked, at)
-		if err != nil {
-			return plumbing.ZeroHash, err
+		all, err := l.list(path, e.Hash, before)
+		if err == nil {
+			*found = *all
 		}
-		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == name && e.Mode == dirMode })
-		if i < 0 {
-			return plumbing.ZeroHash, nil
-		}
-		at, walked = entries[i].Hash, below(walked, name)
+		return err
 	}
-	return at, nil
+	found.entries++
+	return l.entry(found, path, e, before)
 }
 
-// list lists a folder. The caller holds mu.
-func (o *objects) list(ctx context.Context, s store, folder string, hash plumbing.Hash) (*listing, error) {
+// walker finds what is at some paths of a tree.
+type walker struct {
+	storage storer.EncodedObjectStorer
+	root    plumbing.Hash
+	passed  map[string][]object.TreeEntry // the folders on the way, by path
+}
+
+func newWalker(s storer.EncodedObjectStorer, root plumbing.Hash) *walker {
+	return &walker{s, root, map[string][]object.TreeEntry{}}
+}
+
+// at returns the entry at a path, and whether there is one.
+func (w *walker) at(path string) (object.TreeEntry, bool, error) {
+	e, walked := object.TreeEntry{Hash: w.root, Mode: dirMode}, ""
+	if path == "" {
+		return e, true, nil
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if e.Mode != dirMode {
+			return e, false, nil
+		}
+		entries, known := w.passed[walked]
+		if !known {
+			var err error
+			if entries, err = readFolder(w.storage, walked, e.Hash); err != nil {
+				return e, false, err
+			}
+			w.passed[walked] = entries
+		}
+		i := slices.IndexFunc(entries, func(e object.TreeEntry) bool { return e.Name == name })
+		if i < 0 {
+			return e, false, nil
+		}
+		e, walked = entries[i], below(walked, name)
+	}
+	return e, true, nil
+}
+
+// list lists a whole tree. The caller holds mu.
+func (o *objects) list(ctx context.Context, s store, root plumbing.Hash) (*listing, error) {
 	l := lister{ctx: ctx, storage: s, sizes: map[plumbing.Hash]int64{}}
+	return l.list("", root, o.before(""))
+}
+
+// before returns what is kept of a folder. The caller holds mu.
+func (o *objects) before(folder string) []*listing {
 	var before []*listing
 	for _, t := range o.trees {
-		if at := t.root.at(folder); at != nil {
+		if at := t.root.at(strings.TrimSuffix(folder, "/")); at != nil {
 			before = append(before, at)
 		}
 	}
-	return l.list(folder, hash, before)
+	return before
 }
 
 // treeOf makes a tree that reads from here.
@@ -364,7 +405,7 @@ func (l *listing) collect(files []reconciler.File) []reconciler.File {
 type lister struct {
 	ctx     context.Context
 	storage store
-	sizes   map[plumbing.Hash]int64 // of blobs that were looked at
+	sizes   map[plumbing.Hash]int64 // of blobs that were looked at; nil where nobody asks
 	entries int
 }
 
@@ -483,7 +524,7 @@ func below(folder, name string) string {
 }
 
 func (l *lister) size(mode reconciler.Mode, hash plumbing.Hash) (int64, error) {
-	if mode == reconciler.Submodule {
+	if mode == reconciler.Submodule || l.sizes == nil {
 		return 0, nil
 	}
 	if size, ok := l.sizes[hash]; ok {
@@ -535,7 +576,16 @@ func (o *objects) read(t *reconciler.Tree, f reconciler.File) ([]byte, error) {
 	defer cancel()
 	var content []byte
 	err := o.do(ctx, func(s store) (err error) {
-		content, err = readBlob(s, plumbing.NewHash(f.Hash))
+		hash := plumbing.NewHash(f.Hash)
+		if f.Size == 0 { // or nobody asked for it yet
+			if f.Size, err = blobSize(s, hash); err != nil {
+				return err
+			}
+			if f.Size > o.maxFile {
+				return tooLarge(f, o.maxFile)
+			}
+		}
+		content, err = readBlob(s, hash)
 		return err
 	})
 	if err != nil {
@@ -553,9 +603,13 @@ func readable(t *reconciler.Tree, f reconciler.File, limit int64) error {
 	case f.Mode != reconciler.Regular && f.Mode != reconciler.Executable:
 		return refuse("read %s: it is not a regular file", f.Path)
 	case f.Size > limit:
-		return refuse("read %s: it has %d bytes, more than the limit of %d", f.Path, f.Size, limit)
+		return fmt.Errorf("read %s: %w", f.Path, tooLarge(f, limit))
 	}
 	return nil
+}
+
+func tooLarge(f reconciler.File, limit int64) error {
+	return refuse("it has %d bytes, more than the limit of %d", f.Size, limit)
 }
 
 func readBlob(s storer.EncodedObjectStorer, hash plumbing.Hash) ([]byte, error) {

@@ -397,11 +397,15 @@ func (d *draft) treeAt(at string) (plumbing.Hash, error) {
 		return plumbing.ZeroHash, err
 	}
 	d.needs = append(d.needs, hash)
-	found, err := folderAt(d.storage, hash, path)
-	if err == nil && found.IsZero() {
+	c, err := readCommit(d.storage, hash)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	found, there, err := newWalker(d.storage, c.TreeHash).at(path)
+	if err == nil && (!there || found.Mode != dirMode) {
 		err = refuse("commit %s has no folder %q", commit, path)
 	}
-	return found, err
+	return found.Hash, err
 }
 
 // place puts n at the path, or removes what is there.

@@ -94,6 +94,17 @@ func sameCost(a, b *reconciler.Cost) bool {
 		(a.Team.Budget == nil) == (b.Team.Budget == nil) && (a.Team.Budget == nil || *a.Team.Budget == *b.Team.Budget)
 }
 
+// Stands tells whether what the rules found at one time they find at another: on the
+// same day, unless one of them reads the hour.
+func (e *Engine) Stands(said, now time.Time) bool {
+	for _, q := range e.queries {
+		if len(q.fresh) > 0 {
+			return said.Equal(now)
+		}
+	}
+	return day(said) == day(now) && !e.stuck.Load()
+}
+
 // day counts the days in UTC.
 func day(t time.Time) int64 {
 	const seconds = 24 * 60 * 60

@@ -43,6 +43,7 @@ func BenchmarkPages(b *testing.B) {
 	for _, path := range []string{
 		"/", "/search?q=service-77", "/search?q=department+7", "/services", "/services?owner=team-7&q=work", "/services?page=150", "/services/service-5000",
 		"/requests?state=Applied", "/requests/service-9999-db", "/teams", "/teams/team-5", "/environments", "/environments/production", "/blueprints", "/blueprints/postgres", "/services/none",
+		"/graph", "/graph?service=service-1", "/graph?request=service-7-db", "/compare/x...", "/audit", "/audit?service=service-77", "/audit?q=postgres&page=90",
 	} {
 		b.Run(path, func(b *testing.B) {
 			for b.Loop() {

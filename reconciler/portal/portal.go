@@ -38,6 +38,10 @@ import (
 // Options say what a portal shows and to whom.
 type Options struct {
 	Snapshots Snapshots
+	// Judgements tell what the rules say; nil where nobody asks them.
+	Judgements *Judgements
+	// Health asks the process that keeps the platform; nil where none is at hand.
+	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
@@ -57,7 +61,7 @@ type Options struct {
 	Provider Provider
 	// Rules say who may see and ask for what. Without them nobody may.
 	Rules reconciler.Rules
-	Log      *slog.Logger
+	Log   *slog.Logger
 }
 
 // New returns the portal. It answers GET and HEAD, and forms by POST.
@@ -123,6 +127,12 @@ var routes = map[string]route{
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/compare":                        {"compare", compare},
+	"/compare/{between}":              {"compare", compare},
+	"/graph":                          {"graph", graph},
+	"/audit":                          {"audit", audit},
+	"/policies":                       {"policies", policies},
+	"/health":                         {"health", health},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -248,7 +258,7 @@ func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 // view finds the snapshot that a page is about, and who asks for it. Who they are
 // is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{}
+	v = &view{judgements: p.Judgements, health: p.Health}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = "/at/"+url.PathEscape(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
@@ -275,6 +285,7 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		return nil, err
 	}
 	v.rules = rules{judge, today, v.person, p.Log}
+	v.snapshots = seenBy{p, v.rules}
 	if v.Snapshot, err = p.visible(r.Context(), v.Snapshot, v.rules); err != nil {
 		return nil, err
 	}
@@ -302,21 +313,28 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets.version, Body: notFound{Title: title, Why: why}})
+	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
 }
 
 // show renders a page, whole or not at all.
 func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name string, f frame) {
 	var b bytes.Buffer
 	var err error
-	if r.URL.Query().Get("format") == "json" {
+	format := r.URL.Query().Get("format")
+	table, isTable := f.Body.(tabular)
+	switch {
+	case format == "json":
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		encoder := json.NewEncoder(&b)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(f)
-	} else {
+	case format == "csv" && isTable:
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`.csv"`)
+		err = writeCSV(&b, table)
+	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		err = pages[name].Execute(&b, f)
+		err = pages()[name].Execute(&b, f)
 	}
 	if err != nil {
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)

@@ -26,12 +26,17 @@ type Snapshot struct {
 	Tree *reconciler.Tree
 	// Log are the commits that led to Status, itself first.
 	Log []Commit
+	// Changes are the commits that led to Revision, itself first, along first
+	// parents.
+	Changes []Change
 	// Locate finds the place of a field, see [reconciler.Evaluator]. Where it is
 	// nil, the place of a field is that of its document.
 	Locate func(document reconciler.Position, kind, name string, path []string) reconciler.Position
 
 	asked    string           // the tracked commit it was asked for, where that one was refused
 	recorded *reconciler.Tree // of Status
+	whole    *Snapshot        // of which this is what somebody may see, but for what is hidden; nil where it is all
+	hidden   hidden
 	once     sync.Once
 	index    *index
 }
@@ -42,6 +47,13 @@ type Commit struct {
 	Time    time.Time `json:"time"`
 	Subject string    `json:"subject"`
 	Message string    `json:"-"` // whole
+}
+
+// Change is one commit of the tracked branch.
+type Change struct {
+	Commit
+	Author string   `json:"author"`
+	Paths  []string `json:"-"` // of the files that it changed, where it is recent
 }
 
 // unit returns what the commit says of a request.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -101,8 +102,42 @@ func (r rules) visible(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 	tree.Files = slices.DeleteFunc(slices.Clone(tree.Files), func(f reconciler.File) bool { return h.file(f.Path) })
 	return &Snapshot{
 		Revision: s.Revision, Status: s.Status, Platform: &platform, Violations: h.violations(s.Violations), Record: &record, Tree: &tree,
-		Log: h.log(s.Log), Locate: s.Locate, asked: s.asked,
+		Log: h.log(s.Log), Changes: h.changes(s.Changes), Locate: s.Locate, asked: s.asked, whole: s, hidden: h,
 	}, nil
+}
+
+// seenBy are the snapshots of a portal as one person sees them.
+type seenBy struct {
+	portal *portal
+	rules  rules
+}
+
+func (v seenBy) Now(ctx context.Context) (*Snapshot, error) {
+	s, err := v.portal.Snapshots.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.portal.visible(ctx, s, v.rules)
+}
+
+func (v seenBy) At(ctx context.Context, when string) (*Snapshot, error) {
+	s, err := v.portal.Snapshots.At(ctx, when)
+	if err != nil {
+		return nil, err
+	}
+	return v.portal.visible(ctx, s, v.rules)
+}
+
+// verdict returns what the rules of the snapshot say, and whether that is known
+// yet: of what is not hidden from the person.
+func (v *view) verdict(ctx context.Context, wait time.Duration) (Verdict, bool, error) {
+	s := v.Snapshot
+	if s.whole == nil {
+		return v.judgements.of(ctx, s, wait)
+	}
+	verdict, known, err := v.judgements.of(ctx, s.whole, wait)
+	verdict.Violations = s.hidden.violations(verdict.Violations)
+	return verdict, known, err
 }
 
 func without[T any](h hidden, kind string, all map[string]T) map[string]T {
@@ -187,6 +222,19 @@ func (h hidden) log(commits []Commit) []Commit {
 		if len(kept) < len(lines) {
 			seen[i].Subject, kept[0] = "Record what happened", "Record what happened"
 			seen[i].Message = strings.Join(kept, "\n")
+		}
+	}
+	return seen
+}
+
+// changes leaves out what commits of the tracked branch say that change what is
+// hidden, or of which that is not known.
+func (h hidden) changes(all []Change) []Change {
+	seen := slices.Clone(all)
+	for i, c := range seen {
+		if len(c.Paths) == 0 || slices.ContainsFunc(c.Paths, h.file) {
+			seen[i].Subject, seen[i].Message = "Change what is not shown", "Change what is not shown"
+			seen[i].Paths = slices.DeleteFunc(slices.Clone(c.Paths), h.file)
 		}
 	}
 	return seen
