@@ -22,7 +22,7 @@ type rules struct {
 // judgeOf compiles the rules of a snapshot, once.
 func (p *portal) judgeOf(ctx context.Context, today *Snapshot) (reconciler.Judge, error) {
 	if p.Rules == nil {
-		return nil, errors.New("there are no rules that say who may see what")
+		return nil, errRules
 	}
 	p.judging.Lock()
 	defer p.judging.Unlock()
@@ -31,7 +31,7 @@ func (p *portal) judgeOf(ctx context.Context, today *Snapshot) (reconciler.Judge
 	}
 	judge, violations := p.Rules.Compile(ctx, today.Tree, today.Platform.Settings)
 	if judge == nil {
-		return nil, fmt.Errorf("the rules that say who may see what are refused, see `pave validate`: %v", violations[0])
+		return nil, fmt.Errorf("%w: %v", errRules, violations)
 	}
 	p.judged, p.judge = today.Tree, judge
 	return judge, nil
@@ -61,7 +61,8 @@ func (v *view) may(ctx context.Context, action string, request reconciler.Reques
 	s.Kind, s.Change.Action = "ask", action
 	violations, err := v.rules.ask(ctx, s)
 	if err != nil {
-		violations = []reconciler.Violation{{Level: reconciler.Deny, Kind: s.Of, Name: s.Name, Message: err.Error(), Hint: "ask the platform team"}}
+		v.rules.log.Warn("the portal cannot tell who may ask for what", "error", err)
+		violations = []reconciler.Violation{{Level: reconciler.Deny, Kind: s.Of, Name: s.Name, Message: errRules.Error(), Hint: "ask the platform team"}}
 	}
 	return violations
 }
@@ -79,19 +80,16 @@ func about(platform *reconciler.Platform, kind, name string, document reconciler
 	return s
 }
 
-// ask returns what the rules say of a subject. The error, which has no name of
-// anything in it, means that they give no verdict.
+// ask returns what the rules say of a subject.
 func (r rules) ask(ctx context.Context, s reconciler.Subject) ([]reconciler.Violation, error) {
 	s.Person, s.Now = r.person.visitor(), r.today.Revision.Time
 	violations, err := r.judge.Judge(ctx, s)
-	if err != nil && ctx.Err() == nil {
-		r.log.Warn("the rules of the portal give no verdict", "error", err)
-	}
 	if err != nil {
-		return nil, errNoVerdict
+		return nil, fmt.Errorf("%w: %w", errRules, err)
 	}
 	return violations, nil
 }
 
-// errNoVerdict reports rules that failed.
-var errNoVerdict = errors.New("the rules give no verdict: the log of this portal has the reason")
+// errRules reports rules that do not say who may see and ask for what. What wraps
+// it is for the log, for it may name anything.
+var errRules = errors.New("the rules that say who may see what cannot be applied: see `pave validate`")
