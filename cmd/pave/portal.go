@@ -128,11 +128,12 @@ var errNobody = errors.New("nobody may read the portal")
 
 // newPortal returns the portal of a repository, and what ends it.
 func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
+	parts := a.parts()
 	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
 	if a.portal.edits != nil {
 		options.Edits = a.portal.edits(history.Evaluator())
 	}
-	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts))
 	return portal.New(options), func() {
 		options.Judgements.Close()
 		history.Close()

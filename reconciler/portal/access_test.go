@@ -12,7 +12,11 @@ import (
 	"testing"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/policy"
 )
+
+// compiler is shared, for most tests have no rules but those built in.
+var compiler = &policy.Compiler{}
 
 // browser keeps the cookies of a portal, and sends its forms as browsers do.
 type browser struct {
@@ -107,7 +111,7 @@ func nothing() Snapshots {
 // TestOperator signs the operator in and out.
 func TestOperator(t *testing.T) {
 	t.Parallel()
-	handler, token := operated(t, Options{Snapshots: nothing()})
+	handler, token := operated(t, Options{Snapshots: nothing(), Rules: compiler})
 	b := newBrowser(t, handler)
 	if w := b.get("/services"); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "0123456789ab") {
 		t.Errorf("nobody reads: got %d %s", w.Code, w.Body)
@@ -149,9 +153,9 @@ func TestOperator(t *testing.T) {
 // TestForms checks what a form must have before it does anything.
 func TestForms(t *testing.T) {
 	t.Parallel()
-	b := signedIn(t, Options{Snapshots: nothing(), Anonymous: true})
+	b := signedIn(t, Options{Snapshots: nothing(), Rules: compiler, Anonymous: true})
 	token := b.csrf()
-	other := signedIn(t, Options{Snapshots: nothing()})
+	other := signedIn(t, Options{Snapshots: nothing(), Rules: compiler})
 	for what, c := range map[string]struct {
 		change func(*http.Request)
 		csrf   string

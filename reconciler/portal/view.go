@@ -88,6 +88,7 @@ type view struct {
 	csrf   string  // what each form must carry, in a field of this name
 	edits  *Edits  // nil where nobody changes anything here
 	signIn string
+	rules  rules // of today, for the person
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
