@@ -228,7 +228,7 @@ func (c *Checked) requestSubject(name string, record *Record, cost TeamCost) Sub
 // changeOf compares two documents by their top-level fields.
 func changeOf(before, after json.RawMessage) Change {
 	if bytes.Equal(before, after) {
-		return Change{Action: "none", Before: before}
+		return Change{Action: "none", Before: after} // which is kept in any case
 	}
 	var a, b map[string]json.RawMessage
 	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
@@ -355,6 +355,8 @@ func (c *Checked) sort() {
 			c.hold(v)
 		}
 	}
+	services, environments := pointers(c.Platform.Services), pointers(c.Platform.Environments)
+	folders, modules := pointers(c.Platform.Blueprints), pointers(c.Modules)
 	for name, r := range c.Platform.Requests {
 		if v, found := blueprints[r.Blueprint]; found {
 			if _, held := c.holds["request/"+name]; !held {
@@ -365,10 +367,22 @@ func (c *Checked) sort() {
 		if _, held := c.holds["request/"+name]; held {
 			continue
 		}
-		c.Units[name] = &Unit{Request: r, Service: c.Platform.Services[r.Service], Environment: c.Platform.Environments[r.Environment],
-			Blueprint: c.Platform.Blueprints[r.Blueprint], Module: c.Modules[r.Blueprint]}
+		c.Units[name] = &Unit{r, services(r.Service), environments(r.Environment), folders(r.Blueprint), modules(r.Blueprint)}
 	}
 	c.names = sortedNames(c.Units)
+}
+
+// pointers returns a function that returns the same pointer whenever it is asked for
+// the same one of all; to nothing where there is none.
+func pointers[T any](all map[string]T) func(name string) *T {
+	known := map[string]*T{}
+	return func(name string) *T {
+		if known[name] == nil {
+			v := all[name]
+			known[name] = &v
+		}
+		return known[name]
+	}
 }
 
 // unitNames returns the names of the units, sorted.

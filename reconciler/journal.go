@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -334,7 +335,8 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			}
 			status = &UnitStatus{Version: 1, Request: name}
 		}
-		before, _ := encode(status)
+		before := *status
+		before.Conditions = slices.Clone(status.Conditions)
 		wasReady := status.Is(Ready)
 		if u, runs := c.Units[name]; runs && !made.uncleared {
 			status.describe(u, made, c.Revision.Commit)
@@ -344,8 +346,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
 		warns := status.expiring(warn, now)
-		after, _ := encode(status)
-		if bytes.Equal(before, after) && known {
+		if known && before.same(status) {
 			j.noted[name] = said(name, made)
 			continue
 		}
@@ -390,6 +391,16 @@ type noting struct {
 func (n noting) same(other noting) bool {
 	return n.unit != nil && n.unit.same(other.unit) && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
 		n.uncleared == other.uncleared && n.warn == other.warn && n.day == other.day
+}
+
+// same tells whether two statuses are recorded alike.
+func (s *UnitStatus) same(other *UnitStatus) bool {
+	if reflect.DeepEqual(s, other) {
+		return true
+	}
+	a, _ := encode(s)
+	b, _ := encode(other)
+	return bytes.Equal(a, b)
 }
 
 // describe copies what the revision says of a unit and no run decides.

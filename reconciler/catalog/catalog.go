@@ -10,6 +10,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,11 +38,12 @@ type Evaluator struct {
 	deadline time.Duration
 
 	mu     sync.Mutex
-	cache  map[string]answer // by the digest of everything the answer depends on
-	layout *layout           // of the last tree
-	news   int               // how many answers came since they were remembered
-	idle   time.Duration     // how long a child may wait for the next pass
-	stayed *staying          // the one that does; nil where none does
+	cache  map[string]answer    // by the digest of everything the answer depends on
+	layout *layout              // of the last tree
+	last   *reconciler.Platform // of the last tree that had one: what is the same in the next is not read again
+	news   int                  // how many answers came since they were remembered
+	idle   time.Duration        // how long a child may wait for the next pass
+	stayed *staying             // the one that does; nil where none does
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -105,28 +107,34 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	}
 	layout.place(platform)
 	violations = append(violations, layout.unlisted(platform)...)
-	violations = append(violations, gather(platform, jobs[1:], answers[1:])...)
+	violations = append(violations, gather(platform, e.last, jobs[1:], answers[1:])...)
+	e.last = platform
 	return platform, reconciler.SortViolations(violations), nil
 }
 
+// stated is a document, and the files that decide what it says.
+type stated struct {
+	*document
+	sources []string
+}
+
 // gather adds the documents of the answers to the jobs to the platform. A name
-// that two files declare is refused in both.
-func gather(platform *reconciler.Platform, jobs []*job, answers []answer) []reconciler.Violation {
+// that two files declare is refused in both. last is another platform, or nil.
+func gather(platform, last *reconciler.Platform, jobs []*job, answers []answer) []reconciler.Violation {
 	var violations []reconciler.Violation
-	first := map[string]*document{}
+	first := map[string]stated{}
 	twice := map[string]bool{}
 	for i, a := range answers {
 		for n := range a.Documents {
 			d := &a.Documents[n]
-			d.sources = jobs[i].sources
 			key := d.Kind + "/" + d.Name
 			other, found := first[key]
 			if !found {
-				first[key] = d
+				first[key] = stated{d, jobs[i].sources}
 				continue
 			}
 			twice[key] = true
-			for _, pair := range [][2]*document{{d, other}, {other, d}} {
+			for _, pair := range [][2]*document{{d, other.document}, {other.document, d}} {
 				violations = append(violations, reconciler.Violation{
 					Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 					Position: pair[0].Position,
@@ -136,11 +144,14 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []answer) []reco
 			}
 		}
 	}
+	if last == nil {
+		last = &reconciler.Platform{}
+	}
 	for key, d := range first {
 		if twice[key] || d.JSON == nil {
 			continue
 		}
-		if err := d.add(platform); err != nil {
+		if err := d.add(platform, last); err != nil {
 			violations = append(violations, reconciler.Violation{
 				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 				Position: d.Position, Message: err.Error(),
@@ -312,41 +323,37 @@ type document struct {
 	Name     string              `json:"name"`
 	JSON     json.RawMessage     `json:"json,omitempty"` // its fields sorted
 	Position reconciler.Position `json:"position"`
-	sources  []string
-	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
-	digest   string
 }
 
-// add takes the document into the platform.
-func (d *document) add(p *reconciler.Platform) error {
-	if d.value == nil {
-		if err := d.read(); err != nil {
-			return err
-		}
-	}
-	switch v := d.value.(type) {
-	case reconciler.Service:
-		v.Document = d.meta()
-		p.Services[d.Name] = v
-	case reconciler.Request:
-		v.Document = d.meta()
-		p.Requests[d.Name] = v
-	}
-	return nil
-}
-
-// read reads the document into its type of the domain.
-func (d *document) read() (err error) {
+// add takes the document into the platform, as the last one has it where it says the
+// same.
+func (d stated) add(p, last *reconciler.Platform) error {
 	if d.Kind == "service" {
-		d.value, err = decode[reconciler.Service](*d)
-	} else {
-		d.value, err = decode[reconciler.Request](*d)
+		s, err := read(d, last.Services, func(s *reconciler.Service) *reconciler.Document { return &s.Document })
+		if err == nil {
+			p.Services[d.Name] = s
+		}
+		return err
 	}
-	if err != nil {
-		d.value = nil
+	r, err := read(d, last.Requests, func(r *reconciler.Request) *reconciler.Document { return &r.Document })
+	if err == nil {
+		p.Requests[d.Name] = r
 	}
-	d.digest = reconciler.SortedDocumentDigest(d.JSON)
 	return err
+}
+
+// read returns the document as its type of the domain.
+func read[T any](d stated, last map[string]T, common func(*T) *reconciler.Document) (v T, err error) {
+	v, known := last[d.Name]
+	digest := common(&v).Digest
+	if !known || !bytes.Equal(common(&v).JSON, d.JSON) {
+		if v, err = decode[T](*d.document); err != nil {
+			return v, err
+		}
+		digest = reconciler.SortedDocumentDigest(d.JSON)
+	}
+	*common(&v) = reconciler.Document{JSON: d.JSON, Digest: digest, Position: d.Position, Sources: d.sources}
+	return v, nil
 }
 
 // governance is the evaluated root of a platform repository.
@@ -426,10 +433,7 @@ func decode[T any](d document) (T, error) {
 }
 
 func (d document) meta() reconciler.Document {
-	if d.digest == "" {
-		d.digest = reconciler.DocumentDigest(d.JSON)
-	}
-	return reconciler.Document{JSON: d.JSON, Digest: d.digest, Position: d.Position, Sources: slices.Clone(d.sources)}
+	return reconciler.Document{JSON: d.JSON, Digest: reconciler.DocumentDigest(d.JSON), Position: d.Position}
 }
 
 // place gives blueprints whose evaluated value tells no position the one where

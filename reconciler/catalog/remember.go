@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -55,10 +54,7 @@ func (e *Evaluator) memory() *remembered {
 	for key, a := range m.Answers {
 		if a.exceeded { // another time it may be fast enough
 			delete(m.Answers, key)
-			continue
 		}
-		a.Documents = slices.Clone(a.Documents) // which the next pass reads and places
-		m.Answers[key] = a
 	}
 	for _, f := range e.layout.catalog {
 		if f.Hash != "" && f.folder != "" {
