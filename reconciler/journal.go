@@ -34,6 +34,7 @@ type journal struct {
 	remarks  []string // what its message says of the revision
 	title    string
 	dirty    map[string]bool    // paths that may differ from what base holds
+	news     int                // documents that were published since the record was remembered
 	noted    map[string]noting  // what was noted last, by unit
 	quiet    *quiet             // told of what changed
 	edits    map[string][]Edit  // the applied folders, by unit
@@ -90,7 +91,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	// or removed the branch since.
 	written := false
 	if memory.Tip != "" {
-		_, err := r.Source.Tree(ctx, memory.Tip)
+		_, err := r.Source.Revision(ctx, memory.Tip)
 		written = err == nil
 	}
 	from, believed := tip, tip == memory.Tip
@@ -106,11 +107,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	}
 	record := NewRecord()
 	if from != "" {
-		tree, err := RecordTree(ctx, r.Source, from)
-		if err != nil {
-			return err
-		}
-		if record, err = ReadRecord(tree, from); err != nil {
+		if record, err = r.readRecord(ctx, from); err != nil {
 			if believed {
 				return err
 			}
@@ -998,6 +995,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, j.credits, events)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
+	j.news += len(edits)
 	p := pushed{said: j.said}
 	p.commit, err = r.Source.Publish(ctx, j.base, parents, edits, text, func(commit string) error {
 		p.commit = commit

@@ -73,6 +73,7 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 			return nil, err
 		}
 	}
+	r.tidy()
 	return r, nil
 }
 
