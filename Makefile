@@ -15,6 +15,8 @@
 #   PAVE_TEST_CUE        the cue command
 #   PAVE_TEST_VERSITYGW  an S3 server
 #   PAVE_TEST_DYNALITE   a DynamoDB server
+#   PAVE_TEST_CHROMIUM   a browser
+#   PAVE_TEST_AXE        the script axe, which judges how accessible a page is
 #   PAVE_TEST_GITEA      Gitea, with the folders beside it that it reads
 #   PAVE_TEST_TERRAFORM_PROVIDER_TARGET
 #                        the provider of the server that chaos starts
@@ -30,7 +32,7 @@ ALL := ./... ./testdata/tools/...
 export STATICCHECK_CACHE := $(CURDIR)/.cache/staticcheck
 export CUE_CACHE_DIR := $(CURDIR)/.cache/cue
 
-.PHONY: help build demo demo-forge chaos bench test test-fast check format vet staticcheck policies examples modules imports
+.PHONY: help build demo demo-forge screenshots chaos bench test test-fast check format vet staticcheck policies examples modules imports
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,18 +46,24 @@ demo: ## watch Pave run a whole platform on this machine, in a temporary folder
 demo-forge: ## watch Pave answer three pull requests on a forge on this machine
 	@go run ./testdata/tools/demo -forge
 
+screenshots: ## make pictures of every page of the portal in screenshots/ (SCREENS=DIR for elsewhere)
+	@$(GET) engine providers axe chromium -- go test -count=1 -v -run '^TestPages$$' ./reconciler/portal -screens "$${SCREENS:-$(CURDIR)/screenshots}"
+
 chaos: build ## kill everything at random for minutes (CHAOS=2h for hours), and tell what was lost
 	@$(GET) engine terraform-provider-target -- go run ./testdata/tools/chaos
 
 bench: build ## measure Pave beside bare commands (BENCH_UNITS=100,1000 BENCH_ROUNDS=5 BENCH_CASES=validate,idle)
 	@$(GET) engine providers cue -- env PAVE=$(CURDIR)/bin/pave go run ./testdata/tools/bench
 
+# The tests start hundreds of processes beside each other. Of what fails, at most
+# ten are run once more, alone; the summary still names each, and one that
+# passes only then has a fault to be found.
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"
-	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target -- \
+	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target gotestsum axe chromium -- \
 		sh -c 'env | grep ^PAVE_TEST_ | sort; \
 			grep -q hashicorp/aws "$$PAVE_TEST_PROVIDERS" || echo "test: NOT RUN: examples/aws, for this machine has no AWS provider (PAVE_AWS_PROVIDER_MIRROR may name a plugin folder that has it)"; \
-			echo "test: running every test"; exec go test -timeout 50m $(ALL)'
+			echo "test: running every test"; exec "$$PAVE_TEST_GOTESTSUM" --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=10 --rerun-fails-run-root-test --packages="$(ALL)" -- -timeout 50m'
 
 test-fast: ## run the tests that need only Go, git and terraform or tofu
 	@$(GET) engine -- sh -c 'echo "test-fast: running the tests that need no built tool"; exec go test -timeout 5m -short $(ALL)'

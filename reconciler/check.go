@@ -1,10 +1,8 @@
 package reconciler
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +29,6 @@ type Checked struct {
 	Judge    Judge
 	// Units are the requests that may run, by name.
 	Units map[string]*Unit
-	names []string // of the units, sorted
 	// Violations are all of the revision, sorted.
 	Violations []Violation
 	// Complete tells whether every file was read. Where it was not, what is
@@ -42,6 +39,13 @@ type Checked struct {
 	asked    map[string]float64     // what requests cost, by owning team
 	holds    map[string]hold        // by "request/name"
 	asks     map[string][]Violation // approvals that rules ask for, by request
+
+	// What was found of documents, and by what, is taken over by the next revision.
+	refused  map[key]bool // that were refused by themselves
+	dangling map[key]bool // whose references are wrong
+	circling map[key]bool // that refer to themselves in a circle
+	judged   judged
+	news     *news // until the revision is in force
 }
 
 // hold says why a document keeps its last applied state.
@@ -55,9 +59,11 @@ type hold struct {
 func (c *Checked) Refused() bool { return c.Platform == nil }
 
 // Check reads a revision: everything up to the plan. record is what was
-// applied before; an empty one means that every document is new. The error
-// tells that no verdict was reached.
-func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record) (*Checked, error) {
+// applied before; an empty one means that every document is new. Where an earlier
+// revision was checked by the same parts, what that found is taken over as far as it
+// follows from what is the same; nil looks at everything. The error tells that no
+// verdict was reached.
+func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record, earlier *Checked) (*Checked, error) {
 	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]*Unit{}, holds: map[string]hold{}, reviewed: parts.Reviewed}
 	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
 	if err != nil {
@@ -73,7 +79,9 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 		c.Modules[name] = module
 		c.Violations = append(c.Violations, vs...)
 	}
-	c.Violations = append(c.Violations, checkReferences(platform, c.Modules, c.broken())...)
+	c.refused = c.broken()
+	c.news = c.newsSince(earlier, platform)
+	c.Violations = append(c.Violations, c.references(platform, c.news)...)
 	c.Violations = append(c.Violations, checkFreezes(platform, parts.Calendar, revision.Time)...)
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
 	if ctx.Err() != nil {
@@ -86,12 +94,12 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	}
 	c.Platform, c.Judge = platform, judge
 	c.sumCosts()
-	if err := c.judge(ctx, record); err != nil {
+	if err := c.judge(ctx, record, c.news); err != nil {
 		return nil, err
 	}
 	c.warnOfTeams()
 	c.locate(parts.Evaluator, platform)
-	c.sort()
+	c.sort(earlier)
 	return c, nil
 }
 
@@ -101,62 +109,14 @@ func (c *Checked) refuses() bool {
 }
 
 // broken returns the documents that were refused already.
-func (c *Checked) broken() map[string]bool {
-	broken := map[string]bool{}
+func (c *Checked) broken() map[key]bool {
+	broken := map[key]bool{}
 	for _, v := range c.Violations {
 		if v.Level == Deny && v.Name != "" {
-			broken[v.Kind+"/"+v.Name] = true
+			broken[key{v.Kind, v.Name}] = true
 		}
 	}
 	return broken
-}
-
-// judge asks the rules about every blueprint, service and request.
-func (c *Checked) judge(ctx context.Context, record *Record) error {
-	broken := c.broken()
-	costs := c.teamCosts(record)
-	ask := func(subject Subject, at Position) error {
-		if broken[subject.Kind+"/"+subject.Name] {
-			return nil
-		}
-		subject.Settings, subject.Now, subject.Reviewed = c.Platform.Settings.JSON, c.Revision.Time, c.reviewed
-		vs, err := c.Judge.Judge(ctx, subject)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil { // no verdict denies
-			scope := ScopeDocument
-			if subject.Kind == "blueprint" {
-				scope = ScopeBlueprint
-			}
-			vs = []Violation{{Level: Deny, Scope: scope, Kind: subject.Kind, Name: subject.Name,
-				Message: fmt.Sprintf("the rules reached no verdict: %v", err), Hint: "mend the rule; until then this is denied"}}
-		}
-		for _, v := range vs {
-			if v.Position.File == "" {
-				v.Position = at
-			}
-			c.Violations = append(c.Violations, v)
-		}
-		return nil
-	}
-	for _, name := range sortedNames(c.Platform.Blueprints) {
-		b := c.Platform.Blueprints[name]
-		if err := ask(Subject{Kind: "blueprint", Name: name, Document: b.JSON, Blueprint: c.blueprintWithModule(name)}, b.Position); err != nil {
-			return err
-		}
-	}
-	for _, name := range sortedNames(c.Platform.Services) {
-		if err := ask(c.serviceSubject(name, record), c.Platform.Services[name].Position); err != nil {
-			return err
-		}
-	}
-	for _, name := range sortedNames(c.Platform.Requests) {
-		if err := ask(c.requestSubject(name, record, costs[c.owner(name)]), c.Platform.Requests[name].Position); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // warnOfTeams warns of approvals that nobody can give, once for each rule.
@@ -171,136 +131,6 @@ func (c *Checked) warnOfTeams() {
 		v.Level, v.Team, v.Message = Warn, "", noTeam(v.Team, c.Platform.Teams)+", so nobody can approve"
 		v.Hint = "declare the team, or correct the rule " + v.Rule
 		c.Violations = append(c.Violations, v)
-	}
-}
-
-// blueprintWithModule adds the facts of the code to the blueprint's document.
-func (c *Checked) blueprintWithModule(name string) json.RawMessage {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(c.Platform.Blueprints[name].JSON, &fields) != nil {
-		return nil
-	}
-	if facts := c.Modules[name].Facts; facts != nil {
-		fields["module"] = facts
-	}
-	doc, err := json.Marshal(fields)
-	if err != nil {
-		return nil
-	}
-	return doc
-}
-
-func (c *Checked) serviceSubject(name string, record *Record) Subject {
-	s := c.Platform.Services[name]
-	subject := Subject{Kind: "service", Name: name, Document: s.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
-		Change: Change{Action: "create"}}
-	if record.Services[name] != nil {
-		subject.Change.Action = "none"
-	}
-	for _, dep := range s.DependsOn {
-		if other, found := c.Platform.Services[dep]; found {
-			subject.Dependencies = append(subject.Dependencies, other.JSON)
-		}
-	}
-	return subject
-}
-
-// owner returns the team whose service a request is for.
-func (c *Checked) owner(request string) string {
-	return c.Platform.Services[c.Platform.Requests[request].Service].Owner
-}
-
-func (c *Checked) requestSubject(name string, record *Record, cost TeamCost) Subject {
-	r := c.Platform.Requests[name]
-	s := c.Platform.Services[r.Service]
-	subject := Subject{
-		Kind: "request", Name: name, Document: r.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
-		Environment: c.Platform.Environments[r.Environment].JSON, Blueprint: c.Platform.Blueprints[r.Blueprint].JSON,
-		Change: Change{Action: "create"}, Cost: &Cost{Monthly: r.Cost.Monthly, Team: cost},
-	}
-	if old := record.Units[name]; old.Exists() {
-		subject.Change = changeOf(old.Document, r.JSON)
-		subject.Cost.Before = old.Cost
-	}
-	return subject
-}
-
-// changeOf compares two documents by their top-level fields.
-func changeOf(before, after json.RawMessage) Change {
-	if bytes.Equal(before, after) {
-		return Change{Action: "none", Before: after} // which is kept in any case
-	}
-	var a, b map[string]json.RawMessage
-	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
-		return Change{Action: "update", Before: before}
-	}
-	change := Change{Action: "none", Before: before}
-	names := maps.Clone(a)
-	maps.Copy(names, b)
-	for _, name := range sortedNames(names) {
-		if !bytes.Equal(canonical(a[name]), canonical(b[name])) {
-			change.Action = "update"
-			change.Fields = append(change.Fields, name)
-		}
-	}
-	return change
-}
-
-// canonical renders JSON in one way: sorted keys, no spaces.
-func canonical(data json.RawMessage) []byte {
-	if len(data) == 0 {
-		return nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var v any
-	if dec.Decode(&v) != nil {
-		return data
-	}
-	out, err := json.Marshal(v)
-	if err != nil {
-		return data
-	}
-	return out
-}
-
-// teamCosts sums what was applied and what is asked for, by owning team.
-func (c *Checked) teamCosts(record *Record) map[string]TeamCost {
-	before := map[string]float64{}
-	for _, u := range record.Units {
-		if u.Exists() {
-			before[u.Owner] += u.Cost
-		}
-	}
-	costs := map[string]TeamCost{}
-	for _, owners := range []map[string]float64{before, c.asked} {
-		for owner := range owners {
-			costs[owner] = c.costOf(owner, before[owner])
-		}
-	}
-	return costs
-}
-
-// teamCost sums what was applied and what is asked for, of one team.
-func (c *Checked) teamCost(owner string, record *Record) TeamCost {
-	before := 0.0
-	for _, u := range record.Units {
-		if u.Owner == owner && u.Exists() {
-			before += u.Cost
-		}
-	}
-	return c.costOf(owner, before)
-}
-
-func (c *Checked) costOf(owner string, before float64) TeamCost {
-	return TeamCost{Before: cents(before), After: cents(c.asked[owner]), Budget: c.Platform.Teams[owner].Budget}
-}
-
-// sumCosts sums what is asked for, by owning team.
-func (c *Checked) sumCosts() {
-	c.asked = map[string]float64{}
-	for _, r := range c.Platform.Requests {
-		c.asked[c.Platform.Services[r.Service].Owner] += r.Cost.Monthly
 	}
 }
 
@@ -331,14 +161,16 @@ func (c *Checked) locate(e Evaluator, platform *Platform) {
 	c.Violations = SortViolations(c.Violations)
 }
 
-// sort divides the requests into units that may run and documents that hold.
-func (c *Checked) sort() {
+// sort divides the requests into units that may run and documents that hold. Units
+// that an earlier revision had as they are stay the same ones, so that they are known
+// to be without a look at them.
+func (c *Checked) sort(earlier *Checked) {
 	c.Complete, c.asks = true, map[string][]Violation{}
 	blueprints := map[string]Violation{}
 	for _, v := range c.Violations {
 		switch v.Level {
 		case Approve:
-			c.ask(v)
+			c.askFor(v)
 			continue
 		case Deny:
 		default:
@@ -355,21 +187,42 @@ func (c *Checked) sort() {
 			c.hold(v)
 		}
 	}
-	services, environments := pointers(c.Platform.Services), pointers(c.Platform.Environments)
-	folders, modules := pointers(c.Platform.Blueprints), pointers(c.Modules)
-	for name, r := range c.Platform.Requests {
-		if v, found := blueprints[r.Blueprint]; found {
-			if _, held := c.holds["request/"+name]; !held {
+	if len(blueprints) > 0 {
+		for name, r := range c.Platform.Requests {
+			v, found := blueprints[r.Blueprint]
+			if _, held := c.holds["request/"+name]; found && !held {
 				c.holds["request/"+name] = hold{Valid, ReasonBlueprintInvalid,
 					fmt.Sprintf("the blueprint %s has errors: %s", r.Blueprint, v)}
 			}
 		}
-		if _, held := c.holds["request/"+name]; held {
-			continue
-		}
-		c.Units[name] = &Unit{r, services(r.Service), environments(r.Environment), folders(r.Blueprint), modules(r.Blueprint)}
 	}
-	c.names = sortedNames(c.Units)
+	units := sharing{c, earlier, pointers(c.Platform.Services), pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
+	if c.news != nil && !c.news.everything() {
+		c.Units = maps.Clone(earlier.Units)
+		for name := range c.news.moved {
+			units.make(name)
+		}
+		for key := range earlier.holds {
+			units.makeOf(key)
+		}
+		for key := range c.holds {
+			units.makeOf(key)
+		}
+		return
+	}
+	for name := range c.Platform.Requests {
+		units.make(name)
+	}
+}
+
+// sharing makes the units of a revision, which share what they refer to.
+type sharing struct {
+	*Checked
+	earlier     *Checked // nil where there is none
+	service     func(string) *Service
+	environment func(string) *Environment
+	blueprint   func(string) *Blueprint
+	module      func(string) *Module
 }
 
 // pointers returns a function that returns the same pointer whenever it is asked for
@@ -385,18 +238,39 @@ func pointers[T any](all map[string]T) func(name string) *T {
 	}
 }
 
-// unitNames returns the names of the units, sorted.
-func (c *Checked) unitNames() []string {
-	if len(c.names) != len(c.Units) {
-		return sortedNames(c.Units)
+// makeOf makes the unit of a document that holds or held, where it is a request.
+func (c sharing) makeOf(key string) {
+	if name, is := strings.CutPrefix(key, "request/"); is {
+		c.make(name)
 	}
-	return c.names
 }
 
-// ask notes the requests that a rule wants an approval for.
-func (c *Checked) ask(v Violation) {
+// make makes the unit of a request, unless that holds or is none.
+func (c sharing) make(name string) {
+	r, asked := c.Platform.Requests[name]
+	if _, held := c.holds["request/"+name]; held || !asked {
+		delete(c.Units, name)
+		return
+	}
+	u := &Unit{r, c.service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
+	if c.earlier != nil {
+		if old := c.earlier.Units[name]; old != nil && old.same(u) && old.Request.Position == r.Position && old.Service.Position == u.Service.Position {
+			u = old
+		}
+	}
+	c.Units[name] = u
+}
+
+// askFor notes the requests that a rule wants an approval for.
+func (c *Checked) askFor(v Violation) {
+	if v.Kind == "request" {
+		if _, asked := c.Platform.Requests[v.Name]; asked {
+			c.asks[v.Name] = append(c.asks[v.Name], v)
+		}
+		return
+	}
 	for name, r := range c.Platform.Requests {
-		if v.Kind == "request" && v.Name == name || v.Kind == "service" && v.Name == r.Service || v.Kind == "blueprint" && v.Name == r.Blueprint {
+		if v.Kind == "service" && v.Name == r.Service || v.Kind == "blueprint" && v.Name == r.Blueprint {
 			c.asks[name] = append(c.asks[name], v)
 		}
 	}
@@ -444,7 +318,7 @@ func (c *Checked) successor(record *Record) string {
 // asks for approval, and whether there are more. What no document can be called
 // never ran, and its name must not become a path.
 func (c *Checked) hold(v Violation) {
-	if !namePattern.MatchString(v.Name) {
+	if !IsName(v.Name) {
 		return
 	}
 	key := v.Kind + "/" + v.Name

@@ -12,7 +12,7 @@ func TestImpossibleNamesAreNotRecorded(t *testing.T) {
 	for _, name := range []string{"../x", "a/b", "Upper", "", "good"} {
 		c.Violations = append(c.Violations, Violation{Level: Deny, Scope: ScopeDocument, Kind: "request", Name: name, Message: "m"})
 	}
-	c.sort()
+	c.sort(nil)
 	if _, good := c.holds["request/good"]; len(c.holds) != 1 || !good {
 		t.Errorf("got %v", c.holds)
 	}

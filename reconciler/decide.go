@@ -101,30 +101,30 @@ type decider struct {
 	successor string // a request that may rename another one
 }
 
-// decide returns a decision for every unit that the revision or the record knows.
+// decide returns a decision for every unit that the revision or the record knows,
+// but for the quiet ones.
 func (d *decider) decide() map[string]decision {
 	d.made, d.freezes = map[string]decision{}, map[string]string{}
-	if d.shapes == nil {
-		d.shapes = shapes{}
-	}
 	d.shapes.keep(d.checked.Units)
-	if d.quiet == nil {
-		d.quiet = &quiet{}
-	}
-	d.quiet.begin(d.now.UTC().Format(time.DateOnly), d.engine)
+	d.quiet.begin(d.now.UTC().Format(time.DateOnly), d.engine, d.checked.Platform.Settings)
 	for key, h := range d.checked.holds {
 		if name, ok := strings.CutPrefix(key, "request/"); ok {
 			d.made[name] = d.orBusy(name, decision{verb: halt, condition: h.condition, reason: h.reason, message: h.message})
 		}
 	}
-	for _, name := range d.checked.unitNames() {
-		d.of(name)
+	for name, u := range d.checked.Units {
+		if !d.isQuiet(u) {
+			d.of(name)
+		}
 	}
 	d.rollout()
 	d.explain()
 	d.deletions()
 	return d.made
 }
+
+// isQuiet tells whether there is nothing to decide about a unit.
+func (d *decider) isQuiet(u *Unit) bool { return d.quiet.of(u) && !d.running[u.Name()] }
 
 // explain decides again about the units that wait for others, after a rollout
 // had its say: they wait still, for a reason that may have changed.
@@ -153,15 +153,13 @@ func (d *decider) of(name string) decision {
 		return made
 	}
 	u := d.checked.Units[name]
-	if d.quiet.of(u) && !d.running[name] {
-		made := decision{verb: keep, reason: ReasonApplied, basis: d.shapes[name].basis}
-		d.made[name] = made
-		return made
+	if d.isQuiet(u) {
+		return decision{verb: keep, reason: ReasonApplied, basis: d.shapes[name].basis}
 	}
 	made := d.orBusy(name, d.unit(u))
 	d.made[name] = made
 	if made.verb == keep && made.reason == ReasonApplied && d.settles(u) {
-		d.quiet.units[name] = u
+		d.quiet.settling[name] = u
 	}
 	return made
 }
@@ -171,7 +169,7 @@ func (d *decider) of(name string) decision {
 func (d *decider) settles(u *Unit) bool {
 	name := u.Name()
 	return len(d.shapes[name].references) == 0 && u.Request.RenamedFrom == "" && !d.unverified[name] &&
-		!d.moves[name] && d.imports[name] == "" && !d.record.Units[name].Is(Drifted)
+		!d.moves[name] && d.imports[name] == "" && !d.record.Units[name].Is(Drifted) && !d.record.Units[name].redocumented(u)
 }
 
 func (d *decider) unit(u *Unit) decision {
@@ -461,11 +459,18 @@ func (d *decider) looks() (names []string, next time.Time) {
 			next = at
 		}
 	}
+	if d.observed == nil {
+		return nil, next
+	}
 	for name, recorded := range d.record.Units {
 		seen, known := d.observed[name]
+		if !known { // a look may come a tenth of the interval early; none is due at once
+			seen = sight{at: d.now.Add(-spread(name, d.cadence(recorded.Environment)*9/10))}
+			d.observed[name] = seen
+		}
 		// Where the last apply failed, what runs is not what was applied, and the
 		// next try looks first.
-		if !known || d.running[name] || d.unverified[name] || !recorded.Exists() || recorded.Fingerprint == "" {
+		if d.running[name] || d.unverified[name] || !recorded.Exists() || recorded.Fingerprint == "" {
 			continue
 		}
 		if v := d.made[name].verb; v == start || v == destroy || v == busy {
@@ -515,8 +520,9 @@ func engineSeries(e Engine) string { return e.Name + " " + majorMinor(e.Version)
 func (d *decider) rollout() {
 	pending := map[string][]string{}
 	failed := map[string][]string{}
-	changed := sortedWhere(d.record.Units, func(name string, recorded *UnitStatus) bool {
+	changed := sortedWhere(d.made, func(name string, _ decision) bool {
 		u, runs := d.checked.Units[name]
+		recorded := d.record.Units[name]
 		return runs && recorded.Exists() && recorded.Module != u.Module.Digest
 	})
 	for _, name := range changed {
@@ -582,7 +588,8 @@ func (d *decider) deletions() {
 	d.successor = d.checked.successor(d.record)
 	gone := sortedWhere(d.record.Units, func(name string, _ *UnitStatus) bool {
 		_, decided := d.made[name]
-		return !decided
+		_, runs := d.checked.Units[name]
+		return !decided && !runs
 	})
 	for _, name := range gone {
 		d.made[name] = d.orBusy(name, d.removed(name, d.record.Units[name]))
@@ -730,10 +737,7 @@ func (d *decider) shrinks(released func(string) bool) bool {
 		}
 	}
 	for name, made := range d.made {
-		if !d.record.Units[name].Exists() {
-			continue
-		}
-		if ran++; made.deletes {
+		if made.deletes && d.record.Units[name].Exists() {
 			count(name)
 		}
 	}
@@ -743,8 +747,15 @@ func (d *decider) shrinks(released func(string) bool) bool {
 			count(done.Request)
 		}
 	}
-	if gone <= fewDeletes || guards.MaxDeletesShare == 0 || gone*100 <= ran*guards.MaxDeletesShare ||
-		guards.Shrink != nil && ran-gone >= guards.Shrink.To {
+	if gone <= fewDeletes || guards.MaxDeletesShare == 0 {
+		return false
+	}
+	for _, recorded := range d.record.Units {
+		if recorded.Exists() {
+			ran++
+		}
+	}
+	if gone*100 <= ran*guards.MaxDeletesShare || guards.Shrink != nil && ran-gone >= guards.Shrink.To {
 		return false
 	}
 	message := fmt.Sprintf("this revision deletes %d of %d requests, more than %d%%, so nothing of it happens: restore them, or say in platform.cue: guards: shrink: {to: %d, reason: \"…\"}",

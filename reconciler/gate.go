@@ -320,12 +320,13 @@ func (r *Reconciler) judges(name string, made decision) bool {
 // redocumented tells whether the revision says anything else of a live unit than
 // what was let happen.
 func (r *Reconciler) redocumented(name string) bool {
-	recorded := r.record.Units[name]
 	u, runs := r.checked.Units[name]
-	if !runs {
-		return false
-	}
-	return recorded == nil || recorded.Owner != u.Service.Owner || recorded.ServiceDigest != u.Service.digest() || differs(Document{JSON: recorded.Document}, u.Request.Document)
+	return runs && r.record.Units[name].redocumented(u)
+}
+
+// redocumented tells whether a unit is said to be anything else than was recorded.
+func (s *UnitStatus) redocumented(u *Unit) bool {
+	return s == nil || s.Owner != u.Service.Owner || s.ServiceDigest != u.Service.digest() || differs(Document{JSON: s.Document}, u.Request.Document)
 }
 
 // starts tells whether the decision changes what runs.

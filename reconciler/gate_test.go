@@ -155,7 +155,7 @@ func (g *gatehouse) revise(commit, owner, document string) {
 		_ = json.Unmarshal([]byte(document), &r)
 		p.Requests["ledger"] = r
 	}
-	g.Reconciler.checked.sort()
+	g.Reconciler.checked.sort(nil)
 }
 
 // decide puts the gate before a decision about ledger, with all that the forge
@@ -402,7 +402,7 @@ func TestMoveOfWhatWaits(t *testing.T) {
 			r := g.Reconciler.checked.Platform.Requests["ledger"]
 			r.Sources = []string{"catalog/moved.cue"}
 			g.Reconciler.checked.Platform.Requests["ledger"] = r
-			g.Reconciler.checked.sort()
+			g.Reconciler.checked.sort(nil)
 			g.asking["ledger"] = asking{key: "b", plan: "plan"}
 			g.expectHeld(g.decide(starts("b")), "payments", "#1 by carol")
 		})
@@ -560,7 +560,7 @@ func TestNobodyToAsk(t *testing.T) {
 	asked := Violation{Level: Approve, Kind: "request", Name: "ledger", Team: "securty", Message: "is large", Rule: "org-large"}
 	checked := g.Reconciler.checked
 	checked.Violations = []Violation{asked, asked}
-	checked.sort()
+	checked.sort(nil)
 	g.asking["ledger"] = asking{key: "b", plan: "plan"}
 	g.expectHeld(g.decide(starts("b")), "is large (org-large)", "there is no team securty (nearest: security", "declare it")
 	checked.warnOfTeams()

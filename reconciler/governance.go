@@ -101,7 +101,7 @@ func (r *Reconciler) lastGood(ctx context.Context, tip string) ([]Violation, err
 	default:
 		return lost("this host did not write the status branch, so nobody can tell what was in force before: look at the branch, which names %s, stop Pave and run `pave status adopt`", shortHash(named)), nil
 	}
-	checked, err := r.read(ctx, commit)
+	checked, err := r.read(ctx, commit, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read what was in force last: %w: put %s back, or %s", err, commit, another)
 	}
@@ -123,7 +123,7 @@ func (r *Reconciler) candidate(ctx context.Context, commit string) (*Checked, er
 	if r.waiting != nil && r.waiting.Revision.Commit == commit {
 		return r.waiting, nil
 	}
-	return r.read(ctx, commit)
+	return r.read(ctx, commit, r.checked)
 }
 
 // governs tells whether a revision may come into force: what it changes of the

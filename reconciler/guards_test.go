@@ -49,7 +49,7 @@ func (w *world) revise(commit string, requests ...Request) {
 		p.Requests[r.Name] = r
 	}
 	w.checked = &Checked{Revision: Revision{Commit: commit, Time: w.now}, Platform: p, Units: map[string]*Unit{}, holds: map[string]hold{}}
-	w.checked.sort()
+	w.checked.sort(nil)
 	w.journal.inForce(w.checked)
 }
 
@@ -60,7 +60,7 @@ func (w *world) render(u Unit) (Rendering, error) {
 // decide makes one pass and returns what it decided about a unit.
 func (w *world) decide(name string) decision {
 	d := decider{checked: w.checked, record: w.record, render: w.render, running: w.running, attempts: map[string]attempt{},
-		unverified: w.distrust, now: w.now, sure: w.now}
+		unverified: w.distrust, now: w.now, sure: w.now, shapes: shapes{}, quiet: &quiet{}}
 	made := d.decide()
 	w.journal.note(w.checked, made, w.now)
 	return made[name]

@@ -30,6 +30,7 @@ type journal struct {
 	pushing []pushed // that were not heard of since, the latest last
 
 	revision Revision
+	current  *Checked // that was noted last
 	subject  string   // of the next commit, where it says nothing of a unit
 	remarks  []string // what its message says of the revision
 	title    string
@@ -231,34 +232,75 @@ func (j *journal) inForce(c *Checked) {
 		j.touch("platform.json")
 		j.subject = "Accept the revision " + c.Revision.Short()
 	}
-	now := c.Revision.Time
+	j.services(c)
+	j.current, c.news = c, nil
+}
+
+// services notes what a revision says of the services, of which the last one that
+// was noted may have said the same.
+func (j *journal) services(c *Checked) {
+	says := func(string) bool { return true }
+	if n := c.news; n != nil && !n.everything() && n.earlier == j.current && j.current.Complete {
+		described := n.described(c)
+		says = func(service string) bool { return described[service] }
+	}
 	requests := map[string][]string{}
-	for _, name := range sortedNames(c.Platform.Requests) {
+	for _, name := range sortedWhere(c.Platform.Requests, func(_ string, r Request) bool { return says(r.Service) }) {
 		service := c.Platform.Requests[name].Service
 		requests[service] = append(requests[service], name)
 	}
 	for name, s := range c.Platform.Services {
-		status := j.record.Services[name]
-		if status == nil {
-			status = &ServiceStatus{Version: 1, Service: name}
-			j.record.Services[name] = status
-		}
-		if status.describe(s, c.holds["service/"+name], requests[name], now) {
-			j.touch(shard("services", name) + ".json")
+		if says(name) {
+			j.service(c, name, s, requests[name])
 		}
 	}
-	for name, status := range j.record.Services {
-		if _, found := c.Platform.Services[name]; found {
-			continue
+	for name := range j.record.Services {
+		if _, found := c.Platform.Services[name]; !found && says(name) {
+			j.noService(c, name, requests[name])
 		}
-		status.Requests = requests[name]
-		if h, held := c.holds["service/"+name]; held {
-			status.Conditions.Set(h.condition, false, h.reason, h.message, now)
-		} else if c.Complete {
-			delete(j.record.Services, name)
+	}
+}
+
+// described are the services of which a revision may say something else than the
+// earlier one: also which requests they have, and what holds them.
+func (n *news) described(c *Checked) map[string]bool {
+	described := maps.Clone(n.services)
+	for name := range n.requests {
+		described[n.earlier.Platform.Requests[name].Service] = true
+		described[c.Platform.Requests[name].Service] = true
+	}
+	for _, holds := range []map[string]hold{n.earlier.holds, c.holds} {
+		for key := range holds {
+			if name, is := strings.CutPrefix(key, "service/"); is {
+				described[name] = true
+			}
 		}
+	}
+	return described
+}
+
+// service notes what a revision says of a service.
+func (j *journal) service(c *Checked, name string, s Service, requests []string) {
+	status := j.record.Services[name]
+	if status == nil {
+		status = &ServiceStatus{Version: 1, Service: name}
+		j.record.Services[name] = status
+	}
+	if status.describe(s, c.holds["service/"+name], requests, c.Revision.Time) {
 		j.touch(shard("services", name) + ".json")
 	}
+}
+
+// noService notes that a revision has no such service, or one with errors.
+func (j *journal) noService(c *Checked, name string, requests []string) {
+	status := j.record.Services[name]
+	status.Requests = requests
+	if h, held := c.holds["service/"+name]; held {
+		status.Conditions.Set(h.condition, false, h.reason, h.message, c.Revision.Time)
+	} else if c.Complete {
+		delete(j.record.Services, name)
+	}
+	j.touch(shard("services", name) + ".json")
 }
 
 // describe copies what a revision says of a service, and tells whether that is news.
@@ -596,7 +638,7 @@ func (j *journal) succeeded(job Job, result Result, now time.Time) {
 	if status.State.Address == "" {
 		status.State.Address = job.Rendering.Address
 	}
-	status.Outputs, status.Sensitive, status.Resources = result.Outputs, result.Sensitive, result.Resources
+	status.Outputs, status.Sensitive, status.Resources, status.IDs = result.Outputs, result.Sensitive, result.Resources, result.IDs
 	if status.OutputsVersion == "" || result.OutputsChanged || old.Fingerprint == "" { // an apply that failed may have changed them too
 		status.OutputsVersion = fmt.Sprintf("%s:%d", result.State.Lineage, result.State.Serial)
 	}
@@ -807,7 +849,7 @@ func (j *journal) failed(job Job, result Result, now time.Time) {
 		}
 		status.Doubt = slices.Compact(slices.Sorted(slices.Values(slices.Concat(status.Doubt, result.Doubt))))
 		if result.Outcome == ApplyFailed {
-			status.Resources = result.Resources
+			status.Resources, status.IDs = result.Resources, result.IDs
 		}
 		if status.FirstApplied == "" {
 			status.FirstApplied = now.UTC().Format(time.RFC3339)

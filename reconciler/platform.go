@@ -199,6 +199,7 @@ type Input struct {
 	Type     string   `json:"type"`
 	Optional bool     `json:"optional"` // may be absent, having no default
 	Position Position `json:"position"`
+	Field    Field    `json:"field"` // how a form shows it
 }
 
 // Service is something that a team runs or publishes.

@@ -121,6 +121,9 @@ type Judge interface {
 	// Judge returns what the rules say of one input. An error means that no
 	// verdict was reached, which denies.
 	Judge(ctx context.Context, input Subject) ([]Violation, error)
+	// Stands tells whether what the rules said at one time they say at another, of
+	// what is the same otherwise.
+	Stands(said, now time.Time) bool
 	// Bundle is what a run needs to judge its plan by the same rules.
 	Bundle() json.RawMessage
 }

@@ -36,7 +36,7 @@ func (r *Reconciler) PreviewRevision(ctx context.Context, commit string, wanted 
 	if commit == "" {
 		commit = heads.Tracked
 	}
-	if r.checked, err = r.read(ctx, commit); err != nil {
+	if r.checked, err = r.read(ctx, commit, nil); err != nil {
 		return nil, nil, err
 	}
 	checked := r.checked
@@ -80,7 +80,7 @@ func (r *Reconciler) PreviewChange(ctx context.Context, base, head string) (*Rep
 	if err := r.recall(ctx, change); err != nil {
 		return nil, err
 	}
-	before, err := r.read(ctx, base)
+	before, err := r.read(ctx, base, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // governed judges by the governance of another revision: a change is judged by
@@ -71,6 +72,9 @@ func (g governed) names(s Subject) (n names) {
 	}
 	return n
 }
+
+// Stands is as the rules in force say.
+func (g governed) Stands(said, now time.Time) bool { return g.rules.Stands(said, now) }
 
 // Bundle is that of the rules in force.
 func (g governed) Bundle() json.RawMessage { return g.rules.Bundle() }
@@ -147,10 +151,11 @@ func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
 	}
 	r.recorded = recorded
 	r.compared(record, change)
-	base, err := r.read(ctx, change.InForce)
+	base, err := r.read(ctx, change.InForce, r.base)
 	if err != nil {
 		return err
 	}
+	base.news = nil
 	r.base, r.against = base, against
 	return nil
 }
@@ -175,7 +180,7 @@ func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *C
 	parts.Evaluator = evaluator
 	parts.Rules = governedRules{own: r.Rules, base: base, brought: &brought, differs: slices.ContainsFunc(changed, rules)}
 	believed := r.record.without(r.unverified)
-	head, err := Check(ctx, parts, tree, revision, believed)
+	head, err := Check(ctx, parts, tree, revision, believed, base)
 	if err != nil {
 		return nil, err
 	}
@@ -342,7 +347,7 @@ const mostReplayed = 100
 // of what was applied before, as it is recorded.
 func (p *Proposal) replay(ctx context.Context, r *Reconciler, head *Checked, brought Judge) error {
 	now := &Checked{Revision: head.Revision, Tree: head.Tree, Platform: head.Platform, Modules: head.Modules, Judge: brought}
-	if err := now.judge(ctx, r.record.without(r.unverified)); err != nil {
+	if err := now.judge(ctx, r.record.without(r.unverified), &news{}); err != nil {
 		return err
 	}
 	known := map[string]bool{}

@@ -462,7 +462,6 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	if r.checked != nil && !bytes.Equal(r.checked.Judge.Bundle(), checked.Judge.Bundle()) {
 		clear(r.asking) // other rules may ask for other approvals
 	}
-	checked.inherit(r.checked)
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.stirred = true
 	r.memory.bound(r.Machine.memory(checked.Platform.Settings))
@@ -477,8 +476,8 @@ func (r *Reconciler) engineName(c *Checked) string {
 	return c.Platform.Settings.Engine
 }
 
-// read checks one commit.
-func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) {
+// read checks one commit, of which an earlier one may tell a part; nil where none does.
+func (r *Reconciler) read(ctx context.Context, commit string, earlier *Checked) (*Checked, error) {
 	revision, err := r.Source.Revision(ctx, commit)
 	if err != nil {
 		return nil, err
@@ -487,7 +486,7 @@ func (r *Reconciler) read(ctx context.Context, commit string) (*Checked, error) 
 	if err != nil {
 		return nil, err
 	}
-	return Check(ctx, r.Parts, tree, revision, r.record.without(r.unverified))
+	return Check(ctx, r.Parts, tree, revision, r.record.without(r.unverified), earlier)
 }
 
 // mostSettled is how long decisions stand at most where nothing happens: days end,
@@ -502,6 +501,7 @@ func (r *Reconciler) step(ctx context.Context) error {
 		return err
 	}
 	r.journal.note(r.checked, decisions, r.Now())
+	r.quiet.settle()
 	r.count()
 	for _, name := range sortedWhere(decisions, func(_ string, made decision) bool { return made.verb == start || made.verb == destroy }) {
 		made := decisions[name]
@@ -588,18 +588,9 @@ func (r *Reconciler) decider() *decider {
 		running[name] = true
 		looking[name] = run.Job().Mode == Observe
 	}
-	d := &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running, looking: looking,
+	return &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running, looking: looking,
 		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar,
 		moves: r.Moves, imports: r.Imports, shapes: r.shapes, quiet: &r.quiet}
-	if r.observed != nil {
-		for name, recorded := range r.record.Units {
-			if _, known := r.observed[name]; !known {
-				// Looks may come a tenth of the interval early, see looks; none is due at once.
-				r.observed[name] = sight{at: r.Now().Add(-spread(name, d.cadence(recorded.Environment)*9/10))}
-			}
-		}
-	}
-	return d
 }
 
 // sure returns a time that has come even where the clock was set forward since the

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -247,4 +248,25 @@ type statusSource struct {
 
 func (s *statusSource) Part(_ context.Context, commit string, _ ...string) (*Tree, error) {
 	return s.trees[commit], nil
+}
+
+// TestIsName compares it with the form that it stands for.
+func TestIsName(t *testing.T) {
+	form := regexp.MustCompile(NameForm)
+	letters := []string{"a", "m", "z", "0", "9", "-", "A", "_", ".", "/", "{", "`", "é", "\n", "\x00", " "}
+	texts := []string{"", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 62) + "-", "a" + strings.Repeat("-", 61) + "a"}
+	for _, x := range letters {
+		texts = append(texts, x)
+		for _, y := range letters {
+			texts = append(texts, x+y)
+			for _, z := range letters {
+				texts = append(texts, x+y+z)
+			}
+		}
+	}
+	for _, text := range texts {
+		if got, want := IsName(text), form.MatchString(text); got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+	}
 }

@@ -10,34 +10,84 @@ import (
 	"strings"
 )
 
-// checkReferences finds what no folder can see by itself: references to
-// services, requests, outputs and teams, and cycles. broken holds the documents
-// ("request/x") that exist but were refused already.
-func checkReferences(p *Platform, modules map[string]Module, broken map[string]bool) []Violation {
-	c := referenceChecker{platform: p, modules: modules, broken: broken}
-	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {
-		c.team(p.Teams[name])
+// references finds what no folder can see by itself: references to services,
+// requests, outputs and teams, and cycles. Of documents that are no news, and refer
+// to none, it is taken over that there is nothing to say; those of which there was
+// are looked at again, because the hints name what else there is.
+func (c *Checked) references(p *Platform, n *news) []Violation {
+	k := referenceChecker{platform: p, modules: c.Modules, broken: c.refused}
+	for _, name := range sortedNames(p.Teams) {
+		k.team(p.Teams[name])
 	}
-	c.settings(p.Settings)
-	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
-		c.blueprint(p.Blueprints[name])
+	k.settings(p.Settings)
+	for _, name := range sortedNames(p.Blueprints) {
+		k.blueprint(p.Blueprints[name])
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
-		c.service(p.Services[name])
+	c.dangling = map[key]bool{}
+	look := func(kind, name string, check func()) {
+		before := len(k.violations)
+		if check(); len(k.violations) > before {
+			c.dangling[key{kind, name}] = true
+		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Requests)) {
-		c.request(p.Requests[name])
+	for _, name := range referring(p.Services, n, "service", n.speaksOf()) {
+		look("service", name, func() { k.service(p.Services[name]) })
 	}
-	c.requestCycles()
-	c.serviceCycles()
-	return c.violations
+	for _, name := range referring(p.Requests, n, "request", n.uses) {
+		look("request", name, func() { k.request(p.Requests[name]) })
+	}
+	c.circling = map[key]bool{}
+	k.requestCycles(c.circling, n)
+	k.serviceCycles(c.circling, n)
+	return k.violations
+}
+
+// referring returns the names of the documents whose references are to be checked,
+// sorted: those that are news or were found wrong, and those that refer to news.
+func referring[D any](all map[string]D, n *news, kind string, refers func(name string, d D) bool) []string {
+	if n.everything() {
+		return sortedNames(all)
+	}
+	return sortedWhere(all, func(name string, d D) bool { return refers(name, d) || n.earlier.dangling[key{kind, name}] })
+}
+
+// speaksOf tells whether a service is news or speaks of a service that is, by its
+// name or by an alias that it has or had.
+func (n *news) speaksOf() func(name string, s Service) bool {
+	spoken := maps.Clone(n.services)
+	for name := range n.services {
+		for _, p := range []*Platform{n.earlier.Platform, n.platform} {
+			for _, alias := range p.Services[name].Aliases {
+				spoken[alias] = true
+			}
+		}
+	}
+	return func(name string, s Service) bool {
+		is := func(other string) bool { return spoken[other] }
+		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is)
+	}
+}
+
+// uses tells whether a request is news, is of a service that is, or refers to
+// another request of which either holds.
+func (n *news) uses(name string, r Request) bool {
+	if n.moved[name] || n.requests[r.RenamedFrom] {
+		return true
+	}
+	for _, value := range r.Inputs {
+		if ref, ok := Reference(value); ok && n.moved[ref.Request] {
+			return true
+		}
+	}
+	return false
 }
 
 type referenceChecker struct {
 	platform   *Platform
 	modules    map[string]Module
-	broken     map[string]bool
+	broken     map[key]bool // what exists but was refused already
 	violations []Violation
+	aliases    map[string]bool // of all services, once they are asked for
 }
 
 func (c *referenceChecker) deny(kind, name string, at Position, path []string, message, hint string) {
@@ -88,7 +138,7 @@ func isPublicKey(line string) bool {
 // for one of that name, which then nobody looked at.
 func (c *referenceChecker) settings(s Settings) {
 	for i, waiver := range s.Policy.Waivers {
-		if _, found := c.platform.Blueprints[waiver.Blueprint]; found || c.broken["blueprint/"+waiver.Blueprint] {
+		if _, found := c.platform.Blueprints[waiver.Blueprint]; found || c.broken[key{"blueprint", waiver.Blueprint}] {
 			continue
 		}
 		c.violations = append(c.violations, Violation{Level: Deny, Scope: ScopeRevision, Kind: "platform",
@@ -111,7 +161,7 @@ func (c *referenceChecker) blueprint(b Blueprint) {
 
 func (c *referenceChecker) service(s Service) {
 	for i, name := range s.DependsOn {
-		if _, found := c.platform.Services[name]; !found && !c.broken["service/"+name] && !c.isAlias(name) {
+		if _, found := c.platform.Services[name]; !found && !c.broken[key{"service", name}] && !c.isAlias(name) {
 			c.unknown("service", s.Name, s.Position, []string{"dependsOn", fmt.Sprint(i)}, "service", name, sortedNames(c.platform.Services),
 				"remove it, or add the service")
 		}
@@ -125,17 +175,20 @@ func (c *referenceChecker) service(s Service) {
 }
 
 func (c *referenceChecker) isAlias(name string) bool {
-	for _, s := range c.platform.Services {
-		if slices.Contains(s.Aliases, name) {
-			return true
+	if c.aliases == nil {
+		c.aliases = map[string]bool{}
+		for _, s := range c.platform.Services {
+			for _, alias := range s.Aliases {
+				c.aliases[alias] = true
+			}
 		}
 	}
-	return false
+	return c.aliases[name]
 }
 
 func (c *referenceChecker) request(r Request) {
 	if _, found := c.platform.Services[r.Service]; !found {
-		if c.broken["service/"+r.Service] {
+		if c.broken[key{"service", r.Service}] {
 			c.deny("request", r.Name, r.Position, []string{"service"},
 				fmt.Sprintf("the service %q has errors of its own", r.Service), "mend the service first")
 		} else {
@@ -177,7 +230,7 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 	}
 	up, found := c.platform.Requests[ref.Request]
 	if !found {
-		if c.broken["request/"+ref.Request] {
+		if c.broken[key{"request", ref.Request}] {
 			deny(append(from, "request"), fmt.Sprintf("the request %q, whose output it uses, has errors of its own", ref.Request), "mend that request first")
 			return
 		}
@@ -185,7 +238,7 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 			"a request whose outputs are used cannot be removed: remove the use first")
 		return
 	}
-	if c.broken["blueprint/"+up.Blueprint] { // what it hands out, and what of it is a secret, is not known
+	if c.broken[key{"blueprint", up.Blueprint}] { // what it hands out, and what of it is a secret, is not known
 		deny(append(from, "request"), fmt.Sprintf("the blueprint %s of the request %q, whose output it uses, has errors", up.Blueprint, ref.Request),
 			"mend that blueprint first")
 		return
@@ -209,7 +262,7 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 // secret checks that a sensitive output goes only where it may.
 func (c *referenceChecker) secret(r, up Request, path []string, input string, ref Ref) {
 	deny := func(message, hint string) { c.deny("request", r.Name, r.Position, path, message, hint) }
-	if !c.modules[r.Blueprint].Sensitive[input] && !c.broken["blueprint/"+r.Blueprint] {
+	if !c.modules[r.Blueprint].Sensitive[input] && !c.broken[key{"blueprint", r.Blueprint}] {
 		deny(fmt.Sprintf("the output %s of %s is a secret, but the input %s is not declared as one", ref.Output, ref.Request, input),
 			fmt.Sprintf("the blueprint %s must declare:  variable %q { sensitive = true }", r.Blueprint, input))
 	}
@@ -258,13 +311,11 @@ func nestedReference(value json.RawMessage) bool {
 }
 
 // requestCycles refuses every request that, through references, uses itself.
-func (c *referenceChecker) requestCycles() {
-	edges := map[string][]string{}
-	for name, r := range c.platform.Requests {
-		edges[name] = upstreams(r)
-	}
+func (c *referenceChecker) requestCycles(circling map[key]bool, n *news) {
+	edges := edgesFrom("request", c.platform.Requests, n, n.requests, upstreams)
 	for _, circle := range circles(edges) {
 		for _, name := range circle.members {
+			circling[key{"request", name}] = true
 			r := c.platform.Requests[name]
 			c.deny("request", r.Name, r.Position, []string{"inputs"}, "uses its own outputs in a circle: "+circle.String(),
 				"give one of them a plain value in place of a reference")
@@ -273,17 +324,45 @@ func (c *referenceChecker) requestCycles() {
 }
 
 // serviceCycles warns of services that depend on each other, once for each circle.
-func (c *referenceChecker) serviceCycles() {
-	edges := map[string][]string{}
-	for name, s := range c.platform.Services {
-		edges[name] = s.DependsOn
-	}
+func (c *referenceChecker) serviceCycles(circling map[key]bool, n *news) {
+	edges := edgesFrom("service", c.platform.Services, n, n.services, func(s Service) []string { return s.DependsOn })
 	for _, circle := range circles(edges) {
+		for _, name := range circle.members {
+			circling[key{"service", name}] = true
+		}
 		s := c.platform.Services[circle.way[0]]
 		c.violations = append(c.violations, Violation{Level: Warn, Scope: ScopeDocument, Kind: "service", Name: s.Name,
 			Position: s.Position, Path: []string{"dependsOn"}, Message: "depends on itself in a circle: " + circle.String(),
 			Hint: "remove one of these dependencies, unless the services cannot start without each other"})
 	}
+}
+
+// edgesFrom returns the part of a graph that holds its circles: all that can be
+// reached from what changed or was in a circle before, for no other circle is there.
+func edgesFrom[D any](kind string, all map[string]D, n *news, changed map[string]bool, to func(D) []string) map[string][]string {
+	edges := map[string][]string{}
+	if n.everything() {
+		for name, d := range all {
+			edges[name] = to(d)
+		}
+		return edges
+	}
+	reached := slices.Collect(maps.Keys(changed))
+	for k := range n.earlier.circling {
+		if k.kind == kind {
+			reached = append(reached, k.name)
+		}
+	}
+	for len(reached) > 0 {
+		name := reached[len(reached)-1]
+		reached = reached[:len(reached)-1]
+		d, exists := all[name]
+		if _, seen := edges[name]; exists && !seen {
+			edges[name] = to(d)
+			reached = append(reached, edges[name]...)
+		}
+	}
+	return edges
 }
 
 // upstreams returns the requests whose outputs a request uses, sorted.

@@ -33,7 +33,8 @@ func TestSecretsStayInTheirStage(t *testing.T) {
 				},
 			}
 			p.Settings.Rollout.Stages = test.rollout
-			vs := checkReferences(p, map[string]Module{"db": {Sensitive: map[string]bool{"password": true}}}, nil)
+			c := &Checked{Modules: map[string]Module{"db": {Sensitive: map[string]bool{"password": true}}}}
+			vs := c.references(p, &news{})
 			if allowed := len(vs) == 0; allowed != test.allowed {
 				t.Errorf("allowed: %v, violations: %v", allowed, vs)
 			}

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -70,14 +71,16 @@ func (d Document) same(other Document) bool {
 	return d.Digest != "" && d.Digest == other.Digest && slices.Equal(d.Sources, other.Sources)
 }
 
-// quiet are the units that the last pass kept as they were applied, and why that is
-// still so: the unit of the revision, the record, and the day are what they were. A
-// unit that uses others' outputs, or that anything else speaks of, is never among
-// them.
+// quiet are the units that the last pass kept as they were applied, with nothing to
+// note of them, and why that is still so: the unit of the revision, the record, the
+// settings and the day are what they were. A unit that uses others' outputs, or that
+// anything else speaks of, is never among them. Nothing is decided of them.
 type quiet struct {
-	units  map[string]*Unit
-	day    string
-	engine Engine
+	units    map[string]*Unit
+	settling map[string]*Unit // that this pass keeps
+	day      string
+	engine   Engine
+	settings string // the document
 }
 
 // of tells whether a unit is quiet.
@@ -85,41 +88,33 @@ func (q *quiet) of(u *Unit) bool { return u != nil && q.units[u.Name()] == u }
 
 // disturb notes that what is recorded or known of a unit may have changed.
 func (q *quiet) disturb(name string) {
-	if q != nil {
-		delete(q.units, name)
-	}
+	delete(q.units, name)
+	delete(q.settling, name)
 }
 
 // reset begins anew, where anything may have changed.
-func (q *quiet) reset() {
-	if q != nil {
-		q.units = map[string]*Unit{}
-	}
-}
+func (q *quiet) reset() { q.units, q.settling = map[string]*Unit{}, map[string]*Unit{} }
 
 // begin prepares a pass.
-func (q *quiet) begin(day string, engine Engine) {
-	if q.units == nil || q.day != day || q.engine != engine {
+func (q *quiet) begin(day string, engine Engine, settings Settings) {
+	if q.units == nil || q.day != day || q.engine != engine || q.settings != string(settings.JSON) {
 		q.reset()
-		q.day, q.engine = day, engine
+		q.day, q.engine, q.settings = day, engine, string(settings.JSON)
 	}
+	clear(q.settling)
 }
 
-// inherit takes the units of an earlier revision where they are the same, so that
-// they are known to be without a look at them.
-func (c *Checked) inherit(earlier *Checked) {
-	if earlier == nil {
+// settle ends a pass: what it kept and nothing was noted of is quiet.
+func (q *quiet) settle() {
+	maps.Copy(q.units, q.settling)
+	clear(q.settling)
+}
+
+// keep forgets shapes of other units than those of a revision, where there are more.
+func (all shapes) keep(units map[string]*Unit) {
+	if len(all) <= len(units) {
 		return
 	}
-	for name, u := range c.Units {
-		if old, found := earlier.Units[name]; found && old.same(u) && old.Request.Position == u.Request.Position && old.Service.Position == u.Service.Position {
-			c.Units[name] = old
-		}
-	}
-}
-
-// keep forgets the shapes of all units but those of a revision.
-func (all shapes) keep(units map[string]*Unit) {
 	for name := range all {
 		if _, found := units[name]; !found {
 			delete(all, name)

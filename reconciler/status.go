@@ -148,6 +148,8 @@ type UnitStatus struct {
 	// BreakGlass is what let the last apply happen while the environment was frozen.
 	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
 	Resources  []string    `json:"resources,omitempty"`
+	// IDs are what the providers call the resources, by address, see [Result].
+	IDs map[string]string `json:"ids,omitempty"`
 	// Doubt are the addresses of what failed runs since the last apply may have made
 	// and written down nowhere.
 	Doubt []string `json:"doubt,omitempty"`

@@ -219,6 +219,9 @@ type Result struct {
 	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
 	Sensitive []string                   `json:"sensitive,omitempty"`
 	Resources []string                   `json:"resources,omitempty"` // addresses after the run, sorted
+	// IDs are the identities that the providers gave them, by address, of those that
+	// are no secret.
+	IDs map[string]string `json:"ids,omitempty"`
 	// Doubt are the addresses of what may exist though no state has it: the run was
 	// to make it, and was ended before it wrote down what it had made.
 	Doubt    []string  `json:"doubt,omitempty"`

@@ -48,7 +48,7 @@ func TestDenialOutranksApproval(t *testing.T) {
 		for level := range strings.FieldsSeq(levels) {
 			c.Violations = append(c.Violations, violation(Level(level)))
 		}
-		c.sort()
+		c.sort(nil)
 		if got := c.holds["request/db"]; got != want.hold {
 			t.Errorf("%s: got %+v, want %+v", levels, got, want.hold)
 		}

@@ -37,6 +37,15 @@ func (a *app) forgeFlags(cmd *cobra.Command) {
 	flags.StringVar(&a.forge.check, "check", "pave", "the name of the check")
 }
 
+// forgeAddress is where people find the repository on the forge; nowhere where none
+// is configured.
+func (a *app) forgeAddress() string {
+	if a.forge.repository == "" {
+		return ""
+	}
+	return strings.TrimSuffix(a.forge.url, "/") + "/" + a.forge.repository
+}
+
 // openForge returns the forge; nil where none is configured.
 func (a *app) openForge(branch string, log *slog.Logger) (reconciler.Forge, error) {
 	f := a.forge

@@ -10,18 +10,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	gogit "github.com/go-git/go-git/v5"
-	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/spf13/cobra"
 
+	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/schema"
 )
@@ -51,7 +50,7 @@ first commit.`,
 }
 
 // nameUnfit is what a CUE module path does not take.
-var nameUnfit = regexp.MustCompile(`[^a-z0-9-]+`)
+var nameUnfit = reconciler.Pattern(`[^a-z0-9-]+`)
 
 func (a *app) initialize(_ context.Context, dir string) error {
 	dir, err := filepath.Abs(dir)
@@ -92,7 +91,7 @@ func (a *app) initialize(_ context.Context, dir string) error {
 
 // starterFiles returns the files of a platform by their paths.
 func starterFiles(name string) (map[string][]byte, error) {
-	name = strings.Trim(nameUnfit.ReplaceAllString(strings.ToLower(name), "-"), "-")
+	name = strings.Trim(nameUnfit().ReplaceAllString(strings.ToLower(name), "-"), "-")
 	if name == "" || name[0] < 'a' || name[0] > 'z' {
 		name = "platform"
 	}
@@ -126,8 +125,8 @@ func firstCommit(dir string) error {
 		return fmt.Errorf("add the files: %w", err)
 	}
 	author := &object.Signature{Name: "Pave", Email: "pave@localhost", When: time.Now()}
-	if c, err := repo.ConfigScoped(config.GlobalScope); err == nil && c.User.Name != "" && c.User.Email != "" {
-		author.Name, author.Email = c.User.Name, c.User.Email
+	if name, email, err := git.User(dir); err == nil && name != "" && email != "" {
+		author.Name, author.Email = name, email
 	}
 	if _, err := work.Commit("Start the platform", &gogit.CommitOptions{Author: author}); err != nil {
 		return fmt.Errorf("make the first commit: %w", err)

@@ -7,6 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,19 +19,33 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/portal"
+	"github.com/pave-dev/pave/reconciler/portal/oidc"
 )
 
-// portalFlags say who may read the portal.
+// portalFlags say who may read the portal, and how it knows them.
 type portalFlags struct {
 	anonymous bool
 	asked     bool // whether anonymous was said
 	hosts     []string
+	url       string
+	proxies   []string
+	oidc      oidc.Config
+	secret    string // the file with the client's
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.portal.anonymous, "portal-anonymous", false, "show the portal to whoever reaches the listen address (default: on loopback only)")
-	cmd.Flags().StringSliceVar(&a.portal.hosts, "portal-host", nil, "a name that the portal is reached by, beside those of loopback")
-	cmd.PreRun = func(cmd *cobra.Command, _ []string) { a.portal.asked = cmd.Flags().Changed("portal-anonymous") }
+	flags, p := cmd.Flags(), &a.portal
+	flags.BoolVar(&p.anonymous, "portal-anonymous", false, "show the portal to whoever reaches the listen address (default: on loopback only, where nobody signs in at a provider)")
+	flags.StringSliceVar(&p.hosts, "portal-host", nil, "a name that the portal is reached by, beside those of loopback and of --portal-url")
+	flags.StringVar(&p.url, "portal-url", "", "the address that browsers know the portal by, such as https://portal.acme.example")
+	flags.StringSliceVar(&p.proxies, "portal-trusted-proxy", nil, "the network of a proxy that says truly whom it asks for, such as 10.1.2.0/24")
+	flags.StringVar(&p.oidc.Issuer, "oidc-issuer", "", "the OpenID provider at which people sign in to the portal")
+	flags.StringVar(&p.oidc.ClientID, "oidc-client-id", "", "the portal's id at the provider")
+	flags.StringVar(&p.secret, "oidc-client-secret-file", "", "a file with the portal's secret at the provider (default: $PAVE_OIDC_CLIENT_SECRET)")
+	flags.StringSliceVar(&p.oidc.Scopes, "oidc-scope", nil, "a scope to ask for beside openid, profile and email")
+	flags.StringVar(&p.oidc.GroupsClaim, "oidc-groups-claim", "groups", "the claim with the ids of somebody's groups")
+	flags.StringVar(&p.oidc.GroupsURL, "oidc-groups-url", "", "where to ask for groups that are too many for a token, such as https://graph.microsoft.com/v1.0/me/getMemberGroups")
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { p.asked = cmd.Flags().Changed("portal-anonymous") }
 }
 
 func (a *app) portalCommand() *cobra.Command {
@@ -38,6 +56,9 @@ func (a *app) portalCommand() *cobra.Command {
 		Long: `Show the platform in a browser: services, requests, teams, blueprints, and what
 happened. It reads the commits of the tracked and the status branch of a clone,
 needs no network and changes nothing.
+
+It prints two addresses. Whoever opens the first one reads; the second one signs
+one browser in as you, by the name that Git's configuration has for you.
 
 Every page has a twin in JSON (?format=json), and exists for the past as well: at
 /at/2026-03-01/ and at /at/COMMIT/.`,
@@ -56,25 +77,29 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return fmt.Errorf("listen: %w: choose another address with --listen", err)
 	}
 	defer listener.Close()
-	if !a.mayRead(listener.Addr()) {
-		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
-	}
 	repository, err := a.portalRepository(ctx)
 	if err != nil {
 		return err
 	}
 	defer repository.Close()
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	handler, closePortal := a.newPortal(repository, time.Second, log)
-	defer closePortal()
 	if _, err := repository.Heads(ctx); err != nil { // told here and not on a page
 		return err
 	}
 	a.ignored()
+	options, err := a.access(listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
+	if errors.Is(err, errNobody) {
+		return usage(fmt.Errorf("nobody may read the portal at %s: --oidc-issuer lets people sign in, --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
+	handler, closePortal := a.newPortal(repository, options)
+	defer closePortal()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -87,28 +112,98 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	return err
 }
 
-// mayRead tells whether whoever reaches an address may read the portal.
-func (a *app) mayRead(address net.Addr) bool {
-	if a.portal.asked {
-		return a.portal.anonymous
-	}
+// loopback tells whether only this machine reaches an address.
+func loopback(address net.Addr) bool {
 	tcp, is := address.(*net.TCPAddr)
 	return is && tcp.IP.IsLoopback()
 }
 
+// errNobody reports a portal that nobody may read.
+var errNobody = errors.New("nobody may read the portal")
+
 // newPortal returns the portal of a repository, and what ends it.
-func (a *app) newPortal(repository portal.Repository, every time.Duration, log *slog.Logger) (http.Handler, func()) {
-	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
-	history := portal.NewHistory(repository, evaluators, every, log)
-	return portal.New(portal.Options{Snapshots: history, Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Log: log}), history.Close
+func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
+	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
+	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	return portal.New(options), func() {
+		options.Judgements.Close()
+		history.Close()
+	}
+}
+
+// access says who may read the portal at an address, and how it knows them. tell
+// is called with each address by which its operator signs in. The error is
+// errNobody where there would be nobody to show it to.
+func (a *app) access(at net.Addr, tell func(address string), log *slog.Logger) (options portal.Options, err error) {
+	p := a.portal
+	options = portal.Options{Hosts: p.hosts, Anonymous: p.anonymous, Log: log}
+	if p.url != "" {
+		if options.URL, err = url.Parse(p.url); err != nil || options.URL.Host == "" || strings.Trim(options.URL.Path, "/") != "" {
+			return options, usage(fmt.Errorf("--portal-url: expected an address without a path, such as https://portal.acme.example; got %q", p.url))
+		}
+	}
+	for _, network := range p.proxies {
+		prefix, err := netip.ParsePrefix(network)
+		if err != nil {
+			return options, usage(fmt.Errorf("--portal-trusted-proxy: expected a network, such as 10.1.2.0/24; got %q", network))
+		}
+		options.Proxies = append(options.Proxies, prefix)
+	}
+	if p.oidc.Issuer != "" {
+		options.Provider, err = a.provider(log)
+		return options, err
+	}
+	// Without a provider the machine vouches for its users, and for nobody whom a
+	// proxy lets on it.
+	options.Direct = loopback(at) && !p.anonymous
+	options.Anonymous = p.anonymous || options.Direct && !p.asked
+	if options.Direct {
+		name, email, err := git.User(a.repo)
+		if err != nil {
+			return options, err
+		}
+		if name != "" && email != "" {
+			options.Operator = portal.NewOperator(name, email, func(token string) { tell(fmt.Sprintf("http://%s/login?token=%s", at, token)) })
+		}
+	}
+	if !options.Anonymous && options.Operator == nil {
+		return options, errNobody
+	}
+	return options, nil
+}
+
+// provider returns the OpenID provider at which people sign in.
+func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
+	c := a.portal.oidc
+	if a.portal.url == "" {
+		return nil, usage(errors.New("--oidc-issuer: the provider must know where to send people back to: say --portal-url"))
+	}
+	c.Redirect, c.Log, c.ClientSecret = portal.Back(a.portal.url), log, os.Getenv("PAVE_OIDC_CLIENT_SECRET")
+	if a.portal.secret != "" {
+		content, err := os.ReadFile(a.portal.secret)
+		if err != nil {
+			return nil, fmt.Errorf("read the secret of the OpenID client: %w", err)
+		}
+		c.ClientSecret = strings.TrimSpace(string(content))
+	}
+	provider, err := oidc.New(c)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--oidc-issuer: %w: see --oidc-client-id, --portal-url and --oidc-groups-url", err))
+	}
+	return provider, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds; none where whoever reaches the address may not read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logger) (pages http.Handler, end func(), err error) {
-	if !a.mayRead(address) {
+// holds; none where nobody may read it.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
+	if errors.Is(err, errNobody) {
 		return nil, func() {}, nil
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	options.Health = health
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -126,7 +221,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, log *slog.Logge
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, time.Second, log)
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()
@@ -139,6 +234,7 @@ type commits interface {
 	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
 	Close()
 }
 
@@ -156,9 +252,23 @@ func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]port
 	entries, err := r.commits.Log(ctx, tip, most, nil)
 	all := make([]portal.Commit, len(entries))
 	for i, e := range entries {
-		all[i] = portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
+		all[i] = portalCommit(e)
 	}
 	return all, err
+}
+
+// Changes returns the commits of a first-parent line with what they changed.
+func (r portalRepository) Changes(ctx context.Context, tip, since string, most, compared int) ([]portal.Change, bool, error) {
+	changes, reached, err := r.commits.Changes(ctx, tip, since, most, compared)
+	all := make([]portal.Change, len(changes))
+	for i, c := range changes {
+		all[i] = portal.Change{Commit: portalCommit(c.Entry), Author: c.Author, Paths: c.Paths}
+	}
+	return all, reached, err
+}
+
+func portalCommit(e git.Entry) portal.Commit {
+	return portal.Commit{ID: e.Commit, Time: e.Time, Subject: e.Subject, Message: e.Message}
 }
 
 // portalRepository opens the clone at --repo, or the mirror of an address.

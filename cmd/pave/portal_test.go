@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,12 +60,33 @@ func TestPortal(t *testing.T) {
 	h := newStarter(t)
 	h.pave(0, "apply")
 	clone := filepath.Join(h.dir, "clone")
-	h.git("clone", "--quiet", h.repo, clone)
+	h.git("clone", "--quiet", "--config", "user.name=Alice", "--config", "user.email=alice@acme.example", h.repo, clone)
 	before := filesOf(t, clone)
 	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", clone))
-	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root"} {
+	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root", "audit": "welcome-note"} {
 		if code, text := page(t, address+path); code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("/%s: got %d %s", path, code, text)
+		}
+	}
+	door := strings.TrimPrefix(started(t, "to sign in:", "portal", "--repo", clone), "to sign in: ")
+	jar, err := cookiejar.New(nil)
+	must(t, err)
+	answer, err := (&http.Client{Jar: jar}).Get(door)
+	must(t, err)
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(text), "Alice") {
+		t.Errorf("%s: got %d %s %v", door, answer.StatusCode, text, err)
+	}
+	if code, text := page(t, door); code != http.StatusForbidden {
+		t.Errorf("%s again: got %d %s", door, code, text)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // the rules are asked beside
+		_, text := page(t, address+"policies?format=json")
+		if strings.Contains(text, `"production-tier"`) && strings.Contains(text, "policies/titles.rego") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the rules are never shown: %s", text)
 		}
 	}
 	if after := filesOf(t, clone); after != before {
@@ -104,6 +126,9 @@ func TestPortalOfDaemon(t *testing.T) {
 			t.Fatalf("the portal never says that the request is ready: %d %s", code, text)
 		}
 	}
+	if _, text := page(t, "http://"+address+"/health"); !strings.Contains(text, "Revision in force") || !strings.Contains(text, "up to date") {
+		t.Errorf("/health: got %s", text)
+	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/webhook": 404, "/services/welcome": 200, "/nothing": 404} {
 		if code, text := page(t, "http://"+address+path); code != want {
 			t.Errorf("%s: got %d %s", path, code, text)
@@ -115,7 +140,7 @@ func TestPortalOfDaemon(t *testing.T) {
 func TestPortalForbidden(t *testing.T) {
 	t.Parallel()
 	h := newStarter(t)
-	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--portal-anonymous=false"}} {
+	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--listen", "0.0.0.0:0", "--portal-anonymous=false"}} {
 		args = append([]string{"portal", "--repo", h.repo}, args...)
 		var out strings.Builder
 		if code := run(t.Context(), args, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "--portal-anonymous") {

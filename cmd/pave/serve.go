@@ -22,6 +22,7 @@ import (
 	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/portal"
 	"github.com/pave-dev/pave/reconciler/terraform"
 )
 
@@ -139,7 +140,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	if err := front.open(); err != nil {
 		return err
 	}
-	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), log)
+	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
 	if err != nil {
 		return err
 	}
@@ -283,6 +284,13 @@ func (m *monitor) progress() reconciler.Progress {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.last
+}
+
+// health is what the portal shows of this process.
+func (m *monitor) health(forge string) portal.Health {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return portal.Health{Progress: m.last, Version: version(), Forge: forge, Confinement: m.confinement}
 }
 
 func (m *monitor) handler() http.Handler {

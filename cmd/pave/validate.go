@@ -50,7 +50,7 @@ func (a *app) examine(ctx context.Context) (*reconciler.Checked, []reconciler.Vi
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	checked, err := reconciler.Check(ctx, a.parts(), tree, reconciler.Revision{Time: time.Now().UTC()}, a.knownRecord(ctx))
+	checked, err := reconciler.Check(ctx, a.parts(), tree, reconciler.Revision{Time: time.Now().UTC()}, a.knownRecord(ctx), nil)
 	if err != nil {
 		return nil, nil, 0, err
 	}

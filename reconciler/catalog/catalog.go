@@ -10,7 +10,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,13 +36,13 @@ type Evaluator struct {
 	command  []string
 	deadline time.Duration
 
-	mu     sync.Mutex
-	cache  map[string]answer    // by the digest of everything the answer depends on
-	layout *layout              // of the last tree
-	last   *reconciler.Platform // of the last tree that had one: what is the same in the next is not read again
-	news   int                  // how many answers came since they were remembered
-	idle   time.Duration        // how long a child may wait for the next pass
-	stayed *staying             // the one that does; nil where none does
+	mu       sync.Mutex
+	cache    map[string]answer // by the digest of everything the answer depends on
+	layout   *layout           // of the last tree
+	gathered gathered          // from it
+	news     int               // how many answers came since they were remembered
+	idle     time.Duration     // how long a child may wait for the next pass
+	stayed   *staying          // the one that does; nil where none does
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -107,58 +106,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	}
 	layout.place(platform)
 	violations = append(violations, layout.unlisted(platform)...)
-	violations = append(violations, gather(platform, e.last, jobs[1:], answers[1:])...)
-	e.last = platform
+	next, vs := e.gathered.next(platform, jobs[1:], answers[1:])
+	e.gathered = next
+	violations = append(violations, vs...)
 	return platform, reconciler.SortViolations(violations), nil
-}
-
-// stated is a document, and the files that decide what it says.
-type stated struct {
-	*document
-	sources []string
-}
-
-// gather adds the documents of the answers to the jobs to the platform. A name
-// that two files declare is refused in both. last is another platform, or nil.
-func gather(platform, last *reconciler.Platform, jobs []*job, answers []answer) []reconciler.Violation {
-	var violations []reconciler.Violation
-	first := map[string]stated{}
-	twice := map[string]bool{}
-	for i, a := range answers {
-		for n := range a.Documents {
-			d := &a.Documents[n]
-			key := d.Kind + "/" + d.Name
-			other, found := first[key]
-			if !found {
-				first[key] = stated{d, jobs[i].sources}
-				continue
-			}
-			twice[key] = true
-			for _, pair := range [][2]*document{{d, other.document}, {other.document, d}} {
-				violations = append(violations, reconciler.Violation{
-					Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
-					Position: pair[0].Position,
-					Message:  fmt.Sprintf("is declared in %s as well: a name belongs to one file", pair[1].Position),
-					Hint:     "rename one of them, or move what both say into one file",
-				})
-			}
-		}
-	}
-	if last == nil {
-		last = &reconciler.Platform{}
-	}
-	for key, d := range first {
-		if twice[key] || d.JSON == nil {
-			continue
-		}
-		if err := d.add(platform, last); err != nil {
-			violations = append(violations, reconciler.Violation{
-				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
-				Position: d.Position, Message: err.Error(),
-			})
-		}
-	}
-	return violations
 }
 
 // evaluate returns the jobs of the layout, with the answers to them. A folder in
@@ -325,37 +276,6 @@ type document struct {
 	Position reconciler.Position `json:"position"`
 }
 
-// add takes the document into the platform, as the last one has it where it says the
-// same.
-func (d stated) add(p, last *reconciler.Platform) error {
-	if d.Kind == "service" {
-		s, err := read(d, last.Services, func(s *reconciler.Service) *reconciler.Document { return &s.Document })
-		if err == nil {
-			p.Services[d.Name] = s
-		}
-		return err
-	}
-	r, err := read(d, last.Requests, func(r *reconciler.Request) *reconciler.Document { return &r.Document })
-	if err == nil {
-		p.Requests[d.Name] = r
-	}
-	return err
-}
-
-// read returns the document as its type of the domain.
-func read[T any](d stated, last map[string]T, common func(*T) *reconciler.Document) (v T, err error) {
-	v, known := last[d.Name]
-	digest := common(&v).Digest
-	if !known || !bytes.Equal(common(&v).JSON, d.JSON) {
-		if v, err = decode[T](*d.document); err != nil {
-			return v, err
-		}
-		digest = reconciler.SortedDocumentDigest(d.JSON)
-	}
-	*common(&v) = reconciler.Document{JSON: d.JSON, Digest: digest, Position: d.Position, Sources: d.sources}
-	return v, nil
-}
-
 // governance is the evaluated root of a platform repository.
 type governance struct {
 	Settings     document             `json:"settings"`
@@ -382,7 +302,7 @@ func (g *governance) platform() (*reconciler.Platform, error) {
 	}
 	p := *g.read
 	p.Blueprints = maps.Clone(p.Blueprints) // which are placed
-	p.Services, p.Requests = map[string]reconciler.Service{}, map[string]reconciler.Request{}
+	p.Services, p.Requests = nil, nil       // which are gathered
 	return &p, nil
 }
 

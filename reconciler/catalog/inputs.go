@@ -26,6 +26,7 @@ func inputsOf(v cue.Value) map[string]reconciler.Input {
 			Type:     terraformType(it.Value(), 0),
 			Optional: it.FieldType()&cue.OptionalConstraint != 0,
 			Position: declared(it.Value()),
+			Field:    fieldOf(it.Value(), it.FieldType()),
 		}
 	}
 	return inputs

@@ -134,16 +134,19 @@ func (p *plainness) listed(x ast.Expr) bool {
 }
 
 // fieldName returns the name of a field where the source states it and nothing else
-// of note: no alias, no attribute.
+// of note: no alias, and no attribute but the one for forms.
 func fieldName(f *ast.Field) string {
 	switch f.Label.(type) {
 	case *ast.Ident, *ast.BasicLit:
-		if f.Alias == nil && len(f.Attrs) == 0 {
+		if f.Alias == nil && !slices.ContainsFunc(f.Attrs, ofNote) {
 			return labelOf(f.Label)
 		}
 	}
 	return ""
 }
+
+// ofNote tells whether an attribute may say something of a field's value.
+func ofNote(a *ast.Attribute) bool { return !strings.HasPrefix(a.Text, "@"+Attribute+"(") }
 
 // importOf returns the path of the import that an identifier names.
 func importOf(x ast.Expr) (string, bool) {

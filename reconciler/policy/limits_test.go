@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/pave-dev/pave/reconciler/limited"
 	"github.com/pave-dev/pave/reconciler/policy"
 )
 
@@ -46,10 +44,10 @@ type answer struct {
 // serve limits this process, then compiles, tests and judges by the sources
 // that it reads.
 func serve() error {
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: childMemory, Max: childMemory}); err != nil {
+	limits := limited.Limits{Memory: childMemory, Seconds: 300, Files: 64, FileSize: 1 << 20}
+	if err := limits.Enter(); err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(childMemory * 3 / 4)
 	var sources policy.Sources
 	if err := json.NewDecoder(os.Stdin).Decode(&sources); err != nil {
 		return err
@@ -77,7 +75,7 @@ func serve() error {
 	return json.NewEncoder(os.Stdout).Encode(a)
 }
 
-// inChild asks a child. The text is what it said when it died instead.
+// inChild asks a child. The text is why it died instead.
 func inChild(t *testing.T, sources policy.Sources) (answer, string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -93,14 +91,18 @@ func inChild(t *testing.T, sources policy.Sources) (answer, string) {
 	cmd := exec.CommandContext(ctx, self, "__policies")
 	cmd.Env = []string{"GOTRACEBACK=none"}
 	cmd.Stdin = bytes.NewReader(input)
-	var said bytes.Buffer
+	var said limited.Tail
 	cmd.Stderr = &said
 	output, err := cmd.Output()
 	if ctx.Err() != nil {
 		t.Fatal("the child hangs")
 	}
 	if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
-		return answer{}, strings.TrimSpace(said.String())
+		died, err := limited.Why(ctx, ended, &said, childMemory, 0)
+		if err != nil {
+			died = err.Error()
+		}
+		return answer{}, died
 	} else if err != nil {
 		t.Fatal(err)
 	}

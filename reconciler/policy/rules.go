@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -31,6 +30,9 @@ type Rule struct {
 	Level string `json:"level"`
 	// Reason is why the settings changed the level; empty where they did not.
 	Reason string `json:"reason,omitempty"`
+	// Position is where it is written first; of a built-in rule in the folder of
+	// those.
+	Position reconciler.Position `json:"-"`
 }
 
 // Rules returns every rule once, sorted by id, the built-in ones first.
@@ -91,6 +93,8 @@ func rulesOf(modules map[string]*ast.Module, builtin bool) []rule {
 			}
 			rule := rule{Rule: describe(module, source), path: path, source: source}
 			rule.Severity, rule.Level, rule.Builtin = string(level), string(level), builtin
+			rule.Position = position(source.Location)
+			rule.Position.File = strings.TrimPrefix(rule.Position.File, builtinFolder)
 			rules = append(rules, rule)
 		}
 	}
@@ -118,17 +122,17 @@ func describe(module *ast.Module, source *ast.Rule) Rule {
 }
 
 var (
-	denies = regexp.MustCompile(`^(deny|violation)(_[a-zA-Z0-9]+)*$`)
-	warns  = regexp.MustCompile(`^warn(_[a-zA-Z0-9]+)*$`)
+	denies = reconciler.Pattern(`^(deny|violation)(_[a-zA-Z0-9]+)*$`)
+	warns  = reconciler.Pattern(`^warn(_[a-zA-Z0-9]+)*$`)
 )
 
 // levelOf returns what findings of a rule of that name do, and whether the name
 // is one of findings at all.
 func levelOf(name string) (reconciler.Level, bool) {
 	switch {
-	case denies.MatchString(name):
+	case denies().MatchString(name):
 		return reconciler.Deny, true
-	case warns.MatchString(name):
+	case warns().MatchString(name):
 		return reconciler.Warn, true
 	case name == "require_approval":
 		return reconciler.Approve, true

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/tester"
+
+	"github.com/pave-dev/pave/policies"
 )
 
 // TestResult is what became of one test of the organisation's policies.
@@ -20,6 +23,28 @@ type TestResult struct {
 	// Message tells why the test failed, with what it printed; for a test that
 	// its author skips (todo_test_) it says so.
 	Message string `json:"message,omitempty"`
+}
+
+// BuiltinTests lists the tests of the built-in rules, sorted by place. They passed
+// where Pave was built.
+func BuiltinTests() []TestResult {
+	var tests []TestResult
+	files := policies.Files()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !isTest(name) {
+			continue
+		}
+		module, err := parseModule(name, files[name])
+		if err != nil {
+			panic(err) // the source is part of the binary
+		}
+		for _, rule := range module.Rules {
+			if test := termName(rule.Head.Ref()[0]); strings.HasPrefix(test, "test_") {
+				tests = append(tests, TestResult{Package: packageName(module), Name: test, File: name, Line: rule.Location.Row, Passed: true})
+			}
+		}
+	}
+	return tests
 }
 
 // Test runs the organisation's tests, each within the engine's deadline and

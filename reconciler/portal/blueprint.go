@@ -68,7 +68,10 @@ type blueprintPage struct {
 type blueprintIn struct {
 	Name     string `json:"name"`
 	Type     string `json:"type"`
-	Optional bool   `json:"optional"`
+	Help     string `json:"help,omitempty"`
+	Default  string `json:"default,omitempty"`
+	Required bool   `json:"required"`
+	Fixed    bool   `json:"fixed,omitempty"` // the platform says it
 	At       link   `json:"at"`
 }
 
@@ -92,7 +95,8 @@ func blueprint(v *view, r *http.Request) (any, error) {
 		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "blueprint" && x.Name == name }),
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Inputs)) {
-		p.Inputs = append(p.Inputs, blueprintIn{key, b.Inputs[key].Type, b.Inputs[key].Optional, v.at(b.Inputs[key].Position)})
+		in := b.Inputs[key]
+		p.Inputs = append(p.Inputs, blueprintIn{key, in.Type, in.Field.Help, string(in.Field.Default), in.Field.Required, in.Field.Fixed, v.at(in.Position)})
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Outputs)) {
 		p.Outputs = append(p.Outputs, blueprintOut{key, b.Outputs[key], v.field(b.Position, "blueprint", name, "outputs", key)})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,15 +21,19 @@ type Repository interface {
 	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
 	// Line is that of [reconciler.Source].
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
+	// Changes is Line with what the commits say and, of the newest of them, so many
+	// as compared, the files that they changed.
+	Changes(ctx context.Context, tip, since string, most, compared int) (changes []Change, reached bool, err error)
 	// Log returns at most so many commits that led to tip, latest first.
 	Log(ctx context.Context, tip string, most int) ([]Commit, error)
 }
 
-// The commits of each branch that the portal looks back on, and the past
-// snapshots that it keeps.
+// The commits of each branch that the portal looks back on, of how many of them
+// it knows the files, and the past snapshots that it keeps.
 const (
-	mostCommits = 20_000
-	mostPast    = 4
+	mostCommits  = 20_000
+	mostCompared = 2_000
+	mostPast     = 4
 )
 
 // patience is how long a page waits for news; then it shows what was known.
@@ -54,7 +57,7 @@ type History struct {
 	looked  time.Time     // guarded by mu, as all below: when the branches were looked at last
 	looking chan struct{} // closed when the look that goes on ends; nil while none does
 	heads   reconciler.Heads
-	line    []string // of the tracked branch, newest first
+	line    []Change // of the tracked branch, newest first
 	commits []Commit // of the status branch, newest first
 	now     *Snapshot
 	err     error       // of the last look
@@ -139,7 +142,7 @@ func (h *History) update(ctx context.Context) error {
 	if commits, err = h.recorded(ctx, commits, heads.Status); err != nil {
 		return err
 	}
-	if now, err = h.snapshot(ctx, h.evaluator, now, heads.Tracked, heads.Status, commits); err != nil {
+	if now, err = h.snapshot(ctx, h.evaluator, now, heads.Tracked, heads.Status, window{line: line, commits: commits}); err != nil {
 		return err
 	}
 	now.indexed() // so that nobody waits for it
@@ -150,9 +153,9 @@ func (h *History) update(ctx context.Context) error {
 }
 
 // extend returns the first-parent line of a tip, given that of an earlier one.
-func (h *History) extend(ctx context.Context, line []string, tip string) ([]string, error) {
+func (h *History) extend(ctx context.Context, line []Change, tip string) ([]Change, error) {
 	if len(line) > 0 {
-		news, reached, err := h.repository.Line(ctx, tip, line[0], mostCommits)
+		news, reached, err := h.repository.Changes(ctx, tip, line[0].ID, mostCommits, mostCompared)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +163,7 @@ func (h *History) extend(ctx context.Context, line []string, tip string) ([]stri
 			return append(news, line...), nil
 		}
 	}
-	line, _, err := h.repository.Line(ctx, tip, "", mostCommits)
+	line, _, err := h.repository.Changes(ctx, tip, "", mostCommits, mostCompared)
 	return line, err
 }
 
@@ -186,8 +189,8 @@ func (h *History) recorded(ctx context.Context, commits []Commit, tip string) ([
 
 // snapshot makes the one of two commits. What is known of the same revision
 // from another snapshot is not evaluated again.
-func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, known *Snapshot, tracked, status string, commits []Commit) (*Snapshot, error) {
-	s := &Snapshot{Record: reconciler.NewRecord(), Log: commits, asked: tracked}
+func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, known *Snapshot, tracked, status string, w window) (*Snapshot, error) {
+	s := &Snapshot{Record: reconciler.NewRecord(), Log: w.until(status), asked: tracked}
 	if err := h.readStatus(ctx, s, known, status); err != nil {
 		return nil, err
 	}
@@ -195,6 +198,7 @@ func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, 
 	if refused := s.Record.Platform.Refused; refused != nil && refused.Revision == tracked && s.Record.Platform.Revision != "" {
 		tracked = s.Record.Platform.Revision
 	}
+	s.Changes = w.since(tracked)
 	if known != nil && known.Revision.Commit == tracked {
 		s.Revision, s.Platform, s.Violations, s.Tree, s.Locate = known.Revision, known.Platform, known.Violations, known.Tree, known.Locate
 		return s, nil
@@ -243,9 +247,9 @@ func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status str
 }
 
 var (
-	dayPattern    = regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)
-	commitPattern = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
-	pairPattern   = regexp.MustCompile(`^([0-9a-f]{7,40})-([0-9a-f]{7,40})$`)
+	dayPattern    = reconciler.Pattern(`^\d{4}-\d\d-\d\d$`)
+	commitPattern = reconciler.Pattern(`^[0-9a-f]{7,40}$`)
+	pairPattern   = reconciler.Pattern(`^([0-9a-f]{7,40})-([0-9a-f]{7,40})$`)
 )
 
 // At returns a past snapshot.
@@ -255,9 +259,9 @@ func (h *History) At(ctx context.Context, when string) (*Snapshot, error) {
 		return nil, err
 	}
 	h.mu.Lock()
-	w := window{repository: h.repository, line: h.line, commits: h.commits}
+	w := window{line: h.line, commits: h.commits}
 	h.mu.Unlock()
-	tracked, status, err := w.find(ctx, when)
+	tracked, status, err := w.find(when)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +281,7 @@ func (h *History) At(ctx context.Context, when string) (*Snapshot, error) {
 		}
 	}
 	h.mu.Unlock()
-	at, err := h.snapshot(ctx, h.evaluators(), known, tracked, status, w.until(status))
+	at, err := h.snapshot(ctx, h.evaluators(), known, tracked, status, w)
 	if err != nil {
 		return nil, err
 	}
@@ -311,22 +315,21 @@ func (h *History) kept(now *Snapshot, tracked, status string) *Snapshot {
 
 // window is what the history reaches back to.
 type window struct {
-	repository Repository
-	line       []string
-	commits    []Commit
+	line    []Change
+	commits []Commit
 }
 
 // find returns the commits of both branches at a time.
-func (w window) find(ctx context.Context, when string) (tracked, status string, err error) {
-	switch pair := pairPattern.FindStringSubmatch(when); {
-	case dayPattern.MatchString(when):
-		return w.day(ctx, when)
+func (w window) find(when string) (tracked, status string, err error) {
+	switch pair := pairPattern().FindStringSubmatch(when); {
+	case dayPattern().MatchString(when):
+		return w.day(when)
 	case pair != nil:
 		if tracked, err = w.tracked(pair[1]); err == nil {
 			status, err = w.status(pair[2])
 		}
 		return tracked, status, err
-	case commitPattern.MatchString(when):
+	case commitPattern().MatchString(when):
 		if tracked, err = w.tracked(when); err == nil {
 			return tracked, w.recordOf(tracked), nil
 		}
@@ -340,7 +343,7 @@ func (w window) find(ctx context.Context, when string) (tracked, status string, 
 }
 
 // day returns the last commits of a day, in UTC, or before.
-func (w window) day(ctx context.Context, day string) (tracked, status string, err error) {
+func (w window) day(day string) (tracked, status string, err error) {
 	begins, err := time.Parse(time.DateOnly, day)
 	if err != nil {
 		return "", "", fmt.Errorf("%w: there is no day %s", ErrNoSuchTime, day)
@@ -352,35 +355,27 @@ func (w window) day(ctx context.Context, day string) (tracked, status string, er
 			break
 		}
 	}
-	for _, commit := range w.line {
-		revision, err := w.repository.Revision(ctx, commit)
-		if err != nil {
-			return "", "", err
-		}
-		if revision.Time.Before(end) {
-			return commit, status, nil
+	for _, c := range w.line {
+		if c.Time.Before(end) {
+			return c.ID, status, nil
 		}
 	}
 	return "", "", fmt.Errorf("%w: the tracked branch has no commit of %s or before", ErrNoSuchTime, day)
 }
 
 func (w window) tracked(digits string) (string, error) {
-	return complete(digits, w.line, "the tracked branch has no commit")
+	return complete(digits, w.line, func(c Change) string { return c.ID }, "the tracked branch has no commit")
 }
 
 func (w window) status(digits string) (string, error) {
-	all := make([]string, len(w.commits))
-	for i, c := range w.commits {
-		all[i] = c.ID
-	}
-	return complete(digits, all, "neither branch has a commit")
+	return complete(digits, w.commits, func(c Commit) string { return c.ID }, "neither branch has a commit")
 }
 
 // complete returns the one commit that begins with the digits.
-func complete(digits string, commits []string, none string) (string, error) {
+func complete[T any](digits string, commits []T, id func(T) string, none string) (string, error) {
 	found := ""
-	for _, commit := range commits {
-		switch {
+	for _, c := range commits {
+		switch commit := id(c); {
 		case !strings.HasPrefix(commit, digits):
 		case found != "" && found != commit:
 			return "", fmt.Errorf("%w: several commits begin with %s", ErrNoSuchTime, digits)
@@ -398,8 +393,8 @@ func complete(digits string, commits []string, none string) (string, error) {
 // earlier one was in force; empty where there is none.
 func (w window) recordOf(tracked string) string {
 	age := make(map[string]int, len(w.line)) // 0 is the newest
-	for i, commit := range w.line {
-		age[commit] = i
+	for i, c := range w.line {
+		age[c.ID] = i
 	}
 	for _, c := range w.commits {
 		revision, said := c.revision()
@@ -413,7 +408,7 @@ func (w window) recordOf(tracked string) string {
 // revisionOf returns the revision that was in force at a status commit.
 func (w window) revisionOf(status string) (string, error) {
 	for _, c := range w.until(status) {
-		if revision, said := c.revision(); said && slices.Contains(w.line, revision) {
+		if revision, said := c.revision(); said && w.since(revision) != nil {
 			return revision, nil
 		}
 	}
@@ -427,4 +422,13 @@ func (w window) until(status string) []Commit {
 		return nil
 	}
 	return w.commits[i:]
+}
+
+// since returns the commits that led to one of the tracked branch.
+func (w window) since(tracked string) []Change {
+	i := slices.IndexFunc(w.line, func(c Change) bool { return c.ID == tracked })
+	if i < 0 {
+		return nil
+	}
+	return w.line[i:]
 }

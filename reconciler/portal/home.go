@@ -76,16 +76,24 @@ func home(v *view, _ *http.Request) (any, error) {
 	if more := len(p.Violations) - glance; more > 0 {
 		p.Violations, p.MoreFaults = p.Violations[:glance], more
 	}
-	if refused := v.Record.Platform.Refused; refused != nil {
-		p.Refused = &refusal{Revision: short(refused.Revision), Waiting: refused.Waiting}
-		for _, x := range first(refused.Violations) {
-			p.Refused.Why = append(p.Refused.Why, v.fault(x))
-		}
-	}
+	p.Refused = v.refused()
 	for _, c := range first(v.Log) {
 		p.Recent = append(p.Recent, v.recent(c, c.Subject, "/"))
 	}
 	return p, nil
+}
+
+// refused returns the revision that is not in force; nil where there is none.
+func (v *view) refused() *refusal {
+	refused := v.Record.Platform.Refused
+	if refused == nil {
+		return nil
+	}
+	r := &refusal{Revision: short(refused.Revision), Waiting: refused.Waiting}
+	for _, x := range first(refused.Violations) {
+		r.Why = append(r.Why, v.fault(x))
+	}
+	return r
 }
 
 func first[T any](all []T) []T { return all[:min(glance, len(all))] }

@@ -27,7 +27,8 @@ type index struct {
 	users       map[string][]string      // the requests that use a request's outputs
 	aliases     map[string]string        // the service that had a name before
 
-	entries []entry // what the search finds
+	entries []entry  // what the search finds
+	events  []*event // what runs did, the latest first
 	waiting []*requestRow
 	drifted []*requestRow
 	ending  []*requestRow
@@ -123,6 +124,7 @@ func newIndex(s *Snapshot) *index {
 		x.file(r)
 	}
 	x.search(s.Platform)
+	x.audit(s)
 	return x
 }
 

@@ -5,7 +5,11 @@
 // branch say. Every page is a function of a snapshot and the request, so every
 // page exists for the past as well, below /at/, and nothing on it comes from
 // anywhere but Git. The same values that a template shows are the page's JSON
-// (?format=json). Nothing here writes, and no page needs a script.
+// (?format=json). No page needs a script.
+//
+// What a person does is a form: a [Person] whose session sent it is known before
+// anything else happens, and what they may read and do follows from the teams of
+// the platform as it is today.
 //
 // Whatever stands in the repository is text on a page, never markup.
 package portal
@@ -14,34 +18,67 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options say what a portal shows and to whom.
 type Options struct {
 	Snapshots Snapshots
+	// Judgements tell what the rules say; nil where nobody asks them.
+	Judgements *Judgements
+	// Health asks the process that keeps the platform; nil where none is at hand.
+	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
 	// Direct refuses what a proxy passed on: a reader who is let in for being on
 	// this machine may not be anywhere else.
 	Direct bool
-	Log    *slog.Logger
+	// URL is the address that browsers know the portal by; nil where that is the one
+	// of this machine. Nothing that a request says of it counts.
+	URL *url.URL
+	// Proxies are the networks of those that say truly for whom they ask.
+	Proxies []netip.Prefix
+	// Anonymous lets people read who did not sign in. They never write.
+	Anonymous bool
+	// Operator lets in who runs the portal; nil where nobody may.
+	Operator *Operator
+	// Provider lets people sign in; nil where there is none.
+	Provider Provider
+	Log      *slog.Logger
 }
 
-// New returns the portal. It answers GET and HEAD.
+// New returns the portal. It answers GET and HEAD, and forms by POST.
 func New(options Options) http.Handler {
-	p := &portal{Options: options, mux: http.NewServeMux()}
+	p := &portal{
+		Options: options, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		sessions: sessions{open: map[[sha256.Size]byte]*session{}},
+		reads:    newLimits(time.Second/25, 500), writes: newLimits(time.Second, 30),
+	}
+	_, _ = rand.Read(p.key[:]) // it never fails
+	if p.Operator != nil {
+		p.Operator.open()
+	}
 	for pattern, r := range routes {
 		p.mux.Handle("GET "+pattern, p.page(r))
 	}
+	for pattern, r := range actions {
+		p.mux.Handle("POST "+pattern, p.page(r))
+	}
+	p.mux.HandleFunc("GET /login", p.login)
+	p.mux.HandleFunc("GET "+back, p.comeBack)
+	p.mux.HandleFunc("POST /logout", p.logout)
 	p.mux.HandleFunc("GET /static/{file}", static)
 	p.mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, http.StatusNotFound, "There is no such page", "Nothing is at this address.")
@@ -52,7 +89,12 @@ func New(options Options) http.Handler {
 // portal is the handler.
 type portal struct {
 	Options
-	mux *http.ServeMux
+	mux      *http.ServeMux
+	sessions sessions
+	origin   *http.CrossOriginProtection
+	key      [32]byte // of the secrets of logins
+	reads    *limits
+	writes   *limits
 }
 
 // route is a page: the template that shows it and the function that makes it.
@@ -63,6 +105,7 @@ type route struct {
 
 var routes = map[string]route{
 	"/{$}":                            {"home", home},
+	"/me":                             {"me", me},
 	"/search":                         {"search", search},
 	"/services":                       {"services", services},
 	"/services/{name}":                {"service", service},
@@ -75,8 +118,19 @@ var routes = map[string]route{
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/compare":                        {"compare", compare},
+	"/compare/{between}":              {"compare", compare},
+	"/graph":                          {"graph", graph},
+	"/audit":                          {"audit", audit},
+	"/policies":                       {"policies", policies},
+	"/health":                         {"health", health},
 	"/source/{path...}":               {"source", source},
 }
+
+// actions are what forms do, by where they are sent. One is made as a page is,
+// with a view whose person may write and with the form in r.PostForm, and shows
+// what became of it or moves the browser there.
+var actions = map[string]route{}
 
 // ServeHTTP refuses what no browser of a reader sends, and answers the rest.
 func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -86,17 +140,26 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Cookie")
+	if p.secure() {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	switch {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
 	case p.Direct && passedOn(r.Header):
 		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "This portal is for reading.", http.StatusMethodNotAllowed)
-	default:
+	case !p.within(r):
+		h.Set("Retry-After", "10")
+		http.Error(w, "That is too often. Wait a little.", http.StatusTooManyRequests)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		p.travel(w, r)
+	case r.Method == http.MethodPost:
+		p.act(w, r)
+	default:
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "This portal shows pages and takes forms.", http.StatusMethodNotAllowed)
 	}
 }
 
@@ -108,7 +171,7 @@ func (p *portal) known(host string) bool {
 	}
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	ip := net.ParseIP(name)
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
+	return p.URL != nil && strings.EqualFold(name, p.URL.Hostname()) || strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
 		slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
@@ -145,6 +208,9 @@ func (p *portal) page(to route) http.Handler {
 			p.unavailable(w, r, err)
 			return
 		}
+		if !p.lets(w, r, v) {
+			return
+		}
 		body, err := to.make(v, r)
 		var missing notFound
 		var moved moved
@@ -155,6 +221,8 @@ func (p *portal) page(to route) http.Handler {
 			v.title = "There is no such " + missing.Kind
 			missing.Title = v.title
 			p.show(w, r, http.StatusNotFound, "missing", v.frame(r, missing))
+		case errors.As(err, &moved) && r.Method == http.MethodPost:
+			http.Redirect(w, r, string(moved), http.StatusSeeOther)
 		case errors.As(err, &moved):
 			http.Redirect(w, r, string(moved), http.StatusFound)
 		default:
@@ -163,21 +231,52 @@ func (p *portal) page(to route) http.Handler {
 	})
 }
 
-// view finds the snapshot that a page is about.
-func (p *portal) view(r *http.Request) (*view, error) {
-	when, past := r.Context().Value(whenKey{}).(string)
-	if !past {
-		s, err := p.Snapshots.Now(r.Context())
-		if err != nil {
-			return nil, err
-		}
-		return &view{Snapshot: s, index: s.indexed()}, nil
+// lets tells whether a person may have a page, and says so where not.
+func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
+	switch {
+	case v.person == nil && !p.Anonymous && p.Provider != nil && r.URL.Query().Get("format") != "json":
+		http.Redirect(w, r, signIn(v.base, r), http.StatusSeeOther)
+	case v.person == nil && !p.Anonymous:
+		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
+	case r.Method == http.MethodPost && !v.person.MayWrite():
+		p.refuse(w, r, http.StatusForbidden, "You are in no team", "Who asks for something does so for a team of the platform.")
+	default:
+		return true
 	}
-	s, err := p.Snapshots.At(r.Context(), when)
+	return false
+}
+
+// view finds the snapshot that a page is about, and who asks for it. Who they are
+// is what the platform says today, whatever time they look at.
+func (p *portal) view(r *http.Request) (v *view, err error) {
+	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health}
+	if when, past := r.Context().Value(whenKey{}).(string); past {
+		v.base, v.when = "/at/"+url.PathEscape(when), when
+		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
+	} else {
+		v.Snapshot, err = p.Snapshots.Now(r.Context())
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &view{Snapshot: s, index: s.indexed(), base: "/at/" + url.PathEscape(when), when: when}, nil
+	v.index = v.indexed()
+	if p.Provider != nil {
+		v.signIn = signIn(v.base, r)
+	}
+	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
+		today, err := p.Snapshots.Now(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
+	}
+	return v, nil
+}
+
+// signIn is the address by which somebody signs in and comes back to a page.
+func signIn(base string, r *http.Request) string {
+	here := url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	return "/login?" + url.Values{"next": {base + here.String()}}.Encode()
 }
 
 // unavailable answers where there is no snapshot to show.
@@ -194,21 +293,28 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets.version, Body: notFound{Title: title, Why: why}})
+	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
 }
 
 // show renders a page, whole or not at all.
 func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name string, f frame) {
 	var b bytes.Buffer
 	var err error
-	if r.URL.Query().Get("format") == "json" {
+	format := r.URL.Query().Get("format")
+	table, isTable := f.Body.(tabular)
+	switch {
+	case format == "json":
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		encoder := json.NewEncoder(&b)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(f)
-	} else {
+	case format == "csv" && isTable:
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`.csv"`)
+		err = writeCSV(&b, table)
+	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		err = pages[name].Execute(&b, f)
+		err = pages()[name].Execute(&b, f)
 	}
 	if err != nil {
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)

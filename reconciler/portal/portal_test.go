@@ -65,11 +65,21 @@ func (c clone) Log(ctx context.Context, tip string, most int) ([]Commit, error) 
 	return all, err
 }
 
+func (c clone) Changes(ctx context.Context, tip, since string, most, compared int) ([]Change, bool, error) {
+	changes, reached, err := c.Clone.Changes(ctx, tip, since, most, compared)
+	var all []Change
+	for _, made := range changes {
+		all = append(all, Change{Commit{ID: made.Commit, Time: made.Time, Subject: made.Subject}, made.Author, made.Paths})
+	}
+	return all, reached, err
+}
+
 // acme is a repository with examples/acme as its platform, a record of two days,
 // and its portal.
 type acme struct {
 	testing.TB
 	dir, repo string
+	options   Options
 	http.Handler
 	// The commits of both branches, the first one first.
 	tracked, status []string
@@ -96,7 +106,7 @@ func newAcme(t testing.TB) *acme {
 			Conditions: append(ready(true, reconciler.ReasonApplied, ""), reconciler.Condition{Type: reconciler.Drifted, Status: true, Reason: reconciler.ReasonDrift, Since: "2026-02-20T13:00:00Z"}),
 			Plan:       &reconciler.PlanSummary{Change: 1, Changes: []reconciler.ChangedField{{Address: "terraform_data.database", Action: "update", Attributes: []string{"input"}}}},
 			Outputs:    map[string]json.RawMessage{"host": json.RawMessage(`"db-7.acme.example"`)}, Sensitive: []string{"password"},
-			Resources: []string{"terraform_data.database", "random_password.user"}, State: reconciler.State{Address: "local"}, Cost: 170,
+			Resources: []string{"terraform_data.database", "random_password.user"}, IDs: map[string]string{"terraform_data.database": "db-7f3a"}, State: reconciler.State{Address: "local"}, Cost: 170,
 			Engine: "terraform 1.11.4", LastApplied: "2026-02-20T12:59:00Z", AppliedRevision: a.tracked[1]},
 		reconciler.UnitStatus{Version: 1, Request: "checkout-config", Service: "checkout", Owner: "storefront", Blueprint: "app-config", Environment: "production",
 			Conditions: ready(false, reconciler.ReasonApproval, "the plan waits for storefront")},
@@ -111,7 +121,8 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.Handler = New(Options{Snapshots: history, Hosts: []string{"portal.acme.example"}, Log: log})
+	a.options = Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.Handler = New(a.options)
 	return a
 }
 
@@ -417,7 +428,7 @@ func TestJSON(t *testing.T) {
 	}
 	for path := range routes {
 		path = strings.Replace(path, "{name}/docs/{path...}", "checkout/docs/README.md", 1)
-		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue").Replace(path)
+		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue", "{between}", "2026-01-10...2026-02-20").Replace(path)
 		kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		path = strings.ReplaceAll(path, "{name}", map[string]string{"services": "ledger", "requests": "checkout-db", "teams": "search", "environments": "staging", "blueprints": "queue"}[kind])
 		w := get(a, path+"?format=json")
@@ -472,7 +483,7 @@ func TestDirect(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	for _, direct := range []bool{true, false} {
-		handler := New(Options{Snapshots: fixed{empty}, Direct: direct, Log: slog.New(slog.DiscardHandler)})
+		handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Host = "localhost"
@@ -493,6 +504,18 @@ type fixed struct{ *Snapshot }
 func (f fixed) Now(context.Context) (*Snapshot, error)        { return f.Snapshot, nil }
 func (f fixed) At(context.Context, string) (*Snapshot, error) { return f.Snapshot, nil }
 
+// beside is one snapshot, and at "empty" another of nothing.
+type beside struct{ *Snapshot }
+
+func (b beside) Now(context.Context) (*Snapshot, error) { return b.Snapshot, nil }
+
+func (b beside) At(_ context.Context, when string) (*Snapshot, error) {
+	if when == "empty" {
+		return &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}, nil
+	}
+	return b.Snapshot, nil
+}
+
 // TestHostile shows documents that try to be markup, in every field.
 func TestHostile(t *testing.T) {
 	t.Parallel()
@@ -500,11 +523,18 @@ func TestHostile(t *testing.T) {
 		`<script>evil()</script>`, `"><img src=x onerror=evil()>`, `' onmouseover='evil()`, `javascript:evil()`, `</title><svg onload=evil()>`,
 		`{{.Secret}}`, `[a](javascript:evil())`, `&lt;script&gt;evil()&lt;/script&gt;`, "]]><script>evil()</script>", `data:text/html,<script>evil()</script>`, "\u202e<b>evil()</b>", `/../..//evil`, `%22%3E%3Cscript%3Eevil()`,
 	} {
-		handler := New(Options{Snapshots: fixed{hostileSnapshot(t, hostile)}, Log: slog.New(slog.DiscardHandler)})
+		judgements := NewJudgements(func(context.Context, *Snapshot) (Verdict, error) { return said(hostile), nil })
+		t.Cleanup(judgements.Close)
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Judgements: judgements, Health: func() Health {
+			return Health{Progress: reconciler.Progress{LastError: hostile}, Version: hostile, Forge: hostile, Confinement: hostile}
+		}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
+			"/policies", "/health", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
+			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
+			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
 		} {
 			w := get(handler, path)
@@ -528,7 +558,7 @@ func TestHostile(t *testing.T) {
 // What a tag does: nothing of a document may become one that does something.
 var (
 	quoted = regexp.MustCompile(`"[^"]*"`)
-	live   = regexp.MustCompile(`(?i)^<(img src=x|svg|b>|iframe)|\son[a-z]+=`)
+	live   = regexp.MustCompile(`(?i)^<(img src=x|svg on|b>|iframe)|\son[a-z]+=`)
 	scheme = regexp.MustCompile(`(?i)\s(href|src|action)="\s*(javascript|data|vbscript):`)
 )
 
@@ -558,9 +588,9 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 	}
 	p.Settings.Title, p.Settings.Currency = s, s
 	record := reconciler.NewRecord()
-	record.Platform = reconciler.PlatformStatus{Revision: s, Warnings: []string{s}, Refused: &reconciler.Refusal{Revision: s, Violations: []reconciler.Violation{{Level: reconciler.Deny, Message: s, Hint: s, Position: at, Rule: s}}}}
+	record.Platform = reconciler.PlatformStatus{Revision: s, Orphans: []reconciler.Orphan{{Request: s, Owner: s, Environment: s, At: s, Resources: []reconciler.RetainedResource{{Address: s, ID: s}}}}, Warnings: []string{s}, Refused: &reconciler.Refusal{Revision: s, Violations: []reconciler.Violation{{Level: reconciler.Deny, Message: s, Hint: s, Position: at, Rule: s}}}}
 	record.Units[s] = &reconciler.UnitStatus{Request: s, Service: s, Owner: s, Blueprint: s, Environment: s, Conditions: conditions, AppliedRevision: s, Expires: s, Engine: s, FirstApplied: s, LastApplied: s,
-		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s},
+		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s}, IDs: map[string]string{s: s},
 		Outputs: map[string]json.RawMessage{s: value}, Sensitive: []string{s + "2"}}
 	files := []reconciler.File{{Path: s}, {Path: "evil.txt"}, {Path: s + "/README.md"}}
 	slices.SortFunc(files, func(a, b reconciler.File) int { return cmp.Compare(a.Path, b.Path) })
@@ -568,7 +598,7 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 		Revision: reconciler.Revision{Commit: "0123456789abcdef", Author: s, Subject: s}, Status: reconciler.Revision{Commit: "fedcba9876543210", Author: s, Subject: s},
 		Platform: p, Record: record, Violations: []reconciler.Violation{{Level: reconciler.Deny, Kind: "service", Name: s, Message: s, Hint: s, Path: []string{s}, Position: at, Rule: s, Team: s}, {Level: reconciler.Level(s), Message: s}},
 		Tree: &reconciler.Tree{Files: files, Read: func(reconciler.File) ([]byte, error) { return []byte(s + "\n" + s), nil }},
-		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nUnit: " + s + " " + s + "\n"}},
+		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nRevision: " + s + "\nPull-Request: " + s + " by " + s + "\nApproved-By: " + s + "\nUnit: " + s + " " + s + "\nUnit: x applied blueprint=" + s + " plan=" + s + " reason=" + s + "\n"}},
 	}
 }
 
@@ -613,8 +643,8 @@ func TestMarkdown(t *testing.T) {
 func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
-	handler := New(Options{Snapshots: fixed{empty}, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x"} {
+	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
@@ -628,7 +658,7 @@ func TestSecrets(t *testing.T) {
 		Requests:   map[string]reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
-	handler := New(Options{Snapshots: fixed{s}, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{s}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/requests/my-db", http.StatusOK, "token", "!hunter2")
 	expect(t, handler, "/requests/my-db?format=json", http.StatusOK, "token", "!hunter2")
 }
@@ -636,7 +666,7 @@ func TestSecrets(t *testing.T) {
 // TestContrast checks what the style sheet paints on what against level AA.
 func TestContrast(t *testing.T) {
 	t.Parallel()
-	sheet := string(assets.files["portal.css"].content)
+	sheet := string(assets().files["portal.css"].content)
 	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(sheet, -1)
 	if len(themes) != 2 {
 		t.Fatalf("expected a light and a dark theme, found %d", len(themes))

@@ -13,20 +13,22 @@ import (
 // requestPage is a request.
 type requestPage struct {
 	*requestIn
-	Description string          `json:"description,omitempty"`
-	At          link            `json:"at"`
-	Facts       []fact          `json:"facts"`
-	Inputs      []input         `json:"inputs,omitempty"`
-	Conditions  []condition     `json:"conditions,omitempty"`
-	Outputs     []output        `json:"outputs,omitempty"`
-	Users       []link          `json:"usedBy,omitempty"`
-	Plan        *plan           `json:"plan,omitempty"`
-	Drift       *plan           `json:"drift,omitempty"`
-	Resources   []string        `json:"resources,omitempty"`
-	History     []recent        `json:"history,omitempty"`
-	Document    json.RawMessage `json:"document,omitempty"`
-	Text        string          `json:"-"` // of the document
-	Violations  []fault         `json:"violations,omitempty"`
+	Description string            `json:"description,omitempty"`
+	At          link              `json:"at"`
+	Graph       string            `json:"graph"`
+	Facts       []fact            `json:"facts"`
+	Inputs      []input           `json:"inputs,omitempty"`
+	Conditions  []condition       `json:"conditions,omitempty"`
+	Outputs     []output          `json:"outputs,omitempty"`
+	Users       []link            `json:"usedBy,omitempty"`
+	Plan        *plan             `json:"plan,omitempty"`
+	Drift       *plan             `json:"drift,omitempty"`
+	Resources   []string          `json:"resources,omitempty"`
+	IDs         map[string]string `json:"ids,omitempty"`
+	History     []recent          `json:"history,omitempty"`
+	Document    json.RawMessage   `json:"document,omitempty"`
+	Text        string            `json:"-"` // of the document
+	Violations  []fault           `json:"violations,omitempty"`
 }
 
 // input is what a request says for one input of its blueprint.
@@ -77,7 +79,7 @@ func request(v *view, r *http.Request) (any, error) {
 	v.title, v.here = name, "/requests"
 	q := v.Platform.Requests[name]
 	p := &requestPage{
-		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.at(q.Position),
+		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.at(q.Position), Graph: v.graphOf("request", name),
 		Document: q.JSON, Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "request" && x.Name == name }),
 	}
 	if len(q.JSON) > 0 {
@@ -155,7 +157,7 @@ func moments(at string) string {
 
 // recorded adds what happened to a request.
 func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
-	p.Resources = unit.Resources
+	p.Resources, p.IDs = unit.Resources, unit.IDs
 	for _, c := range unit.Conditions {
 		tone := "good"
 		if c.Status == troubles[c.Type] {

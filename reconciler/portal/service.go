@@ -31,6 +31,7 @@ type servicePage struct {
 	Tier        int          `json:"tier,omitempty"`
 	Type        string       `json:"type"`
 	At          link         `json:"at"`
+	Graph       string       `json:"graph"`
 	Owner       link         `json:"owner"`
 	Facts       []fact       `json:"facts"`
 	Tags        []link       `json:"tags,omitempty"`
@@ -115,7 +116,7 @@ func service(v *view, r *http.Request) (any, error) {
 	}
 	p := &servicePage{
 		Name: s.Name, Title: s.Title, Description: d.Description, Lifecycle: s.Lifecycle, Tier: s.Tier, Type: s.Type,
-		At: v.at(s.Position), Owner: v.to("team", s.Owner), SLOs: d.SLOs, Links: d.Links, Requests: v.rows(v.requestsOf[name]),
+		At: v.at(s.Position), Graph: v.graphOf("service", name), Owner: v.to("team", s.Owner), SLOs: d.SLOs, Links: d.Links, Requests: v.rows(v.requestsOf[name]),
 		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "service" && x.Name == name }),
 		Needs:      v.neighbours(s.DependsOn), NeededBy: v.neighbours(v.dependents[name]),
 	}

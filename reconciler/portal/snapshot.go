@@ -26,6 +26,9 @@ type Snapshot struct {
 	Tree *reconciler.Tree
 	// Log are the commits that led to Status, itself first.
 	Log []Commit
+	// Changes are the commits that led to Revision, itself first, along first
+	// parents.
+	Changes []Change
 	// Locate finds the place of a field, see [reconciler.Evaluator]. Where it is
 	// nil, the place of a field is that of its document.
 	Locate func(document reconciler.Position, kind, name string, path []string) reconciler.Position
@@ -42,6 +45,13 @@ type Commit struct {
 	Time    time.Time `json:"time"`
 	Subject string    `json:"subject"`
 	Message string    `json:"-"` // whole
+}
+
+// Change is one commit of the tracked branch.
+type Change struct {
+	Commit
+	Author string   `json:"author"`
+	Paths  []string `json:"-"` // of the files that it changed, where it is recent
 }
 
 // unit returns what the commit says of a request.

@@ -20,8 +20,13 @@ type frame struct {
 	Permalink string `json:"permalink,omitempty"`
 	Body      any    `json:"page"`
 
+	Person *Person `json:"-"` // who reads; nil is nobody in particular
+	CSRF   string  `json:"-"` // what each form of theirs carries
+	SignIn string  `json:"-"` // where people sign in; empty where nobody does
+
 	Platform string `json:"-"` // what the organisation calls it
 	Nav      []tab  `json:"-"`
+	More     []tab  `json:"-"` // what not everybody looks for
 	Base     string `json:"-"` // what every address begins with
 	When     string `json:"-"` // the time that was asked for; empty is now
 	Today    string `json:"-"` // the same page now
@@ -71,10 +76,17 @@ func (m moved) Error() string { return "it is at " + string(m) }
 type view struct {
 	*Snapshot
 	*index
-	base  string // what its addresses begin with
-	when  string
-	title string
-	here  string // the tab that the page belongs to
+	snapshots  Snapshots // for pages about several
+	judgements *Judgements
+	health     func() Health
+
+	base   string // what its addresses begin with
+	when   string
+	title  string
+	here   string  // the tab that the page belongs to
+	person *Person // who asks; nil is nobody in particular
+	csrf   string  // what each form must carry, in a field of this name
+	signIn string
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -83,8 +95,8 @@ func (v *view) frame(r *http.Request, body any) frame {
 	query.Del("format")
 	here.RawQuery = query.Encode()
 	f := frame{
-		Title: v.title, Body: body, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
-		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
+		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, SignIn: v.signIn, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets().version,
 		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
 	}
 	if v.here != "" {
@@ -93,12 +105,20 @@ func (v *view) frame(r *http.Request, body any) frame {
 	query.Set("format", "json")
 	here.RawQuery = query.Encode()
 	f.JSON = v.base + here.String()
-	for _, t := range []struct{ text, path string }{
-		{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"},
-	} {
-		f.Nav = append(f.Nav, tab{link{t.text, v.base + t.path}, v.here == t.path})
-	}
+	f.Nav = v.tabs([]place{{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"}})
+	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
 	return f
+}
+
+// place is a part of the portal.
+type place struct{ text, path string }
+
+func (v *view) tabs(places []place) []tab {
+	var tabs []tab
+	for _, p := range places {
+		tabs = append(tabs, tab{link{p.text, v.base + p.path}, v.here == p.path})
+	}
+	return tabs
 }
 
 func (v *view) commit(r reconciler.Revision) commit {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	tfjson "github.com/hashicorp/terraform-json"
 
@@ -58,6 +59,15 @@ func (s stateFile) retained() []reconciler.RetainedResource {
 		}
 	}
 	return list
+}
+
+// identified is retained without the resources whose identity is what they hold,
+// or a digest of it: a secret may be made of that without being marked.
+func (s stateFile) identified() []reconciler.RetainedResource {
+	s.Resources = slices.DeleteFunc(slices.Clone(s.Resources), func(r stateResource) bool {
+		return strings.HasPrefix(r.Type, "random_") || strings.HasPrefix(r.Type, "local_")
+	})
+	return s.retained()
 }
 
 // forgetting returns a plan to destroy as what a run that retains does of it:

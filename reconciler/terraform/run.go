@@ -889,6 +889,12 @@ func (e *execution) reportState() {
 	for i := range r.Resources {
 		r.Resources[i] = e.secrets.mask(r.Resources[i])
 	}
+	r.IDs = map[string]string{}
+	for _, found := range state.identified() {
+		if found.ID != "" && !e.secrets.within(found.ID) {
+			r.IDs[e.secrets.mask(found.Address)] = e.secrets.line(found.ID)
+		}
+	}
 }
 
 const (

@@ -33,6 +33,9 @@ func TestConverge(t *testing.T) {
 	if len(first.Outputs) != 1 || !first.OutputsChanged || !slices.Equal(first.Resources, []string{"terraform_data.main"}) {
 		t.Errorf("got outputs %v, changed %v, resources %v", first.Outputs, first.OutputsChanged, first.Resources)
 	}
+	if first.IDs["terraform_data.main"] == "" {
+		t.Errorf("got ids %v", first.IDs)
+	}
 	if first.State.Lineage == "" || first.State.Address != job.Rendering.Address {
 		t.Errorf("got state %+v", first.State)
 	}

@@ -78,6 +78,7 @@ var cases = []struct {
 	{"preview", (*bench).preview},
 	{"drift", (*bench).drift},
 	{"idle", (*bench).idle},
+	{"portal", (*bench).portal},
 	{"memory", (*bench).memory},
 }
 

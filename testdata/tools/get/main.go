@@ -13,7 +13,8 @@
 // modules the program reads when it runs: those are put beside it. One more
 // folder is one more tool; its program has the folder's name.
 //
-// Two more names are understood. `engine` is terraform or tofu on the PATH, else
+// Three more names are understood. `chromium` is the browser on the PATH, which is
+// installed first where this is root on Debian. `engine` is terraform or tofu on the PATH, else
 // the tool tofu; its variable is PAVE_TEST_TERRAFORM. `providers` is a CLI
 // configuration file for either engine, by which it finds the providers random,
 // local, tls and time: in the registries where they answer, else in a folder of
@@ -31,6 +32,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,6 +92,8 @@ func run(ctx context.Context, args []string) error {
 // get returns the path of the tool's program, after making it if need be.
 func get(ctx context.Context, c cache, name string) (string, error) {
 	switch name {
+	case "chromium":
+		return chromium(ctx)
 	case "engine":
 		return engine(ctx, c)
 	case "providers":
@@ -114,6 +118,31 @@ func engine(ctx context.Context, c cache) (string, error) {
 		}
 	}
 	return get(ctx, c, "tofu")
+}
+
+// chromium finds the browser: it is too large to be built, and packaged everywhere.
+func chromium(ctx context.Context) (string, error) {
+	find := func() (string, error) {
+		for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+			if path, err := exec.LookPath(name); err == nil {
+				return filepath.Abs(path)
+			}
+		}
+		return "", errors.New("there is no browser on the PATH: install Chromium, on Debian with: apt-get update && apt-get install --no-install-recommends chromium")
+	}
+	path, missing := find()
+	if missing == nil {
+		return path, nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return "", missing
+	}
+	install := exec.CommandContext(ctx, "sh", "-ec", "apt-get update; exec apt-get install -y --no-install-recommends chromium")
+	install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if err := say("installing chromium, about 1 minute the first time", install); err != nil {
+		return "", err
+	}
+	return find()
 }
 
 func variable(name string) string {

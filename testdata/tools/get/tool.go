@@ -26,6 +26,9 @@ type tool struct {
 	folder string
 	// Takes is how long the first build lasts on two cores.
 	Takes string `json:"takes"`
+	// Program is the file of an npm package that is wanted, where it is not the
+	// command of the tool's name.
+	Program string `json:"program"`
 	// Flags are more flags for `go build`.
 	Flags []string `json:"flags"`
 	// Versions gives providers the version that they are offered as.
@@ -55,7 +58,7 @@ func open(name string) (tool, error) {
 
 // known are the names that get understands.
 func known() []string {
-	names := []string{"engine"}
+	names := []string{"engine", "chromium"}
 	files, _ := filepath.Glob(filepath.Join(toolsDir, "*", "tool.json"))
 	for _, file := range files {
 		names = append(names, filepath.Base(filepath.Dir(file)))
@@ -70,7 +73,10 @@ func (t tool) npm() bool {
 
 // program is where build leaves the tool's main program.
 func (t tool) program(dir string) string {
-	if t.npm() {
+	switch {
+	case t.Program != "":
+		return filepath.Join(dir, filepath.FromSlash(t.Program))
+	case t.npm():
 		return filepath.Join(dir, "node_modules", ".bin", t.name)
 	}
 	return filepath.Join(dir, t.name)

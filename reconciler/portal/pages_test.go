@@ -1,0 +1,92 @@
+package portal_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/pave-dev/pave/testdata/tools/built"
+)
+
+// screens is for `make screenshots`.
+var screens = flag.String("screens", "", "a folder for a picture of every page, light, dark and on a phone")
+
+// Every kind of page, light, dark, on a phone and without scripts: nothing that
+// axe has against it at level AA, no error in the console, no request to another
+// host, nothing wider than the window.
+func TestPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Chromium and axe: make test")
+	}
+	axe := script(t)
+	if *screens != "" {
+		must(t, os.MkdirAll(*screens, 0o755))
+	}
+	s, err := openStand(t.Context(), t.TempDir(), built.Pave(t))
+	must(t, err)
+	t.Cleanup(s.close)
+	pages, err := s.kinds(t.Context())
+	must(t, err)
+	if len(pages) < 16 {
+		t.Fatalf("few pages: %v", pages)
+	}
+	browser, end, err := openBrowser(t.Context(), t.TempDir())
+	must(t, err)
+	t.Cleanup(end)
+	plain := way{name: "without scripts", width: 1280, height: 900, noScript: true}
+	for _, page := range pages {
+		t.Run(page.kind, func(t *testing.T) {
+			t.Logf("the page is %s", page.path)
+			for _, as := range append([]way{plain}, ways...) {
+				seen, err := look(browser, s.address, page.path, as, func(tab context.Context) error {
+					if as.noScript {
+						_, err := chromedp.Run(tab, chromedp.Text("h1"))
+						return err
+					}
+					wide, err := chromedp.Run(tab, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > window.innerWidth"))
+					if err != nil {
+						return err
+					}
+					if wide {
+						t.Errorf("%s: it is wider than the window", as.name)
+					}
+					found, err := accessible(tab, axe)
+					for _, f := range found {
+						t.Errorf("%s: %s", as.name, f)
+					}
+					return err
+				})
+				must(t, err)
+				for _, complaint := range seen.complaints {
+					t.Errorf("%s: %s", as.name, complaint)
+				}
+				if *screens != "" && !as.noScript {
+					must(t, os.WriteFile(filepath.Join(*screens, page.kind+"-"+as.name+".png"), seen.picture, 0o644))
+				}
+			}
+		})
+	}
+}
+
+// script is axe, which judges pages.
+func script(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("PAVE_TEST_AXE")
+	if path == "" {
+		t.Fatal("PAVE_TEST_AXE is not set: `go run ./testdata/tools/get axe` gets axe, `make test` sets it")
+	}
+	text, err := os.ReadFile(filepath.Clean(path))
+	must(t, err)
+	return string(text)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
