@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -128,6 +129,7 @@ var routes = map[string]route{
 	"/audit":                          {"audit", audit},
 	"/policies":                       {"policies", policies},
 	"/health":                         {"health", health},
+	"/sunset":                         {"sunset", sunset},
 	"/source/{path...}":               {"source", source},
 }
 
@@ -142,7 +144,7 @@ var actions = map[string]route{
 // ServeHTTP refuses what no browser of a reader sends, and answers the rest.
 func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -327,6 +329,13 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	sum := sha256.Sum256(b.Bytes())
+	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	w.Header().Set("ETag", tag)
+	if code == http.StatusOK && r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	w.WriteHeader(code)
