@@ -295,7 +295,7 @@ func (c *Checked) successor(record *Record) string {
 // asks for approval, and whether there are more. What no document can be called
 // never ran, and its name must not become a path.
 func (c *Checked) hold(v Violation) {
-	if !namePattern.MatchString(v.Name) {
+	if !IsName(v.Name) {
 		return
 	}
 	key := v.Kind + "/" + v.Name

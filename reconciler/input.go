@@ -8,9 +8,15 @@ import (
 // Subject is the one input that every rule sees as `input`, built-in and the
 // organisation's own. Parts that do not apply are absent.
 type Subject struct {
-	// Kind is "service", "request" or "blueprint"; with a plan it is "request".
+	// Kind is "service", "request" or "blueprint"; with a plan it is "request". It
+	// is "view" or "ask" where a person is about to see a document in the portal, or
+	// to ask there for a request to be as the document says.
 	Kind string `json:"kind"`
 	Name string `json:"name"`
+	// Of is the kind of the document that is viewed or asked for.
+	Of string `json:"of,omitempty"`
+	// Person is who views or asks; nil is nobody in particular, who never asks.
+	Person *Visitor `json:"person,omitempty"`
 	// Document is the evaluated document with its defaults.
 	Document json.RawMessage `json:"document,omitempty"`
 	Change   Change          `json:"change"`
@@ -33,6 +39,18 @@ type Subject struct {
 	Settings json.RawMessage `json:"settings,omitempty"`
 	// Now is the commit time of the revision: the same revision gets the same verdict.
 	Now time.Time `json:"now"`
+}
+
+// Visitor is who uses the portal, as rules see them.
+type Visitor struct {
+	// ID stays theirs for ever, and is nobody else's. The name is for messages.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Role is viewer, developer or platform, and Teams are the names of their teams.
+	Role  string   `json:"role"`
+	Teams []string `json:"teams"`
+	// Groups are the ids of their groups where they signed in.
+	Groups []string `json:"groups"`
 }
 
 // Change says what the revision does to the subject, compared with what was

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -202,8 +201,15 @@ func compact(document json.RawMessage) json.RawMessage {
 	return b.Bytes()
 }
 
-// namePattern is the schema's #Name.
-var namePattern = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+// NameForm is the schema's #Name.
+const NameForm = `^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`
+
+// IsName tells whether a text has that form: only such a one becomes part of a path,
+// a reference or an argument. It is asked so often that no expression does it.
+func IsName(text string) bool {
+	return text != "" && len(text) <= 63 && 'a' <= text[0] && text[0] <= 'z' && text[len(text)-1] != '-' &&
+		strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
 
 // checkNames refuses what another version of Pave wrote, and names that the
 // schema would refuse: names reach paths, trailers and argument vectors, and
@@ -213,8 +219,8 @@ func checkNames(version int, names ...string) error {
 		return fmt.Errorf("expected version 1, got %d: it was written by another version of Pave", version)
 	}
 	for i, name := range names {
-		if (name != "" || i == 0) && !namePattern.MatchString(name) {
-			return fmt.Errorf("expected a name that matches %s; got %q", namePattern, name)
+		if (name != "" || i == 0) && !IsName(name) {
+			return fmt.Errorf("expected a name that matches %s; got %q", NameForm, name)
 		}
 	}
 	return nil
@@ -291,14 +297,14 @@ func message(subject string, revision Revision, remarks, credits []string, event
 	return b.String()
 }
 
-var trailerStart = regexp.MustCompile(`^[A-Z][A-Za-z-]*:`)
+var trailerStart = Pattern(`^[A-Z][A-Za-z-]*:`)
 
 // remark makes text a line of a message's body. One that begins as a trailer
 // does is indented: a file may have such a name, and `git log --grep '^Unit: '`
 // is to find what Pave says.
 func remark(text string) string {
 	line := oneLine(text, 300)
-	if trailerStart.MatchString(line) {
+	if trailerStart().MatchString(line) {
 		return "  " + line
 	}
 	return line

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,5 +118,26 @@ func TestTextOfStrangersIsOneLine(t *testing.T) {
 	}
 	if got := fmt.Sprint(len([]rune(oneLine(strings.Repeat("é", 2000), 300)))); got != "300" {
 		t.Errorf("got %s characters", got)
+	}
+}
+
+// TestIsName compares it with the form that it stands for.
+func TestIsName(t *testing.T) {
+	form := regexp.MustCompile(NameForm)
+	letters := []string{"a", "m", "z", "0", "9", "-", "A", "_", ".", "/", "{", "`", "é", "\n", "\x00", " "}
+	texts := []string{"", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 62) + "-", "a" + strings.Repeat("-", 61) + "a"}
+	for _, x := range letters {
+		texts = append(texts, x)
+		for _, y := range letters {
+			texts = append(texts, x+y)
+			for _, z := range letters {
+				texts = append(texts, x+y+z)
+			}
+		}
+	}
+	for _, text := range texts {
+		if got, want := IsName(text), form.MatchString(text); got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -55,14 +54,14 @@ func newViolations(base, head *Checked, changed []string) []Violation {
 
 // aside are the files beside blueprints that no engine is given. Any other one
 // code may read, whatever it is called.
-var aside = regexp.MustCompile(`^blueprints/([^/]+\.md|[^/]+/README\.md)$`)
+var aside = Pattern(`^blueprints/([^/]+\.md|[^/]+/README\.md)$`)
 
 // governs tells whether a path holds what others are judged by or run: anything
 // but documents and words.
 func governs(path string) bool {
 	switch {
 	case strings.HasPrefix(path, "blueprints/"):
-		return !aside.MatchString(path)
+		return !aside().MatchString(path)
 	case strings.HasPrefix(path, "cue.mod/"), strings.HasPrefix(path, "policies/"):
 		return !strings.HasSuffix(path, ".md")
 	case strings.HasSuffix(path, ".tf"), strings.HasSuffix(path, ".tf.json"), strings.HasSuffix(path, ".rego"):

@@ -3,8 +3,10 @@ package reconciler
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Nearest returns at most n of the names, those most like the wanted one
@@ -59,4 +61,11 @@ func distance(a, b string) int {
 		two, one, row = one, row, two
 	}
 	return one[len(s)]
+}
+
+// Pattern returns a regular expression, which is compiled when it is first asked for:
+// whatever a package prepares for itself, each process of this program prepares, and
+// most are over before they would have used it. A wrong expression panics then.
+func Pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/spf13/cobra"
 
+	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/schema"
 )
@@ -50,7 +50,7 @@ first commit.`,
 }
 
 // nameUnfit is what a CUE module path does not take.
-var nameUnfit = regexp.MustCompile(`[^a-z0-9-]+`)
+var nameUnfit = reconciler.Pattern(`[^a-z0-9-]+`)
 
 func (a *app) initialize(_ context.Context, dir string) error {
 	dir, err := filepath.Abs(dir)
@@ -91,7 +91,7 @@ func (a *app) initialize(_ context.Context, dir string) error {
 
 // starterFiles returns the files of a platform by their paths.
 func starterFiles(name string) (map[string][]byte, error) {
-	name = strings.Trim(nameUnfit.ReplaceAllString(strings.ToLower(name), "-"), "-")
+	name = strings.Trim(nameUnfit().ReplaceAllString(strings.ToLower(name), "-"), "-")
 	if name == "" || name[0] < 'a' || name[0] > 'z' {
 		name = "platform"
 	}

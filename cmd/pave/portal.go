@@ -7,6 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,19 +19,33 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/portal"
+	"github.com/pave-dev/pave/reconciler/portal/oidc"
 )
 
-// portalFlags say who may read the portal.
+// portalFlags say who may read the portal, and how it knows them.
 type portalFlags struct {
 	anonymous bool
 	asked     bool // whether anonymous was said
 	hosts     []string
+	url       string
+	proxies   []string
+	oidc      oidc.Config
+	secret    string // the file with the client's
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.portal.anonymous, "portal-anonymous", false, "show the portal to whoever reaches the listen address (default: on loopback only)")
-	cmd.Flags().StringSliceVar(&a.portal.hosts, "portal-host", nil, "a name that the portal is reached by, beside those of loopback")
-	cmd.PreRun = func(cmd *cobra.Command, _ []string) { a.portal.asked = cmd.Flags().Changed("portal-anonymous") }
+	flags, p := cmd.Flags(), &a.portal
+	flags.BoolVar(&p.anonymous, "portal-anonymous", false, "show the portal to whoever reaches the listen address (default: on loopback only, where nobody signs in at a provider)")
+	flags.StringSliceVar(&p.hosts, "portal-host", nil, "a name that the portal is reached by, beside those of loopback and of --portal-url")
+	flags.StringVar(&p.url, "portal-url", "", "the address that browsers know the portal by, such as https://portal.acme.example")
+	flags.StringSliceVar(&p.proxies, "portal-trusted-proxy", nil, "the network of a proxy that says truly whom it asks for, such as 10.1.2.0/24")
+	flags.StringVar(&p.oidc.Issuer, "oidc-issuer", "", "the OpenID provider at which people sign in to the portal")
+	flags.StringVar(&p.oidc.ClientID, "oidc-client-id", "", "the portal's id at the provider")
+	flags.StringVar(&p.secret, "oidc-client-secret-file", "", "a file with the portal's secret at the provider (default: $PAVE_OIDC_CLIENT_SECRET)")
+	flags.StringSliceVar(&p.oidc.Scopes, "oidc-scope", nil, "a scope to ask for beside openid, profile and email")
+	flags.StringVar(&p.oidc.GroupsClaim, "oidc-groups-claim", "groups", "the claim with the ids of somebody's groups")
+	flags.StringVar(&p.oidc.GroupsURL, "oidc-groups-url", "", "where to ask for groups that are too many for a token, such as https://graph.microsoft.com/v1.0/me/getMemberGroups")
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { p.asked = cmd.Flags().Changed("portal-anonymous") }
 }
 
 func (a *app) portalCommand() *cobra.Command {
@@ -69,14 +87,15 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	a.ignored()
-	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
-	handler, closePortal, err := a.newPortal(repository, listener.Addr(), nil, func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
+	options, err := a.access(listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
-		return usage(fmt.Errorf("nobody may read the portal at %s: --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
+		return usage(fmt.Errorf("nobody may read the portal at %s: --oidc-issuer lets people sign in, --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
 	}
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
+	handler, closePortal := a.newPortal(repository, options)
 	defer closePortal()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
@@ -93,14 +112,6 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	return err
 }
 
-// mayRead tells whether whoever reaches an address may read the portal.
-func (a *app) mayRead(address net.Addr) bool {
-	if a.portal.asked {
-		return a.portal.anonymous
-	}
-	return loopback(address)
-}
-
 // loopback tells whether only this machine reaches an address.
 func loopback(address net.Addr) bool {
 	tcp, is := address.(*net.TCPAddr)
@@ -110,35 +121,89 @@ func loopback(address net.Addr) bool {
 // errNobody reports a portal that nobody may read.
 var errNobody = errors.New("nobody may read the portal")
 
-// newPortal returns the portal of a repository for an address, and what ends it.
-// tell is called with each address by which its operator signs in. The error is
+// newPortal returns the portal of a repository, and what ends it.
+func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
+	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
+	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	return portal.New(options), func() {
+		options.Judgements.Close()
+		history.Close()
+	}
+}
+
+// access says who may read the portal at an address, and how it knows them. tell
+// is called with each address by which its operator signs in. The error is
 // errNobody where there would be nobody to show it to.
-func (a *app) newPortal(repository portal.Repository, at net.Addr, health func() portal.Health, tell func(address string), log *slog.Logger) (http.Handler, func(), error) {
-	evaluators := func() reconciler.Evaluator { return a.parts().Evaluator }
-	options := portal.Options{Hosts: a.portal.hosts, Direct: !a.portal.anonymous, Anonymous: a.mayRead(at), Health: health, Log: log}
-	if options.Direct && loopback(at) {
+func (a *app) access(at net.Addr, tell func(address string), log *slog.Logger) (options portal.Options, err error) {
+	p := a.portal
+	options = portal.Options{Hosts: p.hosts, Anonymous: p.anonymous, Log: log}
+	if p.url != "" {
+		if options.URL, err = url.Parse(p.url); err != nil || options.URL.Host == "" || strings.Trim(options.URL.Path, "/") != "" {
+			return options, usage(fmt.Errorf("--portal-url: expected an address without a path, such as https://portal.acme.example; got %q", p.url))
+		}
+	}
+	for _, network := range p.proxies {
+		prefix, err := netip.ParsePrefix(network)
+		if err != nil {
+			return options, usage(fmt.Errorf("--portal-trusted-proxy: expected a network, such as 10.1.2.0/24; got %q", network))
+		}
+		options.Proxies = append(options.Proxies, prefix)
+	}
+	if p.oidc.Issuer != "" {
+		options.Provider, err = a.provider(log)
+		return options, err
+	}
+	// Without a provider the machine vouches for its users, and for nobody whom a
+	// proxy lets on it.
+	options.Direct = loopback(at) && !p.anonymous
+	options.Anonymous = p.anonymous || options.Direct && !p.asked
+	if options.Direct {
 		name, email, err := git.User(a.repo)
 		if err != nil {
-			return nil, nil, err
+			return options, err
 		}
 		if name != "" && email != "" {
 			options.Operator = portal.NewOperator(name, email, func(token string) { tell(fmt.Sprintf("http://%s/login?token=%s", at, token)) })
 		}
 	}
 	if !options.Anonymous && options.Operator == nil {
-		return nil, nil, errNobody
+		return options, errNobody
 	}
-	history := portal.NewHistory(repository, evaluators, time.Second, log)
-	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
-	return portal.New(options), func() {
-		options.Judgements.Close()
-		history.Close()
-	}, nil
+	return options, nil
+}
+
+// provider returns the OpenID provider at which people sign in.
+func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
+	c := a.portal.oidc
+	if a.portal.url == "" {
+		return nil, usage(errors.New("--oidc-issuer: the provider must know where to send people back to: say --portal-url"))
+	}
+	c.Redirect, c.Log, c.ClientSecret = portal.Back(a.portal.url), log, os.Getenv("PAVE_OIDC_CLIENT_SECRET")
+	if a.portal.secret != "" {
+		content, err := os.ReadFile(a.portal.secret)
+		if err != nil {
+			return nil, fmt.Errorf("read the secret of the OpenID client: %w", err)
+		}
+		c.ClientSecret = strings.TrimSpace(string(content))
+	}
+	provider, err := oidc.New(c)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--oidc-issuer: %w: see --oidc-client-id, --portal-url and --oidc-groups-url", err))
+	}
+	return provider, nil
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds; none where whoever reaches the address may not read it.
+// holds; none where nobody may read it.
 func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
+	if errors.Is(err, errNobody) {
+		return nil, func() {}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	options.Health = health
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -156,15 +221,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() p
 		}
 		return heads, err
 	}
-	tell := func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }
-	pages, closePortal, err := a.newPortal(portalRepository{clone, heads}, address, health, tell, log)
-	if err != nil {
-		clone.Close()
-		if errors.Is(err, errNobody) {
-			return nil, func() {}, nil
-		}
-		return nil, nil, err
-	}
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()

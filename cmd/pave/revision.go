@@ -3,17 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
-	"regexp"
 
+	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/git"
 )
 
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+var fullHash = reconciler.Pattern(`^[0-9a-f]{40}$`)
 
 // commit turns what a person calls a revision into a commit: a full hash, or,
 // in a local repository, any name that Git knows.
 func (a *app) commit(ctx context.Context, revision string) (string, error) {
-	if revision == "" || fullHash.MatchString(revision) {
+	if revision == "" || fullHash().MatchString(revision) {
 		return revision, nil
 	}
 	path, local := git.Local(a.repo)

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -631,7 +630,7 @@ func alternatives(x ast.Expr) []ast.Expr {
 	return []ast.Expr{x}
 }
 
-var listPattern = regexp.MustCompile(`^\^\(([a-z0-9-]+(?:\|[a-z0-9-]+)*)\)\$$`)
+var listPattern = reconciler.Pattern(`^\^\(([a-z0-9-]+(?:\|[a-z0-9-]+)*)\)\$$`)
 
 // listed returns the names that a quoted pattern lists; none for any other.
 func listed(pattern string) []string {
@@ -639,7 +638,7 @@ func listed(pattern string) []string {
 	if err != nil {
 		return nil
 	}
-	m := listPattern.FindStringSubmatch(text)
+	m := listPattern().FindStringSubmatch(text)
 	if m == nil {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -366,7 +365,7 @@ func (s *surveyor) checkBlueprints() {
 	}
 }
 
-var documentLine = regexp.MustCompile(`(?m)^["']?(service|request|team|environment|platform)["']?:`)
+var documentLine = reconciler.Pattern(`(?m)^["']?(service|request|team|environment|platform)["']?:`)
 
 // otherData refuses YAML and JSON that look like documents.
 func (s *surveyor) otherData(f reconciler.File) {
@@ -377,7 +376,7 @@ func (s *surveyor) otherData(f reconciler.File) {
 	if err != nil {
 		return
 	}
-	looks := documentLine.Match(content)
+	looks := documentLine().Match(content)
 	if path.Ext(f.Path) == ".json" {
 		var fields map[string]json.RawMessage
 		looks = json.Unmarshal(content, &fields) == nil && (fields["service"] != nil || fields["request"] != nil)
@@ -391,11 +390,11 @@ func (s *surveyor) otherData(f reconciler.File) {
 // moduleFile describes the CUE module of a repository.
 const moduleFile = "cue.mod/module.cue"
 
-var moduleLine = regexp.MustCompile(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`)
+var moduleLine = reconciler.Pattern(`(?m)^module:\s*"([^"@]+)(@[^"]*)?"`)
 
 // modulePath returns the path of the module, without its version.
 func modulePath(file string) string {
-	if m := moduleLine.FindStringSubmatch(file); m != nil {
+	if m := moduleLine().FindStringSubmatch(file); m != nil {
 		return m[1]
 	}
 	return ""

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -22,10 +21,7 @@ const (
 	maxPushes = 20
 )
 
-var (
-	unitName   = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	planDigest = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
-)
+var planDigest = reconciler.Pattern(`^[0-9a-f]{40,64}$`)
 
 // Approvals returns what the latest commits of the approvals branch say, the
 // newest first, of those that are signed by one of the keys; see
@@ -117,7 +113,7 @@ func parseKey(line string) ssh.PublicKey {
 func approval(raw []byte, owners []owner) (a reconciler.SignedApproval, ok bool) {
 	_, message, _ := strings.Cut(string(raw), "\n\n")
 	unit, plan := trailer(message, "Approve"), trailer(message, "Plan")
-	if !unitName.MatchString(unit) || !planDigest.MatchString(plan) {
+	if !reconciler.IsName(unit) || !planDigest().MatchString(plan) {
 		return a, false
 	}
 	for _, o := range owners {
@@ -154,9 +150,9 @@ func (m *Mirror) Approve(ctx context.Context, unit, plan string, signer *Signer)
 	switch {
 	case signer == nil:
 		return "", refuse("approve %s: nobody would know whose word it is; sign it with your key: --signing-key FILE", unit)
-	case !unitName.MatchString(unit):
+	case !reconciler.IsName(unit):
 		return "", refuse("approve: %q is not the name of a unit", unit)
-	case !planDigest.MatchString(plan):
+	case !planDigest().MatchString(plan):
 		return "", refuse("approve %s: %q is not the digest of a plan; copy it whole from: pave status %s", unit, plan, unit)
 	}
 	for range maxPushes {

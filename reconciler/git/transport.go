@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,7 +64,7 @@ func (a advertised) branches() []string {
 	return names
 }
 
-var queuedName = regexp.MustCompile(`^pr-([1-9][0-9]{0,8})-[0-9a-f]{40}$`)
+var queuedName = reconciler.Pattern(`^pr-([1-9][0-9]{0,8})-[0-9a-f]{40}$`)
 
 // queue returns what the forge's merge queue made of the branch, in the order
 // of the numbers.
@@ -73,7 +72,7 @@ func (a advertised) queue(branch string) []reconciler.QueuedMerge {
 	var queue []reconciler.QueuedMerge
 	for ref, hash := range a.References {
 		name, ok := strings.CutPrefix(ref, "refs/heads/gh-readonly-queue/"+branch+"/")
-		if parts := queuedName.FindStringSubmatch(name); ok && parts != nil {
+		if parts := queuedName().FindStringSubmatch(name); ok && parts != nil {
 			number, _ := strconv.Atoi(parts[1]) // nine digits at most
 			queue = append(queue, reconciler.QueuedMerge{Number: number, Ref: ref, Commit: hash.String()})
 		}

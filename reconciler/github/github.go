@@ -31,7 +31,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -81,9 +80,9 @@ type Forge struct {
 var _ reconciler.Forge = (*Forge)(nil)
 
 var (
-	namePattern   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
-	checkPattern  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9 ._/-]{0,60}[A-Za-z0-9])?$`)
-	commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	namePattern   = reconciler.Pattern(`^[A-Za-z0-9_.-]{1,100}$`)
+	checkPattern  = reconciler.Pattern(`^[A-Za-z0-9]([A-Za-z0-9 ._/-]{0,60}[A-Za-z0-9])?$`)
+	commitPattern = reconciler.Pattern(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 )
 
 // New returns the forge. It asks the forge nothing.
@@ -125,11 +124,11 @@ func (o Options) validate() (*url.URL, error) {
 		return nil, fmt.Errorf("the forge's address %q: expected https, for the credentials' sake", o.URL)
 	}
 	switch {
-	case !namePattern.MatchString(o.Owner) || !namePattern.MatchString(o.Name) || strings.Trim(o.Owner, ".") == "" || strings.Trim(o.Name, ".") == "":
+	case !namePattern().MatchString(o.Owner) || !namePattern().MatchString(o.Name) || strings.Trim(o.Owner, ".") == "" || strings.Trim(o.Name, ".") == "":
 		return nil, fmt.Errorf("the forge's repository %q: expected OWNER/NAME", o.Owner+"/"+o.Name)
 	case o.Branch == "":
 		return nil, errors.New("the forge needs the name of the tracked branch")
-	case !checkPattern.MatchString(o.Check):
+	case !checkPattern().MatchString(o.Check):
 		return nil, fmt.Errorf("the check's name %q: expected letters, digits, blanks and ._/-, at most 62", o.Check)
 	case (o.Token == "") == (o.App == nil):
 		return nil, errors.New("the forge needs a token or an App, one of the two")
@@ -241,7 +240,7 @@ func (f *Forge) PullRequest(ctx context.Context, number int) (reconciler.PullReq
 // Merged implements [reconciler.Forge]. Where several pull requests brought the
 // commit, it is the one whose merge it is, and otherwise the first.
 func (f *Forge) Merged(ctx context.Context, commit string) (reconciler.PullRequest, bool, error) {
-	if !commitPattern.MatchString(commit) {
+	if !commitPattern().MatchString(commit) {
 		return reconciler.PullRequest{}, false, fmt.Errorf("%q is no commit", commit)
 	}
 	found, err := pages(func(page github.ListOptions) ([]*github.PullRequest, *github.Response, error) {
@@ -329,7 +328,7 @@ func (f *Forge) rebased(ctx context.Context, number int) (time.Time, error) {
 
 // Person implements [reconciler.Forge].
 func (f *Forge) Person(ctx context.Context, handle string) (reconciler.Person, error) {
-	if !handlePattern.MatchString(handle) {
+	if !handlePattern().MatchString(handle) {
 		return reconciler.Person{}, fmt.Errorf("%q is no handle", handle)
 	}
 	user, _, err := f.client.Users.Get(ctx, handle)
@@ -342,7 +341,7 @@ func (f *Forge) Person(ctx context.Context, handle string) (reconciler.Person, e
 	return person(user), nil
 }
 
-var handlePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[bot\])?$`)
+var handlePattern = reconciler.Pattern(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[bot\])?$`)
 
 func person(user *github.User) reconciler.Person {
 	return reconciler.Person{ID: user.GetID(), Handle: user.GetLogin()}
@@ -362,7 +361,7 @@ func pullRequest(p *github.PullRequest) (reconciler.PullRequest, error) {
 		pull.Merge, pull.MergedBy, pull.MergedAt = p.GetMergeCommitSHA(), person(p.MergedBy), p.MergedAt.Time
 	}
 	for _, commit := range []string{pull.Base, pull.Head, cmp.Or(pull.Merge, pull.Head)} {
-		if !commitPattern.MatchString(commit) {
+		if !commitPattern().MatchString(commit) {
 			return reconciler.PullRequest{}, fmt.Errorf("pull request %d: the forge names the commit %q", pull.Number, commit)
 		}
 	}

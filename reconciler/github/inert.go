@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // Text that Pave did not write must do nothing but be read. Rather than escape
@@ -89,20 +90,20 @@ func proseOf(text string, max int) string {
 }
 
 var (
-	plainWord   = regexp.MustCompile(`^[("“]{0,2}\p{L}[\p{L}\p{M}]*(['’-]\p{L}[\p{L}\p{M}]*)*[)"”.,;:!?…]{0,3}$`)
-	plainNumber = regexp.MustCompile(`^\(?\d+([.,]\d+)*[)%.,;:!?…]{0,3}$`)
-	plainSign   = regexp.MustCompile(`^[–—→…·]$`)
-	commitLike  = regexp.MustCompile(`[0-9a-fA-F]{7}`)
-	keyLike     = regexp.MustCompile(`[A-Z]{2}-`) // of a ticket or an advisory, which forges link
-	listNumber  = regexp.MustCompile(`^\d+[.)]$`)
+	plainWord   = reconciler.Pattern(`^[("“]{0,2}\p{L}[\p{L}\p{M}]*(['’-]\p{L}[\p{L}\p{M}]*)*[)"”.,;:!?…]{0,3}$`)
+	plainNumber = reconciler.Pattern(`^\(?\d+([.,]\d+)*[)%.,;:!?…]{0,3}$`)
+	plainSign   = reconciler.Pattern(`^[–—→…·]$`)
+	commitLike  = reconciler.Pattern(`[0-9a-fA-F]{7}`)
+	keyLike     = reconciler.Pattern(`[A-Z]{2}-`) // of a ticket or an advisory, which forges link
+	listNumber  = reconciler.Pattern(`^\d+[.)]$`)
 )
 
 // plain tells whether a word stays a word in Markdown.
 func plain(word string, first bool) bool {
-	if commitLike.MatchString(word) || keyLike.MatchString(word) || first && listNumber.MatchString(word) {
+	if commitLike().MatchString(word) || keyLike().MatchString(word) || first && listNumber().MatchString(word) {
 		return false
 	}
-	return plainWord.MatchString(word) || plainNumber.MatchString(word) || plainSign.MatchString(word)
+	return plainWord().MatchString(word) || plainNumber().MatchString(word) || plainSign().MatchString(word)
 }
 
 // codeSpan fences a visible text by more backticks than stand together in it.

@@ -15,7 +15,7 @@ import (
 // the commit as it merges. A pull request that is merged at that head already is
 // done.
 func (f *Forge) Merge(ctx context.Context, number int, head string) error {
-	if !commitPattern.MatchString(head) {
+	if !commitPattern().MatchString(head) {
 		return fmt.Errorf("merge pull request %d: %q is no commit", number, head)
 	}
 	return f.take(ctx, func(me self) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,10 +86,10 @@ func (c *crowd) commit(r *github.RepositoryCommit) {
 		c.attributed(r.Committer, made)
 	}
 	for _, line := range strings.Split(r.GetCommit().GetMessage(), "\n") {
-		if !coAuthorLine.MatchString(line) {
+		if !coAuthorLine().MatchString(line) {
 			continue
 		}
-		if address := coAuthor.FindStringSubmatch(line); address != nil {
+		if address := coAuthor().FindStringSubmatch(line); address != nil {
 			c.attributed(nil, address[1])
 		} else {
 			c.complete = false
@@ -99,9 +98,9 @@ func (c *crowd) commit(r *github.RepositoryCommit) {
 }
 
 var (
-	coAuthorLine = regexp.MustCompile(`(?i)^\s*co-?authored-?by\b`)
-	coAuthor     = regexp.MustCompile(`^[^<>]*<([^<>\s]+@[^<>\s]+)>\s*$`)
-	noReply      = regexp.MustCompile(`^(\d+)\+([^@]+)@users\.noreply\.(.+)$`)
+	coAuthorLine = reconciler.Pattern(`(?i)^\s*co-?authored-?by\b`)
+	coAuthor     = reconciler.Pattern(`^[^<>]*<([^<>\s]+@[^<>\s]+)>\s*$`)
+	noReply      = reconciler.Pattern(`^(\d+)\+([^@]+)@users\.noreply\.(.+)$`)
 )
 
 // attributed takes the account that the forge sees behind an address, or
@@ -114,7 +113,7 @@ func (c *crowd) attributed(user *github.User, email string) {
 		return
 	}
 	// The address that the forge gives each account holds its id.
-	if found := noReply.FindStringSubmatch(email); found != nil && found[3] == c.host {
+	if found := noReply().FindStringSubmatch(email); found != nil && found[3] == c.host {
 		if id, err := strconv.ParseInt(found[1], 10, 64); err == nil && id > 0 {
 			c.people[id] = reconciler.Person{ID: id, Handle: found[2]}
 			return
@@ -164,7 +163,7 @@ type activity struct {
 // Where that cannot be seen whole, the crowd is incomplete.
 func (f *Forge) pushers(ctx context.Context, p *github.PullRequest, commits []*github.RepositoryCommit, c *crowd) error {
 	owner, name := p.GetHead().GetRepo().GetOwner().GetLogin(), p.GetHead().GetRepo().GetName()
-	if !namePattern.MatchString(owner) || !namePattern.MatchString(name) {
+	if !namePattern().MatchString(owner) || !namePattern().MatchString(name) {
 		c.complete = false // the fork is gone
 		return nil
 	}

@@ -26,7 +26,7 @@ const maxRemembered = 4096
 // of them says: the forge knows checks of commits, not of pull requests. It does
 // not pass while one of them, of those that Open listed, was not reported on.
 func (f *Forge) Publish(ctx context.Context, report reconciler.Report, shown func(at time.Time) error) error {
-	if !commitPattern.MatchString(report.Head) || report.Number <= 0 {
+	if !commitPattern().MatchString(report.Head) || report.Number <= 0 {
 		return fmt.Errorf("publish: pull request %d with head %q", report.Number, report.Head)
 	}
 	return f.take(ctx, func(me self) error {
@@ -47,7 +47,7 @@ func (f *Forge) Publish(ctx context.Context, report reconciler.Report, shown fun
 
 // State implements [reconciler.Forge].
 func (f *Forge) State(ctx context.Context, commit string, state reconciler.CheckState, description string) error {
-	if !commitPattern.MatchString(commit) {
+	if !commitPattern().MatchString(commit) {
 		return fmt.Errorf("set the check: %q is no commit", commit)
 	}
 	return f.take(ctx, func(me self) error {

@@ -87,7 +87,7 @@ func (p *page) headline() {
 	icons := map[reconciler.CheckState]string{reconciler.CheckPassed: "✅", reconciler.CheckFailed: "❌",
 		reconciler.CheckWaiting: "✋", reconciler.CheckPending: "⏳"}
 	p.printf("### %s %s\n", cmp.Or(icons[p.report.State], "❌"), cmp.Or(p.prose(p.report.Headline), "Pave"))
-	if p.web != "" && commitPattern.MatchString(p.report.Head) && commitPattern.MatchString(p.report.Base) {
+	if p.web != "" && commitPattern().MatchString(p.report.Head) && commitPattern().MatchString(p.report.Base) {
 		if p.report.Deployed {
 			p.printf("\nmerged as %s\n", p.commit(p.report.Head))
 			return
@@ -114,7 +114,7 @@ func (p *page) place(at reconciler.Position) string {
 	if text == "" {
 		return ""
 	}
-	if p.web == "" || !linkable(at.File) || !commitPattern.MatchString(p.report.Head) {
+	if p.web == "" || !linkable(at.File) || !commitPattern().MatchString(p.report.Head) {
 		return p.code(text)
 	}
 	fragment := ""
@@ -496,7 +496,7 @@ func (p *page) past() {
 
 func (p *page) pastDenial(d reconciler.PastDenial) string {
 	at := p.code(d.Revision)
-	if p.web != "" && commitPattern.MatchString(d.Revision) {
+	if p.web != "" && commitPattern().MatchString(d.Revision) {
 		at = p.commit(d.Revision)
 	}
 	text := join(p.code(d.Request), at) + ": " + p.prose(d.Message)

@@ -43,7 +43,7 @@ func Handler(secret []byte, repository string, poke func(Event)) (http.Handler, 
 	if len(secret) < minSecretLength {
 		return nil, errors.New("a webhook needs a secret of 16 characters or more")
 	}
-	if owner, name, ok := strings.Cut(repository, "/"); !ok || !namePattern.MatchString(owner) || !namePattern.MatchString(name) {
+	if owner, name, ok := strings.Cut(repository, "/"); !ok || !namePattern().MatchString(owner) || !namePattern().MatchString(name) {
 		return nil, errors.New("a webhook needs its repository as OWNER/NAME")
 	}
 	return &handler{secret: secret, repository: repository, reading: make(chan struct{}, maxAtOnce),

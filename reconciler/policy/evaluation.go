@@ -143,21 +143,23 @@ func (v *view) input() (ast.Value, error) {
 			input.Insert(ast.StringTerm(name), ast.BooleanTerm(true))
 		}
 	}
+	if s.Of != "" {
+		input.Insert(ast.StringTerm("of"), ast.StringTerm(s.Of))
+	}
 	change, err := v.change()
 	if err != nil {
 		return nil, err
 	}
 	input.Insert(ast.StringTerm("change"), ast.NewTerm(change))
 	if v.reads.field("cost") != nil && s.Cost != nil {
-		text, err := json.Marshal(s.Cost)
-		if err != nil {
-			return nil, fmt.Errorf("write the input: %w", err)
-		}
-		cost, err := read(text)
-		if err != nil {
+		if err := insertValue(input, "cost", s.Cost); err != nil {
 			return nil, err
 		}
-		input.Insert(ast.StringTerm("cost"), ast.NewTerm(cost))
+	}
+	if v.reads.field("person") != nil && s.Person != nil {
+		if err := insertValue(input, "person", s.Person); err != nil {
+			return nil, err
+		}
 	}
 	for name, text := range map[string]json.RawMessage{"document": s.Document, "service": s.Service, "plan": s.Plan} {
 		if err := v.insert(input, v.reads.field(name), name, text); err != nil {
@@ -183,6 +185,20 @@ func (v *view) input() (ast.Value, error) {
 	}
 	v.value = input
 	return input, nil
+}
+
+// insertValue adds what is no document to the input.
+func insertValue(input ast.Object, name string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("write the input: %w", err)
+	}
+	of, err := read(text)
+	if err != nil {
+		return err
+	}
+	input.Insert(ast.StringTerm(name), ast.NewTerm(of))
+	return nil
 }
 
 func (v *view) change() (ast.Object, error) {
@@ -261,16 +277,12 @@ func (v *view) add(h hash.Hash, p portion) error {
 		add(h, fmt.Append(nil, s.Heal, s.Reviewed))
 	case "now":
 		add(h, fmt.Append(nil, day(s.Now)))
+	case "of":
+		add(h, []byte(s.Of))
 	case "cost":
-		if s.Cost == nil {
-			add(h, nil)
-			break
-		}
-		text, err := json.Marshal(s.Cost)
-		if err != nil {
-			return fmt.Errorf("write the input: %w", err)
-		}
-		add(h, text)
+		return addValue(h, s.Cost)
+	case "person":
+		return addValue(h, s.Person)
 	case "change":
 		add(h, []byte(s.Change.Action))
 		if !slices.Equal(p.fields, []string{"action"}) {
@@ -297,6 +309,16 @@ func (v *view) add(h hash.Hash, p portion) error {
 		return v.addFields(h, p, s.Settings, v.engine.shared.decode)
 	}
 	return nil // else no subject has it
+}
+
+// addValue writes what is no document.
+func addValue(h hash.Hash, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("write the input: %w", err)
+	}
+	add(h, text)
+	return nil
 }
 
 // addFields writes the fields of a document that are read.

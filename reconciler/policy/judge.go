@@ -21,7 +21,9 @@ import (
 //   - of a request the change, the document, its service, environment and
 //     blueprint, and its cost where no plan is judged,
 //   - of either, where the change is a removal, only what was there before,
-//   - of a blueprint its document with the facts of its code, and the settings.
+//   - of a blueprint its document with the facts of its code, and the settings,
+//   - of what somebody views the document and its kind; where they ask for it,
+//     the change, its service and team, and who they are, besides.
 //
 // Every other error means that the rules could not be evaluated, or not in time.
 func (e *Engine) Judge(ctx context.Context, subject reconciler.Subject) ([]reconciler.Violation, error) {
@@ -54,6 +56,12 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 		return nil, err
 	}
 	return reconciler.SortViolations(append(violations, more...)), nil
+}
+
+// Speaks tells whether any rule can say anything about a kind of subject.
+func (e *Engine) Speaks(kind string) bool {
+	q := e.queries[kind]
+	return len(q.kept)+len(q.fresh) > 0
 }
 
 // findings returns what some rules find about the subject. Only those are evaluated
@@ -241,8 +249,11 @@ func violation(rule *rule, subject reconciler.Subject, finding any) reconciler.V
 		Level: reconciler.Level(rule.Level), Scope: reconciler.ScopeDocument,
 		Rule: rule.ID, Kind: subject.Kind, Name: subject.Name,
 	}
-	if subject.Kind == "blueprint" {
+	switch subject.Kind {
+	case "blueprint":
 		v.Scope = reconciler.ScopeBlueprint
+	case "view", "ask":
+		v.Kind = subject.Of
 	}
 	switch finding := finding.(type) {
 	case string:
@@ -310,8 +321,23 @@ func complete(s reconciler.Subject) error {
 			return err
 		}
 		return completeModule(s.Blueprint)
+	case "view":
+		return absent(part{"document", s.Document})
+	case "ask":
+		return completeAsk(s)
 	}
-	return fmt.Errorf("the input's kind is %q: expected one of: service, request, blueprint", s.Kind)
+	return fmt.Errorf("the input's kind is %q: expected one of: service, request, blueprint, view, ask", s.Kind)
+}
+
+// completeAsk wants to know who asks, and of whom.
+func completeAsk(s reconciler.Subject) error {
+	switch {
+	case s.Person == nil || s.Person.ID == "":
+		return missing("person.id")
+	case s.Change.Action != "create" && s.Change.Action != "update" && s.Change.Action != "delete":
+		return fmt.Errorf("the input's change.action is %q: expected one of: create, update, delete", s.Change.Action)
+	}
+	return absent(part{"document", s.Document}, part{"service", s.Service}, part{"team", s.Team})
 }
 
 func completeDocument(s reconciler.Subject) error {

@@ -6,32 +6,43 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// kinds are the kinds of subjects about which rules speak.
-var kinds = []string{"blueprint", "request", "service"}
+// kinds are the kinds of subjects about which rules speak: what a revision holds,
+// and what people do in the portal.
+var (
+	held  = []string{"blueprint", "request", "service"}
+	kinds = append([]string{"ask", "view"}, held...)
+)
 
 // kindsOf returns the kinds of subjects for which a body can hold. One that asks
 // for `input.kind == "request"`, by itself or through a rule that it needs, says
-// nothing of a service: it need not be evaluated to know.
+// nothing of a service: it need not be evaluated to know. One that asks for none
+// is about what a revision holds; nil is returned for it.
 func kindsOf(compiler *ast.Compiler, body ast.Body) []string {
-	of := kinds
+	var of []string
 	for _, expr := range body {
 		asked := askedBy(compiler, expr)
-		of = slices.DeleteFunc(slices.Clone(of), func(kind string) bool { return !slices.Contains(asked, kind) })
+		switch {
+		case asked == nil:
+		case of == nil:
+			of = asked
+		default:
+			of = slices.DeleteFunc(slices.Clone(of), func(kind string) bool { return !slices.Contains(asked, kind) })
+		}
 	}
 	return of
 }
 
-// askedBy returns the kinds for which an expression can hold: all of them unless
-// it is sure that some are not among them.
+// askedBy returns the kinds for which an expression can hold; nil unless it is sure
+// that there are others.
 func askedBy(compiler *ast.Compiler, expr *ast.Expr) []string {
 	if expr.Negated || len(expr.With) > 0 {
-		return kinds
+		return nil
 	}
 	if term, is := expr.Terms.(*ast.Term); is {
 		return heldBy(compiler, term)
 	}
 	if operator := expr.Operator(); !operator.Equal(ast.Equality.Ref()) && !operator.Equal(ast.Equal.Ref()) {
-		return kinds
+		return nil
 	}
 	asked, kind := expr.Operand(0), expr.Operand(1)
 	if !isKind(asked) {
@@ -39,7 +50,7 @@ func askedBy(compiler *ast.Compiler, expr *ast.Expr) []string {
 	}
 	text, is := kind.Value.(ast.String)
 	if !isKind(asked) || !is {
-		return kinds
+		return nil
 	}
 	return []string{string(text)}
 }
@@ -49,18 +60,18 @@ func askedBy(compiler *ast.Compiler, expr *ast.Expr) []string {
 func heldBy(compiler *ast.Compiler, term *ast.Term) []string {
 	ref, is := term.Value.(ast.Ref)
 	if !is {
-		return kinds
-	}
-	rules := compiler.GetRulesExact(ref)
-	if len(rules) == 0 {
-		return kinds
+		return nil
 	}
 	var of []string
-	for _, rule := range rules {
+	for _, rule := range compiler.GetRulesExact(ref) {
 		if rule.Default || rule.Else != nil || rule.Head.RuleKind() != ast.SingleValue || len(rule.Head.Args) > 0 {
-			return kinds
+			return nil
 		}
-		of = append(of, kindsOf(compiler, rule.Body)...)
+		asked := kindsOf(compiler, rule.Body)
+		if asked == nil {
+			return nil
+		}
+		of = append(of, asked...)
 	}
 	return of
 }

@@ -157,7 +157,11 @@ func prepare(compiler *ast.Compiler, rules []rule) map[string]query {
 		for i := range rules {
 			rule := &rules[i]
 			compiled := compiler.GetRulesExact(rule.ref)[0]
-			if !slices.Contains(kindsOf(compiler, compiled.Body), kind) {
+			of := kindsOf(compiler, compiled.Body)
+			if of == nil {
+				of = held
+			}
+			if !slices.Contains(of, kind) {
 				continue
 			}
 			q.reads.rule(compiler, compiled, seen)

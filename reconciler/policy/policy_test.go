@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,13 @@ func request() reconciler.Subject {
 	}
 }
 
+// asked is a request that somebody asks for who belongs to no team.
+func asked() reconciler.Subject {
+	s := request()
+	s.Kind, s.Of, s.Person = "ask", "request", &reconciler.Visitor{ID: "https://login.example alice", Name: "Alice", Role: "viewer"}
+	return s
+}
+
 func blueprint(facts string) reconciler.Subject {
 	s := request()
 	return reconciler.Subject{
@@ -138,7 +146,7 @@ func TestBuiltinRules(t *testing.T) {
 	}
 
 	spoken := map[string]string{}
-	for _, subject := range []reconciler.Subject{ending, costly, endless, late, past, living, removal, planned, healed, breaking("2027-01-15"), breaking("2027-03-01"), breaking("2027-01-14"), service, blueprint(`{
+	for _, subject := range []reconciler.Subject{asked(), ending, costly, endless, late, past, living, removal, planned, healed, breaking("2027-01-15"), breaking("2027-03-01"), breaking("2027-01-14"), service, blueprint(`{
 		"providers":[{"name":"evil","source":"acme/evil","file":"main.tf","line":1}],
 		"modules":[{"name":"net","source":"acme/net/aws","file":"main.tf","line":2}],
 		"data":[{"type":"external","name":"x","file":"main.tf","line":3}],
@@ -146,7 +154,7 @@ func TestBuiltinRules(t *testing.T) {
 		"fileCalls":[{"function":"file","argument":"\"/etc/passwd\"","leaves":true,"file":"main.tf","line":5}]}`)} {
 		for _, v := range judge(t, engine, subject) {
 			spoken[v.Rule] = string(v.Level)
-			if v.Kind != subject.Kind || v.Name != subject.Name || v.Message == "" || v.Hint == "" {
+			if v.Kind != cmp.Or(subject.Of, subject.Kind) || v.Name != subject.Name || v.Message == "" || v.Hint == "" {
 				t.Errorf("%s: subject, message or hint is wanting: %+v", v.Rule, v)
 			}
 			if place := v.Position.File != ""; place != (subject.Kind == "blueprint") {
@@ -496,17 +504,23 @@ func TestIncompleteSubjects(t *testing.T) {
 		spoil func(*reconciler.Subject)
 		want  string
 	}{
-		"kind":        {func(s *reconciler.Subject) { s.Kind = "team" }, `judge team orders-db: the input's kind is "team": expected one of: service, request, blueprint`},
-		"now":         {func(s *reconciler.Subject) { s.Now = time.Time{} }, "judge request orders-db: the input lacks now"},
-		"action":      {func(s *reconciler.Subject) { s.Change.Action = "" }, `judge request orders-db: the input's change.action is "": expected one of: create, update, delete, none`},
-		"before":      {func(s *reconciler.Subject) { s.Change.Action = "delete" }, "judge request orders-db: the input lacks change.before"},
-		"document":    {func(s *reconciler.Subject) { s.Document = nil }, "judge request orders-db: the input lacks document"},
-		"service":     {func(s *reconciler.Subject) { s.Service = json.RawMessage("null") }, "judge request orders-db: the input lacks service"},
-		"environment": {func(s *reconciler.Subject) { s.Environment = nil }, "judge request orders-db: the input lacks environment"},
-		"blueprint":   {func(s *reconciler.Subject) { s.Blueprint = nil }, "judge request orders-db: the input lacks blueprint"},
-		"cost":        {func(s *reconciler.Subject) { s.Cost = nil }, "judge request orders-db: the input lacks cost"},
-		"plan":        {func(s *reconciler.Subject) { s.Plan = json.RawMessage(`{}`) }, "judge request orders-db: the input lacks plan.format_version"},
-		"JSON":        {func(s *reconciler.Subject) { s.Team = json.RawMessage(`{`) }, "judge request orders-db: read the input: \"{\" is no JSON"},
+		"kind":              {func(s *reconciler.Subject) { s.Kind = "team" }, `judge team orders-db: the input's kind is "team": expected one of: service, request, blueprint, view, ask`},
+		"person":            {func(s *reconciler.Subject) { *s = asked(); s.Person = nil }, "judge ask orders-db: the input lacks person.id"},
+		"identity":          {func(s *reconciler.Subject) { *s = asked(); s.Person.ID = "" }, "judge ask orders-db: the input lacks person.id"},
+		"its action":        {func(s *reconciler.Subject) { *s = asked(); s.Change.Action = "none" }, `judge ask orders-db: the input's change.action is "none": expected one of: create, update, delete`},
+		"whose it is":       {func(s *reconciler.Subject) { *s = asked(); s.Team = nil }, "judge ask orders-db: the input lacks team"},
+		"what is asked for": {func(s *reconciler.Subject) { *s = asked(); s.Document = nil }, "judge ask orders-db: the input lacks document"},
+		"what is viewed":    {func(s *reconciler.Subject) { s.Kind, s.Of, s.Document = "view", "request", nil }, "judge view orders-db: the input lacks document"},
+		"now":               {func(s *reconciler.Subject) { s.Now = time.Time{} }, "judge request orders-db: the input lacks now"},
+		"action":            {func(s *reconciler.Subject) { s.Change.Action = "" }, `judge request orders-db: the input's change.action is "": expected one of: create, update, delete, none`},
+		"before":            {func(s *reconciler.Subject) { s.Change.Action = "delete" }, "judge request orders-db: the input lacks change.before"},
+		"document":          {func(s *reconciler.Subject) { s.Document = nil }, "judge request orders-db: the input lacks document"},
+		"service":           {func(s *reconciler.Subject) { s.Service = json.RawMessage("null") }, "judge request orders-db: the input lacks service"},
+		"environment":       {func(s *reconciler.Subject) { s.Environment = nil }, "judge request orders-db: the input lacks environment"},
+		"blueprint":         {func(s *reconciler.Subject) { s.Blueprint = nil }, "judge request orders-db: the input lacks blueprint"},
+		"cost":              {func(s *reconciler.Subject) { s.Cost = nil }, "judge request orders-db: the input lacks cost"},
+		"plan":              {func(s *reconciler.Subject) { s.Plan = json.RawMessage(`{}`) }, "judge request orders-db: the input lacks plan.format_version"},
+		"JSON":              {func(s *reconciler.Subject) { s.Team = json.RawMessage(`{`) }, "judge request orders-db: read the input: \"{\" is no JSON"},
 		"service's document": {func(s *reconciler.Subject) { s.Kind, s.Document = "service", nil },
 			"judge service orders-db: the input lacks document"},
 		"settings": {func(s *reconciler.Subject) { *s = blueprint("{}"); s.Settings = nil }, "judge blueprint postgres: the input lacks settings"},
@@ -522,6 +536,32 @@ func TestIncompleteSubjects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who asks is seen anew each time, and rules of the organisation may look at it.
+func TestPeople(t *testing.T) {
+	engine := compile(t, own(`package acme
+
+deny contains sprintf("%s may not see %s %s", [object.get(input, ["person", "id"], "nobody"), input.of, input.name]) if {
+	input.kind == "view"
+	not "sales" in object.get(input, ["person", "teams"], [])
+}
+`))
+	if !engine.Speaks("view") || !engine.Speaks("ask") || compile(t, policy.Sources{}).Speaks("view") {
+		t.Error("expected that only the organisation's rules speak of what is viewed")
+	}
+	ask := asked()
+	expect(t, judge(t, engine, ask), "deny document request orders-db: service: service orders belongs to another team, and Alice is not in that team (access-team) | ask the platform team")
+	ask.Person = &reconciler.Visitor{ID: "bob", Teams: []string{"sales"}}
+	expect(t, judge(t, engine, ask))
+
+	view := reconciler.Subject{Kind: "view", Of: "request", Name: "orders-db", Now: now, Document: request().Document}
+	expect(t, judge(t, engine, view), "deny document request orders-db: nobody may not see request orders-db (acme.deny)")
+	view.Person = ask.Person
+	expect(t, judge(t, engine, view))
+	view.Person = asked().Person
+	expect(t, judge(t, engine, view), "deny document request orders-db: https://login.example alice may not see request orders-db (acme.deny)")
+	expect(t, judge(t, engine, request()))
 }
 
 func TestBundle(t *testing.T) {

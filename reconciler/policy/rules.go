@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -123,17 +122,17 @@ func describe(module *ast.Module, source *ast.Rule) Rule {
 }
 
 var (
-	denies = regexp.MustCompile(`^(deny|violation)(_[a-zA-Z0-9]+)*$`)
-	warns  = regexp.MustCompile(`^warn(_[a-zA-Z0-9]+)*$`)
+	denies = reconciler.Pattern(`^(deny|violation)(_[a-zA-Z0-9]+)*$`)
+	warns  = reconciler.Pattern(`^warn(_[a-zA-Z0-9]+)*$`)
 )
 
 // levelOf returns what findings of a rule of that name do, and whether the name
 // is one of findings at all.
 func levelOf(name string) (reconciler.Level, bool) {
 	switch {
-	case denies.MatchString(name):
+	case denies().MatchString(name):
 		return reconciler.Deny, true
-	case warns.MatchString(name):
+	case warns().MatchString(name):
 		return reconciler.Warn, true
 	case name == "require_approval":
 		return reconciler.Approve, true

@@ -34,6 +34,9 @@ const mostVerdicts = 1 << 16
 
 // of returns what was found, where the rules would see the subject as they did then.
 func (v *verdicts) of(s reconciler.Subject) ([]reconciler.Violation, bool) {
+	if s.Of != "" {
+		return nil, false
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	name := named{s.Kind, s.Name}
@@ -52,9 +55,10 @@ func (v *verdicts) of(s reconciler.Subject) ([]reconciler.Violation, bool) {
 	return slices.Clone(last.found), true
 }
 
-// keep remembers what was found, unless a plan was judged, which happens once.
+// keep remembers what was found, unless a plan was judged, which happens once, or a
+// person, of whom there are many.
 func (v *verdicts) keep(s reconciler.Subject, found []reconciler.Violation) {
-	if len(s.Plan) > 0 {
+	if len(s.Plan) > 0 || s.Of != "" {
 		return
 	}
 	v.mu.Lock()

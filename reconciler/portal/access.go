@@ -4,8 +4,6 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"net/url"
-	"strings"
 )
 
 // maxForm bounds what a form may send.
@@ -35,7 +33,7 @@ func (p *portal) act(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, code, "That is too much or too little", why)
 		return
 	}
-	signed := p.sessions.of(r)
+	signed := p.sessions.find(p.sessionID(r))
 	switch {
 	case signed == nil:
 		p.refuse(w, r, http.StatusForbidden, "Nobody is signed in", "Who changes something must be known: sign in, then send the form again.")
@@ -44,40 +42,4 @@ func (p *portal) act(w http.ResponseWriter, r *http.Request) {
 	default:
 		p.mux.ServeHTTP(w, r)
 	}
-}
-
-// login lets somebody in.
-func (p *portal) login(w http.ResponseWriter, r *http.Request) {
-	token := r.URL.Query().Get("token")
-	if p.Operator == nil || !p.Operator.enter(token) {
-		p.refuse(w, r, http.StatusForbidden, "This address lets nobody in", "Each address that the portal prints works once: take the latest.")
-		return
-	}
-	p.enter(w, r, p.Operator.who)
-}
-
-// enter opens a session for somebody and leads where they were going.
-func (p *portal) enter(w http.ResponseWriter, r *http.Request, who Identity) {
-	p.sessions.end(r)
-	http.SetCookie(w, sessionCookie(r, p.sessions.begin(who)))
-	http.Redirect(w, r, inside(r.URL.Query().Get("next")), http.StatusSeeOther)
-}
-
-// logout ends the session.
-func (p *portal) logout(w http.ResponseWriter, r *http.Request) {
-	p.sessions.end(r)
-	http.SetCookie(w, sessionCookie(r, ""))
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-}
-
-// inside returns an address if it leads to a page of this portal, and that of the
-// first one otherwise. Browsers take a backslash for a slash and leave control
-// characters out, so neither passes.
-func inside(address string) string {
-	u, err := url.Parse(address)
-	odd := func(c rune) bool { return c <= ' ' || c == '\\' || c == 0x7f }
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") || strings.ContainsFunc(address, odd) {
-		return "/"
-	}
-	return address
 }

@@ -122,7 +122,7 @@ func TestOperator(t *testing.T) {
 	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" {
 		t.Fatalf("got %d to %s", w.Code, w.Header().Get("Location"))
 	}
-	if c := w.Result().Cookies(); len(c) != 1 || !c[0].HttpOnly || c[0].SameSite != http.SameSiteStrictMode || c[0].Path != "/" || c[0].Domain != "" || c[0].Name != "pave-8080" {
+	if c := w.Result().Cookies(); len(c) != 1 || !c[0].HttpOnly || c[0].SameSite != http.SameSiteStrictMode || c[0].Path != "/" || c[0].Domain != "" || c[0].Name != "pave-8080-session" || c[0].Secure {
 		t.Errorf("got %v", c)
 	}
 	if w := b.get("/services"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "Alice") {

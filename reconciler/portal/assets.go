@@ -9,15 +9,15 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed templates static
 var files embed.FS
 
 // pages are the templates by name, each with the frame and the parts around it.
-var pages = parsePages()
-
-func parsePages() map[string]*template.Template {
+// Most processes of this program show none, so they are parsed for the first that does.
+var pages = sync.OnceValue(func() map[string]*template.Template {
 	frame := template.Must(template.New("frame.html").Funcs(template.FuncMap{"line": func(i int) int { return i + 1 }}).ParseFS(files, "templates/frame.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	list, err := fs.Glob(files, "templates/*.html")
@@ -31,17 +31,15 @@ func parsePages() map[string]*template.Template {
 		}
 	}
 	return all
-}
-
-// assets are the files that pages refer to, and a version that changes with them.
-var assets = loadAssets()
+})
 
 type asset struct {
 	content []byte
 	kind    string
 }
 
-func loadAssets() (loaded struct {
+// assets are the files that pages refer to, and a version that changes with them.
+var assets = sync.OnceValue(func() (loaded struct {
 	files   map[string]asset
 	version string
 }) {
@@ -62,17 +60,17 @@ func loadAssets() (loaded struct {
 	}
 	loaded.version = hex.EncodeToString(digest.Sum(nil)[:4])
 	return loaded
-}
+})
 
 // static answers with an asset, which keeps as long as its version is asked for.
 func static(w http.ResponseWriter, r *http.Request) {
-	a, found := assets.files[r.PathValue("file")]
+	a, found := assets().files[r.PathValue("file")]
 	if !found {
 		http.NotFound(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", a.kind)
-	if r.URL.Query().Get("v") == assets.version {
+	if r.URL.Query().Get("v") == assets().version {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	_, _ = w.Write(a.content)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -250,9 +249,9 @@ func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status str
 }
 
 var (
-	dayPattern    = regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)
-	commitPattern = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
-	pairPattern   = regexp.MustCompile(`^([0-9a-f]{7,40})-([0-9a-f]{7,40})$`)
+	dayPattern    = reconciler.Pattern(`^\d{4}-\d\d-\d\d$`)
+	commitPattern = reconciler.Pattern(`^[0-9a-f]{7,40}$`)
+	pairPattern   = reconciler.Pattern(`^([0-9a-f]{7,40})-([0-9a-f]{7,40})$`)
 )
 
 // At returns a past snapshot.
@@ -324,15 +323,15 @@ type window struct {
 
 // find returns the commits of both branches at a time.
 func (w window) find(when string) (tracked, status string, err error) {
-	switch pair := pairPattern.FindStringSubmatch(when); {
-	case dayPattern.MatchString(when):
+	switch pair := pairPattern().FindStringSubmatch(when); {
+	case dayPattern().MatchString(when):
 		return w.day(when)
 	case pair != nil:
 		if tracked, err = w.tracked(pair[1]); err == nil {
 			status, err = w.status(pair[2])
 		}
 		return tracked, status, err
-	case commitPattern.MatchString(when):
+	case commitPattern().MatchString(when):
 		if tracked, err = w.tracked(when); err == nil {
 			return tracked, w.recordOf(tracked), nil
 		}

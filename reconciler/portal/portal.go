@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -25,9 +26,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options say what a portal shows and to whom.
@@ -43,16 +46,31 @@ type Options struct {
 	// Direct refuses what a proxy passed on: a reader who is let in for being on
 	// this machine may not be anywhere else.
 	Direct bool
+	// URL is the address that browsers know the portal by; nil where that is the one
+	// of this machine. Nothing that a request says of it counts.
+	URL *url.URL
+	// Proxies are the networks of those that say truly for whom they ask.
+	Proxies []netip.Prefix
 	// Anonymous lets people read who did not sign in. They never write.
 	Anonymous bool
 	// Operator lets in who runs the portal; nil where nobody may.
 	Operator *Operator
+	// Provider lets people sign in; nil where there is none.
+	Provider Provider
 	Log      *slog.Logger
 }
 
 // New returns the portal. It answers GET and HEAD, and forms by POST.
 func New(options Options) http.Handler {
-	p := &portal{Options: options, mux: http.NewServeMux(), sessions: sessions{open: map[[sha256.Size]byte]*session{}}, origin: http.NewCrossOriginProtection()}
+	p := &portal{
+		Options: options, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		sessions: sessions{open: map[[sha256.Size]byte]*session{}},
+		reads:    newLimits(time.Second/25, 500), writes: newLimits(time.Second, 30),
+	}
+	_, _ = rand.Read(p.key[:]) // it never fails
+	if p.Operator != nil {
+		p.Operator.open()
+	}
 	for pattern, r := range routes {
 		p.mux.Handle("GET "+pattern, p.page(r))
 	}
@@ -60,6 +78,7 @@ func New(options Options) http.Handler {
 		p.mux.Handle("POST "+pattern, p.page(r))
 	}
 	p.mux.HandleFunc("GET /login", p.login)
+	p.mux.HandleFunc("GET "+back, p.comeBack)
 	p.mux.HandleFunc("POST /logout", p.logout)
 	p.mux.HandleFunc("GET /static/{file}", static)
 	p.mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
@@ -74,6 +93,9 @@ type portal struct {
 	mux      *http.ServeMux
 	sessions sessions
 	origin   *http.CrossOriginProtection
+	key      [32]byte // of the secrets of logins
+	reads    *limits
+	writes   *limits
 }
 
 // route is a page: the template that shows it and the function that makes it.
@@ -84,6 +106,7 @@ type route struct {
 
 var routes = map[string]route{
 	"/{$}":                            {"home", home},
+	"/me":                             {"me", me},
 	"/search":                         {"search", search},
 	"/services":                       {"services", services},
 	"/services/{name}":                {"service", service},
@@ -119,12 +142,19 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Cookie")
+	if p.secure() {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	switch {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
 	case p.Direct && passedOn(r.Header):
 		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
+	case !p.within(r):
+		h.Set("Retry-After", "10")
+		http.Error(w, "That is too often. Wait a little.", http.StatusTooManyRequests)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		p.travel(w, r)
 	case r.Method == http.MethodPost:
@@ -143,7 +173,7 @@ func (p *portal) known(host string) bool {
 	}
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	ip := net.ParseIP(name)
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
+	return p.URL != nil && strings.EqualFold(name, p.URL.Hostname()) || strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() ||
 		slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
@@ -206,6 +236,8 @@ func (p *portal) page(to route) http.Handler {
 // lets tells whether a person may have a page, and says so where not.
 func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 	switch {
+	case v.person == nil && !p.Anonymous && p.Provider != nil && r.URL.Query().Get("format") != "json":
+		http.Redirect(w, r, signIn(v.base, r), http.StatusSeeOther)
 	case v.person == nil && !p.Anonymous:
 		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
 	case r.Method == http.MethodPost && !v.person.MayWrite():
@@ -230,7 +262,10 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		return nil, err
 	}
 	v.index = v.indexed()
-	if signed := p.sessions.of(r); signed != nil {
+	if p.Provider != nil {
+		v.signIn = signIn(v.base, r)
+	}
+	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
 		today, err := p.Snapshots.Now(r.Context())
 		if err != nil {
 			return nil, err
@@ -238,6 +273,12 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
 	}
 	return v, nil
+}
+
+// signIn is the address by which somebody signs in and comes back to a page.
+func signIn(base string, r *http.Request) string {
+	here := url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	return "/login?" + url.Values{"next": {base + here.String()}}.Encode()
 }
 
 // unavailable answers where there is no snapshot to show.
@@ -254,7 +295,7 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets.version, Body: notFound{Title: title, Why: why}})
+	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
 }
 
 // show renders a page, whole or not at all.
@@ -275,7 +316,7 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		err = writeCSV(&b, table)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		err = pages[name].Execute(&b, f)
+		err = pages()[name].Execute(&b, f)
 	}
 	if err != nil {
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)

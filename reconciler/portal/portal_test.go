@@ -122,7 +122,7 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.options = Options{Snapshots: history, Anonymous: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.options = Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
 	a.Handler = New(a.options)
 	return a
 }
@@ -684,7 +684,7 @@ func TestSecrets(t *testing.T) {
 // TestContrast checks what the style sheet paints on what against level AA.
 func TestContrast(t *testing.T) {
 	t.Parallel()
-	sheet := string(assets.files["portal.css"].content)
+	sheet := string(assets().files["portal.css"].content)
 	themes := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(sheet, -1)
 	if len(themes) != 2 {
 		t.Fatalf("expected a light and a dark theme, found %d", len(themes))

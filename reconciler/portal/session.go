@@ -1,13 +1,10 @@
 package portal
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"maps"
-	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -53,15 +50,12 @@ func (s *sessions) begin(who Identity) string {
 	return id
 }
 
-// of returns the session that a request belongs to; nil where there is none.
-func (s *sessions) of(r *http.Request) *session {
-	cookie, err := r.Cookie(cookieName(r))
-	if err != nil {
-		return nil
-	}
+// find returns the session that a cookie holds, and keeps it from being idle; nil
+// where there is none.
+func (s *sessions) find(id string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one, now := s.open[sha256.Sum256([]byte(cookie.Value))], time.Now()
+	one, now := s.open[sha256.Sum256([]byte(id))], time.Now()
 	if one == nil || one.over(now) {
 		return nil
 	}
@@ -70,33 +64,11 @@ func (s *sessions) of(r *http.Request) *session {
 	return &known
 }
 
-// end closes the session of a request.
-func (s *sessions) end(r *http.Request) {
-	if cookie, err := r.Cookie(cookieName(r)); err == nil {
-		s.mu.Lock()
-		delete(s.open, sha256.Sum256([]byte(cookie.Value)))
-		s.mu.Unlock()
-	}
-}
-
-// cookieName has the port in it: browsers send the cookies of one port of this
-// machine to all of them, and a second portal would sign people out of the first.
-func cookieName(r *http.Request) string {
-	_, port, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		port = ""
-	}
-	return "pave-" + cmp.Or(port, "80")
-}
-
-// sessionCookie returns the cookie that holds a session; without a value, the one
-// that takes it away.
-func sessionCookie(r *http.Request, value string) *http.Cookie {
-	c := &http.Cookie{Name: cookieName(r), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}
-	if value == "" {
-		c.MaxAge = -1
-	}
-	return c
+// end closes a session, if there is one.
+func (s *sessions) end(id string) {
+	s.mu.Lock()
+	delete(s.open, sha256.Sum256([]byte(id)))
+	s.mu.Unlock()
 }
 
 // Operator lets who runs a portal sign in to it, by an address that only they see.
@@ -108,23 +80,27 @@ type Operator struct {
 	token string // guarded by mu
 }
 
-// NewOperator tells a token by which somebody signs in as the operator of the
-// portal, and the next one once that was used: each lets one browser in.
+// NewOperator returns the operator of a portal. Once that is made it tells a token
+// by which they sign in, and the next one whenever one was used: each lets one
+// browser in.
 func NewOperator(name, email string, tell func(token string)) *Operator {
-	o := &Operator{who: Identity{ID: "operator", Name: name, Email: email, Operator: true}, tell: tell, token: rand.Text()}
-	tell(o.token)
-	return o
+	return &Operator{who: Identity{ID: "operator", Name: name, Email: email, Operator: true}, tell: tell}
+}
+
+// open makes the next token.
+func (o *Operator) open() {
+	o.token = rand.Text()
+	o.tell(o.token)
 }
 
 // enter spends a token.
 func (o *Operator) enter(token string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !same(token, o.token) {
+	if o.token == "" || !same(token, o.token) {
 		return false
 	}
-	o.token = rand.Text()
-	o.tell(o.token)
+	o.open()
 	return true
 }
 

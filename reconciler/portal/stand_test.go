@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -21,6 +22,7 @@ import (
 type stand struct {
 	dir, repo, pave string
 	address         string // of the portal, without a slash
+	door            string // the address by which one browser signs in
 	end             func()
 }
 
@@ -135,12 +137,15 @@ func (s *stand) show(ctx context.Context) error {
 		cancel()
 		_ = cmd.Wait() // it was killed
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("the portal did not say its address: %w", err)
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if door, is := strings.CutPrefix(lines.Text(), "to sign in: "); is {
+			s.door = door
+		} else {
+			s.address = strings.TrimRight(lines.Text(), "/")
+			return nil
+		}
 	}
-	s.address = strings.TrimRight(strings.TrimSpace(line), "/")
-	return nil
+	return errors.New("the portal did not say its address")
 }
 
 // page is one page of a kind.

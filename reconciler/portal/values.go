@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // plain shows a value: a string as it is, anything else as JSON.
@@ -19,10 +20,10 @@ func plain(value json.RawMessage) string {
 // visible spells out what would hide or turn text: nobody checked what stands in
 // a file or an output.
 func visible(text string) string {
-	return visibly.ReplaceAllStringFunc(text, func(s string) string { return fmt.Sprintf("\\u{%x}", []rune(s)[0]) })
+	return visibly().ReplaceAllStringFunc(text, func(s string) string { return fmt.Sprintf("\\u{%x}", []rune(s)[0]) })
 }
 
-var visibly = regexp.MustCompile(`[\x{0}-\x{8}\x{b}-\x{1f}\x{7f}-\x{9f}\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2069}\x{feff}]`)
+var visibly = reconciler.Pattern(`[\x{0}-\x{8}\x{b}-\x{1f}\x{7f}-\x{9f}\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2069}\x{feff}]`)
 
 func indented(value json.RawMessage) string {
 	var b bytes.Buffer

@@ -22,6 +22,7 @@ type frame struct {
 
 	Person *Person `json:"-"` // who reads; nil is nobody in particular
 	CSRF   string  `json:"-"` // what each form of theirs carries
+	SignIn string  `json:"-"` // where people sign in; empty where nobody does
 
 	Platform string `json:"-"` // what the organisation calls it
 	Nav      []tab  `json:"-"`
@@ -85,6 +86,7 @@ type view struct {
 	here   string  // the tab that the page belongs to
 	person *Person // who asks; nil is nobody in particular
 	csrf   string  // what each form must carry, in a field of this name
+	signIn string
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -93,8 +95,8 @@ func (v *view) frame(r *http.Request, body any) frame {
 	query.Del("format")
 	here.RawQuery = query.Encode()
 	f := frame{
-		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
-		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets.version,
+		Title: v.title, Body: body, Person: v.person, CSRF: v.csrf, SignIn: v.signIn, Platform: cmp.Or(v.Snapshot.Platform.Settings.Title, "Platform"),
+		Base: v.base, When: v.when, Today: here.String(), Query: query.Get("q"), Static: assets().version,
 		Permalink: v.permanent() + here.String(), Revision: v.commit(v.Snapshot.Revision), Status: v.commit(v.Snapshot.Status),
 	}
 	if v.here != "" {

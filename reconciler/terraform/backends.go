@@ -41,7 +41,7 @@ var backendKinds = map[string]backendKind{
 // style is a way to write prefix and unit as the name of a state. Two units
 // never get the same name: what is shortened carries a hash of the whole.
 type style struct {
-	prefix    *regexp.Regexp // what the environment may ask for; nil means an address
+	prefix    func() *regexp.Regexp // what the environment may ask for; nil means an address
 	separator string
 	suffix    string
 	limit     int // in bytes; 0 means none
@@ -49,16 +49,16 @@ type style struct {
 }
 
 var (
-	pathPrefix = regexp.MustCompile(`^[A-Za-z0-9_=][A-Za-z0-9._=-]*(/[A-Za-z0-9_=][A-Za-z0-9._=-]*)*$`)
+	pathPrefix = reconciler.Pattern(`^[A-Za-z0-9_=][A-Za-z0-9._=-]*(/[A-Za-z0-9_=][A-Za-z0-9._=-]*)*$`)
 
 	objectName    = &style{prefix: pathPrefix, separator: "/", suffix: ".tfstate"}
 	folderName    = &style{prefix: pathPrefix, separator: "/"}
-	workspaceName = &style{prefix: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), separator: "-", limit: 90}
+	workspaceName = &style{prefix: reconciler.Pattern(`^[A-Za-z0-9_-]+$`), separator: "-", limit: 90}
 	// Postgres cuts longer identifiers without a word.
-	schemaName = &style{prefix: regexp.MustCompile(`^[a-z_][a-z0-9_]*$`), separator: "_", limit: 63,
+	schemaName = &style{prefix: reconciler.Pattern(`^[a-z_][a-z0-9_]*$`), separator: "_", limit: 63,
 		fold: func(s string) string { return strings.ReplaceAll(s, "-", "_") }}
 	// The name is a label, too; a number at its end would read as a part of a state in several secrets.
-	secretName  = &style{prefix: regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`), separator: "-", suffix: "-state", limit: 63}
+	secretName  = &style{prefix: reconciler.Pattern(`^[a-z0-9][a-z0-9-]*$`), separator: "-", suffix: "-state", limit: 63}
 	addressName = &style{}
 )
 
@@ -140,8 +140,8 @@ func (s *style) named(configured any, unit, prefix string) (string, error) {
 		}
 		prefix = strings.TrimSuffix(text, "/")
 	}
-	if prefix != "" && !s.prefix.MatchString(prefix) {
-		return "", fmt.Errorf("expected a prefix that matches %s; got %q", s.prefix, prefix)
+	if prefix != "" && !s.prefix().MatchString(prefix) {
+		return "", fmt.Errorf("expected a prefix that matches %s; got %q", s.prefix(), prefix)
 	}
 	return s.name(prefix, unit), nil
 }
@@ -203,11 +203,11 @@ func (k backendKind) address(config map[string]any) string {
 	return strings.Join(parts, ",")
 }
 
-var plainValue = regexp.MustCompile(`^[A-Za-z0-9._:/@?&%+~-]+$`)
+var plainValue = reconciler.Pattern(`^[A-Za-z0-9._:/@?&%+~-]+$`)
 
 // oneLine writes a value without anything that could be taken for another argument.
 func oneLine(value any) string {
-	if text, ok := value.(string); ok && plainValue.MatchString(text) {
+	if text, ok := value.(string); ok && plainValue().MatchString(text) {
 		return text
 	}
 	return string(marshal(value))
@@ -234,7 +234,7 @@ func literals(environment reconciler.Environment) (map[string]any, error) {
 }
 
 func checkArgument(key string) error {
-	if !identifier.MatchString(key) {
+	if !identifier().MatchString(key) {
 		return fmt.Errorf("%q is no name of an argument", key)
 	}
 	if slices.Contains(secretArguments, key) {
@@ -268,12 +268,12 @@ func checkLiteral(value any) error {
 	return nil
 }
 
-var passwordSetting = regexp.MustCompile(`(?i)(^|[\s?&;])(sslpassword|password)\s*=`)
+var passwordSetting = reconciler.Pattern(`(?i)(^|[\s?&;])(sslpassword|password)\s*=`)
 
 // holdsPassword finds the password of an address or of a connection string.
 // Whatever looks like an address and cannot be read counts as one that has a password.
 func holdsPassword(text string) bool {
-	if passwordSetting.MatchString(text) {
+	if passwordSetting().MatchString(text) {
 		return true
 	}
 	if !strings.Contains(text, "://") {

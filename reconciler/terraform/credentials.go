@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -24,7 +23,7 @@ import (
 // helperTimeout is how long a credentials helper may take.
 const helperTimeout = time.Minute
 
-var keyPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var keyPattern = reconciler.Pattern(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // credentials returns the variables that the host binds to an environment; none
 // where it binds nothing. A helper is asked once in a run.
@@ -173,7 +172,7 @@ func parseCredentials(path string, data []byte) (map[string]string, error) {
 			continue
 		}
 		key, value, found := strings.Cut(line, "=")
-		if !found || !keyPattern.MatchString(key) || strings.ContainsRune(value, 0) {
+		if !found || !keyPattern().MatchString(key) || strings.ContainsRune(value, 0) {
 			return nil, fmt.Errorf("%s:%d: expected KEY=VALUE", path, n)
 		}
 		if _, reserved := baseEnviron(Host{}, "", "")[key]; reserved || key == "TF_DATA_DIR" || key == confine.Variable ||

@@ -215,7 +215,7 @@ func FuzzCredentials(f *testing.F) {
 		}
 		var lines bytes.Buffer
 		for key, value := range env {
-			if _, reserved := baseEnviron(Host{}, "", "")[key]; reserved || !keyPattern.MatchString(key) {
+			if _, reserved := baseEnviron(Host{}, "", "")[key]; reserved || !keyPattern().MatchString(key) {
 				t.Errorf("the variable %q was read", key)
 			}
 			fmt.Fprintf(&lines, "%s=%s\r\n", key, value)
@@ -245,7 +245,7 @@ func FuzzIntent(f *testing.F) {
 			return
 		}
 		for _, name := range append(slices.Collect(maps.Keys(in.Job.Upstream)), in.Job.Unit, in.Job.Environment) {
-			if !namePattern.MatchString(name) {
+			if !reconciler.IsName(name) {
 				t.Errorf("the name %q was accepted", name)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -165,17 +164,14 @@ func (r *Runner) Render(unit reconciler.Unit) (reconciler.Rendering, error) {
 	return Render(unit, "pave")
 }
 
-// How long a text may be is told beside its pattern, where that is long: every
-// start of Pave prepares them all, and pays for each repetition that is counted.
-var (
-	namePattern = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	idPattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-)
+// How long a text may be is told beside the pattern: a repetition that is counted
+// costs every run.
+var idPattern = reconciler.Pattern(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // checkJob refuses a job whose names could lead out of the host's folders or
 // into an argument vector.
 func checkJob(job reconciler.Job) error {
-	if len(job.ID) > 100 || !idPattern.MatchString(job.ID) || job.ID == unitLock {
+	if len(job.ID) > 100 || !idPattern().MatchString(job.ID) || job.ID == unitLock {
 		return fmt.Errorf("job id: expected letters, digits, dots, dashes and underscores, got %q", job.ID)
 	}
 	names := []string{job.Unit, job.Environment}
@@ -186,7 +182,7 @@ func checkJob(job reconciler.Job) error {
 		}
 	}
 	for _, name := range names {
-		if !namePattern.MatchString(name) {
+		if !reconciler.IsName(name) {
 			return fmt.Errorf("job %s: expected a name of lower-case letters, digits and dashes, got %q", job.ID, name)
 		}
 	}

@@ -112,27 +112,27 @@ func notGiven(name string) bool {
 // forbiddenFiles are those that would change a run behind the request's back.
 // Case is folded: the file system of a host may do so.
 var forbiddenFiles = []struct {
-	name          *regexp.Regexp
+	name          func() *regexp.Regexp
 	message, hint string
 }{
-	{regexp.MustCompile(`\.tfvars[^/]*$`),
+	{reconciler.Pattern(`\.tfvars[^/]*$`),
 		"would override the inputs of requests", "remove it and give the inputs their values in CUE"},
-	{regexp.MustCompile(`(^|/|_)override\.(tf|tofu)[^/]*$`),
+	{reconciler.Pattern(`(^|/|_)override\.(tf|tofu)[^/]*$`),
 		"would override other files", "remove it and change those files"},
-	{regexp.MustCompile(`(^|/)\.terraform/`),
+	{reconciler.Pattern(`(^|/)\.terraform/`),
 		"belongs to a working directory of Terraform", "remove the folder .terraform and add it to .gitignore"},
-	{regexp.MustCompile(`\.tfstate[^/]*$|^state(/|$)|^errored\.tfstate`),
+	{reconciler.Pattern(`\.tfstate[^/]*$|^state(/|$)|^errored\.tfstate`),
 		"stands where Terraform keeps state", "remove or rename it"},
-	{regexp.MustCompile(`\.tofu(\.json)?$`),
+	{reconciler.Pattern(`\.tofu(\.json)?$`),
 		"is read by OpenTofu alone", "rename it to end in .tf or .tf.json"},
-	{regexp.MustCompile(`^pave`),
+	{reconciler.Pattern(`^pave`),
 		"takes a name reserved for Pave", `rename it; names that start with "pave" are reserved`},
 }
 
 func forbidden(name string) (message, hint string) {
 	name = strings.ToLower(name)
 	for _, f := range forbiddenFiles {
-		if f.name.MatchString(name) {
+		if f.name().MatchString(name) {
 			return f.message, f.hint
 		}
 	}

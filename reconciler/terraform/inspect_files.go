@@ -2,12 +2,12 @@ package terraform
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // fileFunctions are the functions that read files, with the number of their
@@ -149,13 +149,13 @@ func below(name string) bool {
 
 // dots finds a pattern that may come to match "..", by itself or after its
 // braces were expanded.
-var dots = regexp.MustCompile(`\.\.|[{,][.,}]|\.[,}]`)
+var dots = reconciler.Pattern(`\.\.|[{,][.,}]|\.[,}]`)
 
 // staysBelow tells whether a pattern of fileset is sure to match nothing
 // outside the folder.
 func staysBelow(pattern hclsyntax.Expression) bool {
 	text, ok := literalText(pattern)
-	return ok && below(text) && !dots.MatchString(text)
+	return ok && below(text) && !dots().MatchString(text)
 }
 
 // walkTemplate walks a template of the blueprint, which may call functions, too;

@@ -3,7 +3,6 @@ package terraform
 import (
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -402,25 +401,25 @@ func isLocal(source string) bool {
 	return source == "." || source == ".." || strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../")
 }
 
-var hostSource = regexp.MustCompile(`(?i)^(/|~|\\|\.{1,2}\\|[a-z]:[\\/]|file:)`)
+var hostSource = reconciler.Pattern(`(?i)^(/|~|\\|\.{1,2}\\|[a-z]:[\\/]|file:)`)
 
 // onHost tells whether a source is a folder of whatever machine runs Terraform.
-func onHost(source string) bool { return hostSource.MatchString(source) }
+func onHost(source string) bool { return hostSource().MatchString(source) }
 
 var (
-	registrySource = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/[a-z0-9]+(//.*)?$`)
-	gitSource      = regexp.MustCompile(`^(git::|git@|github\.com/|bitbucket\.org/)`)
-	gitCommit      = regexp.MustCompile(`[?&]ref=[0-9a-f]{40}(&|$)`)
-	exactVersion   = regexp.MustCompile(`^\s*=?\s*v?[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\s*$`)
+	registrySource = reconciler.Pattern(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/[a-z0-9]+(//.*)?$`)
+	gitSource      = reconciler.Pattern(`^(git::|git@|github\.com/|bitbucket\.org/)`)
+	gitCommit      = reconciler.Pattern(`[?&]ref=[0-9a-f]{40}(&|$)`)
+	exactVersion   = reconciler.Pattern(`^\s*=?\s*v?[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\s*$`)
 )
 
 // pinned tells whether a remote source always brings the same content.
 func pinned(source, version string) bool {
 	switch {
-	case gitSource.MatchString(source):
-		return gitCommit.MatchString(source) && strings.Count(source, "ref=") == 1
-	case registrySource.MatchString(source):
-		return exactVersion.MatchString(version)
+	case gitSource().MatchString(source):
+		return gitCommit().MatchString(source) && strings.Count(source, "ref=") == 1
+	case registrySource().MatchString(source):
+		return exactVersion().MatchString(version)
 	}
 	return false
 }

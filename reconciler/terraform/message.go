@@ -6,11 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // maxMessage bounds a message, in bytes; a status commit holds it as one line.
@@ -98,9 +99,9 @@ func readLine(reader *bufio.Reader) ([]byte, error) {
 }
 
 var (
-	errorStart = regexp.MustCompile(`^(Error|Warning|panic): (.*)$`)
-	errorPlace = regexp.MustCompile(`^  on (\S+) line (\d+)`)
-	errorOwner = regexp.MustCompile(`^  with (.*),$`)
+	errorStart = reconciler.Pattern(`^(Error|Warning|panic): (.*)$`)
+	errorPlace = reconciler.Pattern(`^  on (\S+) line (\d+)`)
+	errorOwner = reconciler.Pattern(`^  with (.*),$`)
 )
 
 // textErrors reads the errors from an engine's plain standard error. Each is a
@@ -111,7 +112,7 @@ func textErrors(stderr string) []diagnostic {
 	var current *diagnostic
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimRight(strings.TrimPrefix(strings.TrimLeft(line, "╷│╵"), " \t"), " \r\n")
-		if start := errorStart.FindStringSubmatch(line); start != nil {
+		if start := errorStart().FindStringSubmatch(line); start != nil {
 			current = nil
 			switch start[1] {
 			case "Error":
@@ -130,12 +131,12 @@ func textErrors(stderr string) []diagnostic {
 }
 
 func (d *diagnostic) addLine(line string) {
-	if place := errorPlace.FindStringSubmatch(line); place != nil {
+	if place := errorPlace().FindStringSubmatch(line); place != nil {
 		d.File = place[1]
 		d.Line, _ = strconv.Atoi(place[2])
 		return
 	}
-	if owner := errorOwner.FindStringSubmatch(line); owner != nil {
+	if owner := errorOwner().FindStringSubmatch(line); owner != nil {
 		d.Address = owner[1]
 		return
 	}

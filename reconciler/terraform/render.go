@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // identifier is what names an argument of the language without quotes.
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+var identifier = reconciler.Pattern(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
 // defaultTags tells where a provider takes tags for all that it creates, by
 // the provider's local name.
@@ -31,8 +30,8 @@ var defaultTags = map[string][]string{
 // The name of the unit's state begins with stateKeyPrefix, unless the
 // environment's backend gives another prefix.
 func Render(unit reconciler.Unit, stateKeyPrefix string) (reconciler.Rendering, error) {
-	if !namePattern.MatchString(unit.Name()) {
-		return reconciler.Rendering{}, fmt.Errorf("render request %q: the name must match %s", unit.Name(), namePattern)
+	if !reconciler.IsName(unit.Name()) {
+		return reconciler.Rendering{}, fmt.Errorf("render request %q: the name must match %s", unit.Name(), reconciler.NameForm)
 	}
 	rendering, err := render(unit, stateKeyPrefix)
 	if err != nil {
@@ -68,7 +67,7 @@ func splitInputs(request reconciler.Request) (map[string]json.RawMessage, map[st
 	variables := map[string]json.RawMessage{}
 	var references map[string]reconciler.Ref
 	for name, value := range request.Inputs {
-		if !identifier.MatchString(name) || reserved(name) {
+		if !identifier().MatchString(name) || reserved(name) {
 			return nil, nil, fmt.Errorf("inputs.%s: the name is reserved or no identifier", name)
 		}
 		if !json.Valid(value) {
@@ -157,7 +156,7 @@ func renderProvider(name string, raw json.RawMessage) (map[string]any, error) {
 	if !ok {
 		return nil, fmt.Errorf(": expected the provider's arguments; got %s", oneLine(value))
 	}
-	if !identifier.MatchString(name) {
+	if !identifier().MatchString(name) {
 		return nil, fmt.Errorf(": %q is no name of a provider", name)
 	}
 	for _, key := range []string{"alias", "for_each", "version"} {
@@ -193,8 +192,8 @@ func mirror(value any, reference string, path, tags []string) (any, error) {
 func mirrorObject(value map[string]any, reference string, path, tags []string) (any, error) {
 	mirrored := map[string]any{}
 	for _, key := range slices.Sorted(maps.Keys(value)) {
-		if !identifier.MatchString(key) {
-			return nil, fmt.Errorf("%s: expected keys that match %s; got %q", dotted(path), identifier, key)
+		if !identifier().MatchString(key) {
+			return nil, fmt.Errorf("%s: expected keys that match %s; got %q", dotted(path), identifier(), key)
 		}
 		var err error
 		mirrored[key], err = mirror(value[key], reference+"."+key, append(slices.Clone(path), key), tags)

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -274,9 +273,9 @@ func (l *lockedError) Error() string {
 func (l *lockedError) Unwrap() error { return l.err }
 
 var (
-	lockInfo = regexp.MustCompile(`(?m)^[\s│|╷╵]*(ID|Who|Operation|Created): +(.*?)\s*$`)
-	lockHeld = regexp.MustCompile(`already[\s│|]+locked:[\s│|]+ID=(\S+)`)
-	lockID   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:._/-]*$`)
+	lockInfo = reconciler.Pattern(`(?m)^[\s│|╷╵]*(ID|Who|Operation|Created): +(.*?)\s*$`)
+	lockHeld = reconciler.Pattern(`already[\s│|]+locked:[\s│|]+ID=(\S+)`)
+	lockID   = reconciler.Pattern(`^[A-Za-z0-9][A-Za-z0-9:._/-]*$`)
 )
 
 // lockTime is how engines print when a lock was taken.
@@ -289,7 +288,7 @@ func asLocked(err error, stderr string) error {
 		return err
 	}
 	info := map[string]string{}
-	for _, m := range lockInfo.FindAllStringSubmatch(stderr, -1) {
+	for _, m := range lockInfo().FindAllStringSubmatch(stderr, -1) {
 		info[m[1]] = m[2]
 	}
 	if info["ID"] == "" {
@@ -297,7 +296,7 @@ func asLocked(err error, stderr string) error {
 	}
 	locked := &lockedError{id: info["ID"], err: err}
 	// The backend "http" describes who wants the lock, not who has it.
-	if m := lockHeld.FindStringSubmatch(stderr); m != nil {
+	if m := lockHeld().FindStringSubmatch(stderr); m != nil {
 		locked.id = m[1]
 		return locked
 	}
@@ -313,7 +312,7 @@ func (e *execution) foreign(l *lockedError) string {
 	switch {
 	case l.who == "":
 		return "the backend does not tell whose it is"
-	case len(l.id) > 200 || !lockID.MatchString(l.id):
+	case len(l.id) > 200 || !lockID().MatchString(l.id):
 		return "its id is not one"
 	}
 	if own := whoami(); l.who != own {
