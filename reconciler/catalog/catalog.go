@@ -35,6 +35,7 @@ const BlueprintFolder = "blueprints"
 type Evaluator struct {
 	command  []string
 	deadline time.Duration
+	parsed   syntax // for Locate
 
 	mu       sync.Mutex
 	cache    map[string]answer // by the digest of everything the answer depends on
