@@ -89,6 +89,11 @@ func (a *acme) own(rego string) {
 	a.Helper()
 	must(a, os.WriteFile(filepath.Join(a.repo, "policies/seen.rego"), []byte(rego), 0o644))
 	a.commit("2026-03-01T12:00:00Z", "Say who sees what")
+	books := filepath.Join(a.repo, "catalog/payments/ledger.cue")
+	text, err := os.ReadFile(books)
+	must(a, err)
+	must(a, os.WriteFile(books, []byte(strings.Replace(string(text), "storage: 800", "storage: 900", 1)), 0o644))
+	a.commit("2026-03-01T12:30:00Z", "Give ledger-db more room")
 	a.record("2026-03-01T13:00:00Z", "Apply ledger-db", "Unit: ledger-db applied +1 ~0 -0 blueprint=db-credentials plan=88bb",
 		reconciler.UnitStatus{Version: 1, Request: "ledger-db", Service: "ledger", Owner: "payments", Blueprint: "db-credentials", Environment: "production", Conditions: ready(true, reconciler.ReasonApplied, "")},
 		reconciler.UnitStatus{Version: 1, Request: "old-books", Service: "ledger", Owner: "payments", Blueprint: "db-credentials", Environment: "production", Conditions: ready(false, reconciler.ReasonDeletionGuard, "")},
@@ -140,6 +145,11 @@ deny contains "the books are for those who keep them" if {
 					}
 				}
 			}
+		}
+	}
+	for _, c := range a.as(searchGroup).viewOf().Changes {
+		if strings.Contains(c.Subject+c.Message+strings.Join(c.Paths, " "), "ledger") {
+			t.Errorf("a commit says %q of %v", c.Subject, c.Paths)
 		}
 	}
 	member := a.as(paymentsGroup)
