@@ -46,6 +46,7 @@ func (a *app) portalFlags(cmd *cobra.Command) {
 	flags.StringVar(&p.secret, "oidc-client-secret-file", "", "a file with the portal's secret at the provider (default: $PAVE_OIDC_CLIENT_SECRET)")
 	flags.StringSliceVar(&p.oidc.Scopes, "oidc-scope", nil, "a scope to ask for beside openid, profile and email")
 	flags.StringVar(&p.oidc.GroupsClaim, "oidc-groups-claim", "groups", "the claim with the ids of somebody's groups")
+	flags.StringVar(&p.oidc.HandleClaim, "oidc-handle-claim", "", "the claim with somebody's account on the forge, which they cannot change: with --github nobody asks for anything without")
 	flags.StringVar(&p.oidc.GroupsURL, "oidc-groups-url", "", "where to ask for groups that are too many for a token, such as https://graph.microsoft.com/v1.0/me/getMemberGroups")
 	cmd.PreRun = func(cmd *cobra.Command, _ []string) { p.asked = cmd.Flags().Changed("portal-anonymous") }
 }
