@@ -38,6 +38,9 @@ type Options struct {
 	Snapshots Snapshots
 	// Judgements tell what the rules say; nil where nobody asks them.
 	Judgements *Judgements
+	// Edit is the address of the page where people change a file, in which {path}
+	// stands for the file and {line} for the line; empty where there is none.
+	Edit string
 	// Health asks the process that keeps the platform; nil where none is at hand.
 	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
@@ -251,7 +254,7 @@ func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
 // view finds the snapshot that a page is about, and who asks for it. Who they are
 // is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health}
+	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health, edit: p.Edit}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = "/at/"+url.PathEscape(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)

@@ -14,7 +14,7 @@ import (
 type requestPage struct {
 	*requestIn
 	Description string            `json:"description,omitempty"`
-	At          link              `json:"at"`
+	At          spot              `json:"at"`
 	Graph       string            `json:"graph"`
 	Facts       []fact            `json:"facts"`
 	Inputs      []input           `json:"inputs,omitempty"`
@@ -37,7 +37,7 @@ type input struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	From  link   `json:"from"` // the request whose output it is
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 // condition is a condition as pages show it.
@@ -119,7 +119,7 @@ func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, r
 		if text == "" && len(links) == 0 {
 			return
 		}
-		at := link{}
+		at := spot{}
 		if field != "" && !row.Gone {
 			at = v.field(q.Position, "request", q.Name, field)
 		}
