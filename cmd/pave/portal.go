@@ -27,10 +27,12 @@ type portalFlags struct {
 	anonymous bool
 	asked     bool // whether anonymous was said
 	hosts     []string
-	url       string
-	proxies   []string
-	oidc      oidc.Config
-	secret    string // the file with the client's
+	// edits lets people ask for changes; nil is a portal for reading.
+	edits   func(reconciler.Evaluator) *portal.Edits
+	url     string
+	proxies []string
+	oidc    oidc.Config
+	secret  string // the file with the client's
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
@@ -87,6 +89,9 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	a.ignored()
+	mirror, closeMirror := a.ownMirror()
+	defer closeMirror()
+	a.portal.edits = a.edits(mirror, nil)
 	options, err := a.access(listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
 		return usage(fmt.Errorf("nobody may read the portal at %s: --oidc-issuer lets people sign in, --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
@@ -125,6 +130,9 @@ var errNobody = errors.New("nobody may read the portal")
 func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
 	parts := a.parts()
 	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
+	if a.portal.edits != nil {
+		options.Edits = a.portal.edits(history.Evaluator())
+	}
 	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts))
 	return portal.New(options), func() {
 		options.Judgements.Close()

@@ -85,7 +85,7 @@ func health(v *view, r *http.Request) (any, error) {
 	p.Queue, p.MoreWait = v.rows(first(waiting)), max(0, len(waiting)-glance)
 	p.Drifted, p.MoreDrift = v.rows(first(v.drifted)), max(0, len(v.drifted)-glance)
 	p.Unknown, p.MoreNew = v.rows(first(unknown)), max(0, len(unknown)-glance)
-	p.Unfinished = len(waiting)+len(unknown) > 0
+	p.Unfinished = v.when == "" && len(waiting)+len(unknown) > 0
 	for _, e := range v.events {
 		if e.Did == "failed" && len(p.Failures) < glance {
 			p.Failures = append(p.Failures, v.auditRow(e))

@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -57,6 +58,8 @@ type Options struct {
 	Anonymous bool
 	// Operator lets in who runs the portal; nil where nobody may.
 	Operator *Operator
+	// Edits let people ask for changes; nil is a portal for reading.
+	Edits *Edits
 	// Provider lets people sign in; nil where there is none.
 	Provider Provider
 	// Rules say who may see and ask for what. Without them nobody may.
@@ -121,35 +124,41 @@ var routes = map[string]route{
 	"/services/{name}/docs/{path...}": {"docs", docs},
 	"/requests":                       {"requests", requests},
 	"/requests/{name}":                {"request", request},
+	"/requests/{name}/edit":           {"form", edit},
 	"/teams":                          {"teams", teams},
 	"/teams/{name}":                   {"team", team},
 	"/environments":                   {"environments", environments},
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/blueprints/{name}/new":          {"form", ask},
 	"/compare":                        {"compare", compare},
 	"/compare/{between}":              {"compare", compare},
 	"/graph":                          {"graph", graph},
 	"/audit":                          {"audit", audit},
 	"/policies":                       {"policies", policies},
 	"/health":                         {"health", health},
+	"/sunset":                         {"sunset", sunset},
 	"/source/{path...}":               {"source", source},
 }
 
 // actions are what forms do, by where they are sent. One is made as a page is,
 // with a view whose person may write and with the form in r.PostForm, and shows
 // what became of it or moves the browser there.
-var actions = map[string]route{}
+var actions = map[string]route{
+	"/blueprints/{name}/new": {"form", ask},
+	"/requests/{name}/edit":  {"form", edit},
+}
 
 // ServeHTTP refuses what no browser of a reader sends, and answers the rest.
 func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Vary", "Cookie")
 	if p.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
@@ -217,6 +226,9 @@ func (p *portal) page(to route) http.Handler {
 			p.stranger(w, r)
 			return
 		}
+		if signed != nil {
+			w.Header().Set("Cache-Control", "no-store")
+		}
 		v, err := p.view(r, signed)
 		if err != nil {
 			p.unavailable(w, r, err)
@@ -267,7 +279,7 @@ func base(when string) string {
 // view finds the snapshot that a page is about, as the person of a session sees
 // it. What they are is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request, signed *session) (v *view, err error) {
-	v = &view{judgements: p.Judgements, health: p.Health}
+	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = base(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
@@ -352,6 +364,13 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	sum := sha256.Sum256(b.Bytes())
+	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	w.Header().Set("ETag", tag)
+	if code == http.StatusOK && r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	w.WriteHeader(code)

@@ -102,7 +102,7 @@ func (r rules) visible(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 	tree.Files = slices.DeleteFunc(slices.Clone(tree.Files), func(f reconciler.File) bool { return h.file(f.Path) })
 	return &Snapshot{
 		Revision: s.Revision, Status: s.Status, Platform: &platform, Violations: h.violations(s.Violations), Record: &record, Tree: &tree,
-		Log: h.log(s.Log), Changes: h.changes(s.Changes), Locate: s.Locate, asked: s.asked, whole: s, hidden: h,
+		Log: h.log(s.Log), Changes: h.changes(s.Changes), Locate: s.Locate, asked: s.asked, library: s.library, whole: s, hidden: h,
 	}, nil
 }
 
