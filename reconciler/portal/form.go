@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -102,11 +101,9 @@ type form struct {
 }
 
 // number is what a browser and JSON both take for one.
-var numberPattern = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+var numberPattern = reconciler.Pattern(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-const nameRule = `^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`
-
-var namePattern = regexp.MustCompile(nameRule)
+var namePattern = reconciler.Pattern(reconciler.NameForm)
 
 // mostSuggestions bounds what stands in a page to choose from.
 const mostSuggestions = 300
@@ -134,9 +131,9 @@ func ask(v *view, r *http.Request) (any, error) {
 	}
 	text := reconciler.Field{Control: reconciler.ControlText, MaxLength: 200}
 	f.add(&slot{Name: "name", Label: "Name", Help: "What the request is called, for good: small letters, digits and hyphens.",
-		field: reconciler.Field{Control: reconciler.ControlText, Pattern: nameRule, MaxLength: 63, Required: true}}, prefilled("name"))
+		field: reconciler.Field{Control: reconciler.ControlText, Pattern: reconciler.NameForm, MaxLength: 63, Required: true}}, prefilled("name"))
 	f.add(&slot{Name: "service", Label: "Service", Help: "What it is for. The team that owns it owns the request.", List: "services", path: []string{"service"},
-		field: reconciler.Field{Control: controlName, Pattern: nameRule, Required: true}}, prefilled("service"))
+		field: reconciler.Field{Control: controlName, Pattern: reconciler.NameForm, Required: true}}, prefilled("service"))
 	f.add(&slot{Name: "environment", Label: "Environment", Help: "Where it runs.", path: []string{"environment"},
 		field: reconciler.Field{Control: reconciler.ControlChoice, Choices: v.environmentsOf(b), Required: true}}, prefilled("environment"))
 	f.add(&slot{Name: "description", Label: "What it is for", path: []string{"description"}, field: text}, nil)
@@ -198,7 +195,7 @@ func (f *form) named(ctx context.Context, draft *Draft) {
 	name, service := f.slot("name"), f.slot("service")
 	blame := func(s *slot, format string, args ...any) { s.Errors = append(s.Errors, fmt.Sprintf(format, args...)) }
 	switch {
-	case !namePattern.MatchString(draft.Request):
+	case !namePattern().MatchString(draft.Request):
 		blame(name, "expected small letters, digits and hyphens, such as checkout-db")
 	case f.v.index.request[draft.Request] != nil:
 		blame(name, "is taken: choose another name")
@@ -436,7 +433,7 @@ func (f *form) read(s *slot) (json.RawMessage, error) {
 	switch s.Control {
 	case reconciler.ControlWhole, reconciler.ControlNumber:
 		text = strings.TrimSpace(text)
-		if !numberPattern.MatchString(text) {
+		if !numberPattern().MatchString(text) {
 			return nil, fmt.Errorf("expected a number; got %q", text)
 		}
 		return json.RawMessage(text), nil

@@ -36,9 +36,9 @@ type Snapshot struct {
 
 	asked    string           // the tracked commit it was asked for, where that one was refused
 	recorded *reconciler.Tree // of Status
+	library  *library         // of what its files say; shared
 	whole    *Snapshot        // of which this is what somebody may see, but for what is hidden; nil where it is all
 	hidden   hidden
-	library  *library // of what its files say; shared
 	once     sync.Once
 	index    *index
 }

@@ -172,8 +172,8 @@ func (v *view) at(p reconciler.Position) link {
 
 // field leads to where a field of a document is written.
 func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
-	// To find a field is to parse its file, and a page has many.
-	const large = 32 << 10
+	// To find a field is to parse its file.
+	const large = 256 << 10
 	if f, found := v.Tree.Find(document.File); v.Locate == nil || !found || f.Size > large {
 		return v.at(document)
 	}
