@@ -161,7 +161,7 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Vary", "Cookie")
 	if p.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
@@ -228,6 +228,9 @@ func (p *portal) page(to route) http.Handler {
 		if signed == nil && !p.Anonymous {
 			p.stranger(w, r)
 			return
+		}
+		if signed != nil {
+			w.Header().Set("Cache-Control", "no-store")
 		}
 		v, err := p.view(r, signed)
 		if err != nil {
