@@ -72,6 +72,7 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 			return nil, err
 		}
 	}
+	r.tidy()
 	return r, nil
 }
 

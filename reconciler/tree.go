@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -57,6 +58,26 @@ func (t *Tree) Find(path string) (File, bool) {
 		return t.Files[i], true
 	}
 	return File{}, false
+}
+
+// With returns the tree with another content of one regular file, which need not
+// be there; nil removes it.
+func (t *Tree) With(path string, content []byte) *Tree {
+	i := sort.Search(len(t.Files), func(i int) bool { return t.Files[i].Path >= path })
+	j := i
+	if j < len(t.Files) && t.Files[j].Path == path {
+		j++
+	}
+	var made []File
+	if content != nil {
+		made = []File{{Path: path, Size: int64(len(content))}}
+	}
+	return &Tree{Files: slices.Concat(t.Files[:i], made, t.Files[j:]), Read: func(f File) ([]byte, error) {
+		if f.Path == path {
+			return content, nil
+		}
+		return t.Read(f)
+	}}
 }
 
 // Under returns the entries below the folder, which has no trailing slash; the

@@ -226,3 +226,27 @@ func (plainHTML) RegisterFuncs(r renderer.NodeRendererFuncRegisterer) {
 		return ast.WalkContinue, nil
 	})
 }
+
+// headingsOf returns the headings of a Markdown text, at most so many as a search
+// looks at.
+func headingsOf(source string) []string {
+	const most = 50
+	var all []string
+	content := []byte(source)
+	document := goldmark.DefaultParser().Parse(text.NewReader(content))
+	for n := document.FirstChild(); n != nil && len(all) < most; n = n.NextSibling() {
+		heading, is := n.(*ast.Heading)
+		if !is {
+			continue
+		}
+		var b strings.Builder
+		_ = ast.Walk(heading, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+			if t, is := n.(*ast.Text); is && entering {
+				b.Write(t.Segment.Value(content))
+			}
+			return ast.WalkContinue, nil
+		})
+		all = append(all, cutTo(b.String(), mostValue))
+	}
+	return all
+}

@@ -35,6 +35,9 @@ type Snapshot struct {
 
 	asked    string           // the tracked commit it was asked for, where that one was refused
 	recorded *reconciler.Tree // of Status
+	library  *library         // of what its files say; shared
+	whole    *Snapshot        // of which this is what somebody may see, but for what is hidden; nil where it is all
+	hidden   hidden
 	once     sync.Once
 	index    *index
 }
@@ -94,6 +97,11 @@ func short(commit string) string { return commit[:min(12, len(commit))] }
 
 // indexed returns the indexes of the snapshot, made at the first use.
 func (s *Snapshot) indexed() *index {
-	s.once.Do(func() { s.index = newIndex(s) })
+	s.once.Do(func() {
+		if s.library == nil {
+			s.library = &library{}
+		}
+		s.index = newIndex(s)
+	})
 	return s.index
 }

@@ -86,7 +86,9 @@ type view struct {
 	here   string  // the tab that the page belongs to
 	person *Person // who asks; nil is nobody in particular
 	csrf   string  // what each form must carry, in a field of this name
+	edits  *Edits  // nil where nobody changes anything here
 	signIn string
+	rules  rules // of today, for the person
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -106,7 +108,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	here.RawQuery = query.Encode()
 	f.JSON = v.base + here.String()
 	f.Nav = v.tabs([]place{{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"}})
-	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
+	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}, {"Sunset", "/sunset"}})
 	return f
 }
 
@@ -133,6 +135,14 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 
 // permanent is what the addresses of this very snapshot begin with.
 func (v *view) permanent() string { return "/at/" + v.key() }
+
+// formAt leads to a form; nowhere in the past, or where nobody changes anything.
+func (v *view) formAt(text, path string) link {
+	if v.edits == nil || v.when != "" {
+		return link{}
+	}
+	return link{text, path}
+}
 
 // to leads to the page of a document; nowhere without a name.
 func (v *view) to(kind, name string) link {
@@ -162,8 +172,8 @@ func (v *view) at(p reconciler.Position) link {
 
 // field leads to where a field of a document is written.
 func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
-	// To find a field is to parse its file, and a page has many.
-	const large = 32 << 10
+	// To find a field is to parse its file.
+	const large = 256 << 10
 	if f, found := v.Tree.Find(document.File); v.Locate == nil || !found || f.Size > large {
 		return v.at(document)
 	}
