@@ -144,7 +144,7 @@ func TestFormOnForge(t *testing.T) {
 		}
 		log := p.git("log", "-1", "--format=%an <%ae> %cn %B", "origin/"+branchOfPull(p))
 		expect(t, "the commit", log, "Alice <", "@users.noreply.127.0.0.1> Pave Ask for alice-box", "Pave-Requested-By: alice")
-		p.expect("success", "Ready to merge", "alice-box")
+		p.expect("success", "Ready to merge", "alice-box", "2 to create")
 		p.refused("alice", "approvals")
 		p.review("bob", "APPROVE") // the forge wants one, of whomever
 		p.merge("alice")
