@@ -35,6 +35,7 @@ const BlueprintFolder = "blueprints"
 type Evaluator struct {
 	command  []string
 	deadline time.Duration
+	parsed   syntax // for Locate
 
 	mu       sync.Mutex
 	cache    map[string]answer // by the digest of everything the answer depends on
@@ -273,41 +274,6 @@ type document struct {
 	Name     string              `json:"name"`
 	JSON     json.RawMessage     `json:"json,omitempty"` // its fields sorted
 	Position reconciler.Position `json:"position"`
-	sources  []string
-	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
-	digest   string
-}
-
-// add takes the document into the platform.
-func (d *document) add(p *reconciler.Platform) error {
-	if d.value == nil {
-		if err := d.read(); err != nil {
-			return err
-		}
-	}
-	switch v := d.value.(type) {
-	case reconciler.Service:
-		v.Document = d.meta()
-		p.Services[d.Name] = v
-	case reconciler.Request:
-		v.Document = d.meta()
-		p.Requests[d.Name] = v
-	}
-	return nil
-}
-
-// read reads the document into its type of the domain.
-func (d *document) read() (err error) {
-	if d.Kind == "service" {
-		d.value, err = decode[reconciler.Service](*d)
-	} else {
-		d.value, err = decode[reconciler.Request](*d)
-	}
-	if err != nil {
-		d.value = nil
-	}
-	d.digest = reconciler.SortedDocumentDigest(d.JSON)
-	return err
 }
 
 // governance is the evaluated root of a platform repository.
@@ -387,10 +353,7 @@ func decode[T any](d document) (T, error) {
 }
 
 func (d document) meta() reconciler.Document {
-	if d.digest == "" {
-		d.digest = reconciler.DocumentDigest(d.JSON)
-	}
-	return reconciler.Document{JSON: d.JSON, Digest: d.digest, Position: d.Position, Sources: slices.Clone(d.sources)}
+	return reconciler.Document{JSON: d.JSON, Digest: reconciler.DocumentDigest(d.JSON), Position: d.Position}
 }
 
 // place gives blueprints whose evaluated value tells no position the one where
