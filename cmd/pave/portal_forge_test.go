@@ -191,10 +191,10 @@ func TestFormOnForge(t *testing.T) {
 		f := f.sub(t)
 		carol := f.visitor("c3")
 		page := carol.send(path, carol.form(path), "submit", entered("carol-box")...)
-		expect(t, "the page", textOf(page), "belongs to the team payments", "Ask the team payments: pagerduty:P2")
+		expect(t, "the page", textOf(page), "service ledger belongs to Payments, and Carol is not in that team", "Ask the team payments: pagerduty:P2")
 		const edit = "/requests/ledger-box/edit"
 		page = carol.send(edit, carol.form(edit), "submit", "input.value", "by carol")
-		expect(t, "the page", textOf(page), "The team payments owns it", "Ask the team payments")
+		expect(t, "the page", textOf(page), "It is not yours to change", "Ask the team payments")
 		zoe := f.visitor("z9")
 		page = zoe.send(path, zoe.form(path), "submit", entered("zoe-box")...)
 		expect(t, "the page", textOf(page), "It could not be proposed", "nobody knows your account on the forge")
