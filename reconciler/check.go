@@ -196,42 +196,65 @@ func (c *Checked) sort(earlier *Checked) {
 			}
 		}
 	}
+	units := sharing{c, earlier, pointers(c.Platform.Services), pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
 	if c.news != nil && !c.news.everything() {
 		c.Units = maps.Clone(earlier.Units)
 		for name := range c.news.moved {
-			c.unit(name, earlier)
+			units.make(name)
 		}
 		for key := range earlier.holds {
-			c.unitOf(key, earlier)
+			units.makeOf(key)
 		}
 		for key := range c.holds {
-			c.unitOf(key, earlier)
+			units.makeOf(key)
 		}
 		return
 	}
 	for name := range c.Platform.Requests {
-		c.unit(name, earlier)
+		units.make(name)
 	}
 }
 
-// unitOf makes the unit of a document that holds or held, where it is a request.
-func (c *Checked) unitOf(key string, earlier *Checked) {
+// sharing makes the units of a revision, which share what they refer to.
+type sharing struct {
+	*Checked
+	earlier     *Checked // nil where there is none
+	service     func(string) *Service
+	environment func(string) *Environment
+	blueprint   func(string) *Blueprint
+	module      func(string) *Module
+}
+
+// pointers returns a function that returns the same pointer whenever it is asked for
+// the same one of all; to nothing where there is none.
+func pointers[T any](all map[string]T) func(name string) *T {
+	known := map[string]*T{}
+	return func(name string) *T {
+		if known[name] == nil {
+			v := all[name]
+			known[name] = &v
+		}
+		return known[name]
+	}
+}
+
+// makeOf makes the unit of a document that holds or held, where it is a request.
+func (c sharing) makeOf(key string) {
 	if name, is := strings.CutPrefix(key, "request/"); is {
-		c.unit(name, earlier)
+		c.make(name)
 	}
 }
 
-// unit makes the unit of a request, unless that holds or is none.
-func (c *Checked) unit(name string, earlier *Checked) {
+// make makes the unit of a request, unless that holds or is none.
+func (c sharing) make(name string) {
 	r, asked := c.Platform.Requests[name]
 	if _, held := c.holds["request/"+name]; held || !asked {
 		delete(c.Units, name)
 		return
 	}
-	u := &Unit{Request: r, Service: c.Platform.Services[r.Service], Environment: c.Platform.Environments[r.Environment],
-		Blueprint: c.Platform.Blueprints[r.Blueprint], Module: c.Modules[r.Blueprint]}
-	if earlier != nil {
-		if old := earlier.Units[name]; old != nil && old.same(u) && old.Request.Position == r.Position && old.Service.Position == u.Service.Position {
+	u := &Unit{r, c.service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
+	if c.earlier != nil {
+		if old := c.earlier.Units[name]; old != nil && old.same(u) && old.Request.Position == r.Position && old.Service.Position == u.Service.Position {
 			u = old
 		}
 	}

@@ -57,8 +57,8 @@ func (s *situation) sorted() *situation {
 		}
 		module := s.blueprints[r.Blueprint]
 		module.Lock = []byte("lock")
-		s.checked.Units[name] = &Unit{Request: r, Service: s.checked.Platform.Services[r.Service],
-			Environment: s.checked.Platform.Environments[r.Environment], Blueprint: s.checked.Platform.Blueprints[r.Blueprint], Module: module}
+		service, environment, blueprint := s.checked.Platform.Services[r.Service], s.checked.Platform.Environments[r.Environment], s.checked.Platform.Blueprints[r.Blueprint]
+		s.checked.Units[name] = &Unit{Request: r, Service: &service, Environment: &environment, Blueprint: &blueprint, Module: &module}
 	}
 	return s
 }

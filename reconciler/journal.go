@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type journal struct {
 	remarks  []string // what its message says of the revision
 	title    string
 	dirty    map[string]bool    // paths that may differ from what base holds
+	news     int                // documents that were published since the record was remembered
 	noted    map[string]noting  // what was noted last, by unit
 	quiet    *quiet             // told of what changed
 	edits    map[string][]Edit  // the applied folders, by unit
@@ -90,7 +92,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	// or removed the branch since.
 	written := false
 	if memory.Tip != "" {
-		_, err := r.Source.Tree(ctx, memory.Tip)
+		_, err := r.Source.Revision(ctx, memory.Tip)
 		written = err == nil
 	}
 	from, believed := tip, tip == memory.Tip
@@ -106,11 +108,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	}
 	record := NewRecord()
 	if from != "" {
-		tree, err := RecordTree(ctx, r.Source, from)
-		if err != nil {
-			return err
-		}
-		if record, err = ReadRecord(tree, from); err != nil {
+		if record, err = r.readRecord(ctx, from); err != nil {
 			if believed {
 				return err
 			}
@@ -376,7 +374,8 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			}
 			status = &UnitStatus{Version: 1, Request: name}
 		}
-		before, _ := encode(status)
+		before := *status
+		before.Conditions = slices.Clone(status.Conditions)
 		wasReady := status.Is(Ready)
 		if u, runs := c.Units[name]; runs && !made.uncleared {
 			status.describe(u, made, c.Revision.Commit)
@@ -386,8 +385,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
 		warns := status.expiring(warn, now)
-		after, _ := encode(status)
-		if bytes.Equal(before, after) && known {
+		if known && before.same(status) {
 			j.noted[name] = said(name, made)
 			continue
 		}
@@ -432,6 +430,16 @@ type noting struct {
 func (n noting) same(other noting) bool {
 	return n.unit != nil && n.unit.same(other.unit) && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
 		n.uncleared == other.uncleared && n.warn == other.warn && n.day == other.day
+}
+
+// same tells whether two statuses are recorded alike.
+func (s *UnitStatus) same(other *UnitStatus) bool {
+	if reflect.DeepEqual(s, other) {
+		return true
+	}
+	a, _ := encode(s)
+	b, _ := encode(other)
+	return bytes.Equal(a, b)
 }
 
 // describe copies what the revision says of a unit and no run decides.
@@ -717,8 +725,12 @@ func (j *journal) keepLock(job Job, result Result) {
 	if job.Success == nil || len(job.Lock) > 0 || job.Destroy {
 		return
 	}
-	j.record.Locks[job.Success.Blueprint] = Lock{Module: job.Success.Module, Engine: engineSeries(job.Engine), Content: string(result.Lock)}
-	j.touch("locks/" + job.Success.Blueprint + ".json")
+	blueprint := job.Success.Blueprint
+	used := Lock{Module: job.Success.Module, Engine: engineSeries(job.Engine), Content: string(result.Lock)}
+	if known, recorded := j.record.Locks[blueprint]; !recorded || known != used {
+		j.record.Locks[blueprint] = used
+		j.touch("locks/" + blueprint + ".json")
+	}
 }
 
 // keepApplied records what the unit was applied from, for the day when it is
@@ -1029,6 +1041,7 @@ func (r *Reconciler) commit(ctx context.Context, j *journal) error {
 	text := message(cmp.Or(subject, "Record the platform's state"), j.revision, j.remarks, j.credits, events)
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
+	j.news += len(edits)
 	p := pushed{said: j.said}
 	p.commit, err = r.Source.Publish(ctx, j.base, parents, edits, text, func(commit string) error {
 		p.commit = commit

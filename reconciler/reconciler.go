@@ -80,6 +80,9 @@ type Reconciler struct {
 	refusal     *Refusal // a later revision that is not
 	waiting     *Checked // a later revision that somebody must let happen
 	record      *Record
+	recalled    *Record                // of another process, until the record is read
+	kept        atomic.Pointer[Record] // to be remembered
+	keptTip     string                 // the commit that is remembered
 	journal     *journal
 	engine      Engine
 
@@ -173,6 +176,7 @@ func (r *Reconciler) Converge(ctx context.Context) (*Summary, error) {
 	if err := r.publish(ctx); err != nil {
 		return nil, err
 	}
+	r.keep(true)
 	return r.summary(), nil
 }
 
@@ -221,6 +225,7 @@ func (r *Reconciler) Serve(ctx context.Context, leave Leave) error {
 				r.journal.postpone(r.Now())
 			}
 		}
+		r.keep(false)
 		r.report()
 		if r.Progressed != nil && r.gate.forge != nil {
 			r.Progressed()
@@ -810,6 +815,7 @@ func (r *Reconciler) drain(leave Leave) error {
 	for _, name := range sortedNames(r.running) {
 		r.Log.Warn("left a run going on", "unit", name, "run", r.running[name].Job().ID)
 	}
+	defer r.keep(true)
 	return r.flush(true)
 }
 

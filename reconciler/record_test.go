@@ -1,13 +1,20 @@
 package reconciler
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/gob"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // newTree is a tree of files that are in memory.
@@ -119,6 +126,128 @@ func TestTextOfStrangersIsOneLine(t *testing.T) {
 	if got := fmt.Sprint(len([]rune(oneLine(strings.Repeat("é", 2000), 300)))); got != "300" {
 		t.Errorf("got %s characters", got)
 	}
+}
+
+// What is remembered of a record is all of it, at the commit that it was read from,
+// and what differs from that is read.
+func TestRecordIsRemembered(t *testing.T) {
+	trees := map[string]*Tree{}
+	write := func(commit string, r *Record) {
+		t.Helper()
+		files := map[string]string{}
+		for name := range r.Units {
+			files[shard("requests", name)+".json"] = ""
+		}
+		for name := range r.Services {
+			files[shard("services", name)+".json"] = ""
+		}
+		for name := range r.Locks {
+			files["locks/"+name+".json"] = ""
+		}
+		files["platform.json"] = ""
+		for path := range files {
+			content, err := encode(r.document(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[path] = string(content)
+		}
+		trees[commit] = newTree(files)
+		for i, f := range trees[commit].Files {
+			trees[commit].Files[i].Hash = fmt.Sprintf("%x", sha256.Sum256([]byte(files[f.Path])))
+		}
+	}
+	record := NewRecord()
+	record.Platform = PlatformStatus{Version: 1, Revision: "first", Orphans: []Orphan{{Request: "old", Owner: "payments", Resources: []RetainedResource{{Address: "a.b"}}}}}
+	record.Locks["box"] = Lock{Module: "m", Engine: "terraform 1.11", Content: "lock"}
+	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, name := range []string{"ledger", "checkout"} {
+		s := &ServiceStatus{Version: 1, Service: name, Owner: "payments", Lifecycle: "production", Requests: []string{name + "-db"}}
+		s.Conditions.Set(Valid, true, Valid, "", now)
+		record.Services[name] = s
+		u := &UnitStatus{Version: 1, Request: name + "-db", Service: name, Owner: "payments", Blueprint: "box", Environment: "production", Protect: true, Cost: 1.5,
+			Plan: &PlanSummary{}, Drift: &Drift{Plan: PlanSummary{Change: 1}, Times: 2, First: "2027-03-01T00:00:00Z"}, BreakGlass: &BreakGlass{},
+			Outputs: map[string]json.RawMessage{"host": json.RawMessage(`"a"`), "none": json.RawMessage("null")}, References: map[string]Ref{"x": {Request: "y", Output: "z"}},
+			State: State{Address: "local:" + name, Lineage: "l", Serial: 3}, Document: json.RawMessage(`{"name":"` + name + `"}`), Sources: []string{"catalog/a.cue"}}
+		u.Conditions.Set(Ready, false, ReasonWaiting, "waits", now)
+		record.Units[u.Request] = u
+	}
+	write("first", record)
+	record.Tip = "first"
+
+	before := New(Options{})
+	before.record, before.journal = record, newJournal(record, nil, &quiet{}, "first", "first")
+	before.keep(false)
+	kept := before.Remember()
+	if kept == nil || before.Remember() != nil {
+		t.Fatalf("remembered %v, and again what was remembered before", kept)
+	}
+	before.keep(true)
+	if before.Remember() != nil {
+		t.Error("nothing happened, and it was remembered again")
+	}
+	record.Tip = "second" // which differs a little
+	before.keep(false)
+	if before.Remember() != nil {
+		t.Error("little happened, and it was remembered again")
+	}
+	before.journal.touchUnit("ledger-db")
+	before.keep(true)
+	if before.Remember() != nil {
+		t.Error("what was not published was remembered")
+	}
+	record.Units["ledger-db"].Conditions.Set(Ready, true, ReasonApplied, "", now)
+	record.Units["ledger-db"].Drift.Times = 3
+	delete(record.Units, "checkout-db")
+	write("second", record)
+
+	for commit, want := range map[string]int{"first": 0, "second": 1} {
+		reads := 0
+		source := &statusSource{trees: map[string]*Tree{}}
+		for name, tree := range trees {
+			source.trees[name] = &Tree{Files: tree.Files, Read: func(f File) ([]byte, error) { reads++; return tree.Read(f) }}
+		}
+		r := New(Options{Source: source})
+		var file bytes.Buffer
+		if err := errors.Join(gob.NewEncoder(&file).Encode(kept), r.Recall(gob.NewDecoder(&file).Decode)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.readRecord(t.Context(), commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reads != want {
+			t.Errorf("%s: %d files were read, want %d", commit, reads, want)
+		}
+		read, err := ReadRecord(trees[commit], commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range trees[commit].Files {
+			a, _ := encode(got.document(f.Path))
+			b, _ := encode(read.document(f.Path))
+			if !bytes.Equal(a, b) {
+				t.Errorf("%s: %s: got\n%s\nwant\n%s", commit, f.Path, a, b)
+			}
+		}
+		if got.Tip != commit || len(got.Units) != len(read.Units) || len(got.Services) != len(read.Services) || len(got.Locks) != len(read.Locks) {
+			t.Errorf("%s: got %+v", commit, got)
+		}
+	}
+	r := New(Options{})
+	if err := r.Recall(func(any) error { return io.ErrUnexpectedEOF }); err == nil || r.recalled != nil {
+		t.Error("half of it passed for the whole")
+	}
+}
+
+// statusSource holds the trees of commits of the status branch.
+type statusSource struct {
+	Source
+	trees map[string]*Tree
+}
+
+func (s *statusSource) Part(_ context.Context, commit string, _ ...string) (*Tree, error) {
+	return s.trees[commit], nil
 }
 
 // TestIsName compares it with the form that it stands for.

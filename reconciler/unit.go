@@ -28,13 +28,14 @@ type Module struct {
 	Facts json.RawMessage
 }
 
-// Unit is one request with all that it refers to: one root module, one state.
+// Unit is one request with all that it refers to, which other units may share: one
+// root module, one state.
 type Unit struct {
 	Request     Request
-	Service     Service
-	Environment Environment
-	Blueprint   Blueprint
-	Module      Module
+	Service     *Service
+	Environment *Environment
+	Blueprint   *Blueprint
+	Module      *Module
 }
 
 // Name is the unit's identity: the request's name.

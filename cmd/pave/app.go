@@ -274,8 +274,12 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		mirror.Close()
 		return nil, nil, nil, err
 	}
-	parts := a.parts()
-	a.memory = newMemory(cache, parts)
+	r := reconciler.New(reconciler.Options{
+		Parts: a.parts(), Source: mirror, Runner: runner, Engine: a.engine, Machine: terraform.ThisMachine(), Log: log,
+		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
+		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")), Accounts: reconciler.NewAccounts(filepath.Join(state, "people.json")),
+	})
+	a.memory = newMemory(cache, r)
 	a.memory.recall()
 	release = func() {
 		if acts { // a preview reads what nobody let in
@@ -284,11 +288,7 @@ func (a *app) reconciler(ctx context.Context, log *slog.Logger, runs string) (_ 
 		mirror.Close()
 		unlock()
 	}
-	return reconciler.New(reconciler.Options{
-		Parts: parts, Source: mirror, Runner: runner, Engine: a.engine, Machine: terraform.ThisMachine(), Log: log,
-		Trust: reconciler.NewTrust(filepath.Join(state, "status.json")),
-		Forge: forge, Shown: reconciler.NewShown(filepath.Join(state, "shown.json")), Accounts: reconciler.NewAccounts(filepath.Join(state, "people.json")),
-	}), mirror, release, nil
+	return r, mirror, release, nil
 }
 
 // runner carries out runs in a folder, on this host.

@@ -1,17 +1,23 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"debug/elf"
+	"encoding/gob"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,18 +39,19 @@ type memory struct {
 
 // rememberer is a part of Pave that another process can go on with.
 type rememberer interface {
-	// Remember returns what is to be kept; nothing where that is not worth it.
-	Remember() ([]byte, error)
-	// Recall takes over what was kept.
-	Recall(kept []byte) error
+	// Remember returns what is to be kept, which gob can write and nobody changes any
+	// more; nil where that is not worth it.
+	Remember() any
+	// Recall takes over what was kept. read reads it into what a pointer points to.
+	Recall(read func(into any) error) error
 }
 
-func newMemory(cache string, parts reconciler.Parts) memory {
-	m := memory{filepath.Join(cache, "known"), map[string]rememberer{}}
-	if e, ok := parts.Evaluator.(*catalog.Evaluator); ok {
+func newMemory(cache string, r *reconciler.Reconciler) memory {
+	m := memory{filepath.Join(cache, "known"), map[string]rememberer{"record": r}}
+	if e, ok := r.Evaluator.(*catalog.Evaluator); ok {
 		m.parts["documents"] = e
 	}
-	if c, ok := parts.Rules.(*policy.Compiler); ok {
+	if c, ok := r.Rules.(*policy.Compiler); ok {
 		m.parts["verdicts"] = c
 	}
 	return m
@@ -56,11 +63,15 @@ func (m memory) recall() {
 	if err != nil {
 		return
 	}
+	var recalling sync.WaitGroup
 	for name, part := range m.parts {
-		if kept, err := readKept(filepath.Join(m.folder, name), program); err == nil {
-			_ = part.Recall(kept) // or else it begins anew
-		}
+		recalling.Go(func() {
+			_ = readKept(filepath.Join(m.folder, name), program, func(kept io.Reader) error { // or else it begins anew
+				return part.Recall(gob.NewDecoder(kept).Decode)
+			})
+		})
 	}
+	recalling.Wait()
 }
 
 // keep writes down what is worth it.
@@ -70,21 +81,23 @@ func (m memory) keep() error {
 		return err
 	}
 	for name, part := range m.parts {
-		content, err := part.Remember()
-		if err == nil && content != nil {
-			err = writeKept(filepath.Join(m.folder, name), program, content)
+		kept := part.Remember()
+		if kept == nil {
+			continue
 		}
-		if err != nil {
-			return err
+		if err := writeKept(filepath.Join(m.folder, name), program, kept); err != nil {
+			return fmt.Errorf("keep %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// serve keeps what is worth it, now and then, until the context ends.
-func (m memory) serve(ctx context.Context, log *slog.Logger) {
+// serve keeps what is worth it, now and then, until the context ends, and calls relax
+// whenever nothing has gone on for a while after something did.
+func (m memory) serve(ctx context.Context, log *slog.Logger, relax func()) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
+	var r rest
 	for {
 		select {
 		case <-ctx.Done():
@@ -94,7 +107,41 @@ func (m memory) serve(ctx context.Context, log *slog.Logger) {
 		if err := m.keep(); err != nil {
 			log.Warn("keep what is known for the next start", "error", err)
 		}
+		if r.due(allocated()) {
+			relax()
+			debug.FreeOSMemory()
+		}
 	}
+}
+
+// rest tells work from rest by how much memory is asked for.
+type rest struct {
+	last, relaxed uint64 // what was asked for by the last look, and when it was due last
+}
+
+// Passes that find nothing new ask for so much at most between two looks, and the
+// others for more than work.
+const (
+	idleBytes = 4 << 20
+	workBytes = 32 << 20
+)
+
+// due tells whether work is over, where all was asked for so far.
+func (r *rest) due(all uint64) bool {
+	idle := all-r.last < idleBytes
+	r.last = all
+	if !idle || all-r.relaxed < workBytes {
+		return false
+	}
+	r.relaxed = all
+	return true
+}
+
+// allocated is all the memory that the process ever asked for.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // programID tells this build of the program from every other one.
@@ -116,43 +163,45 @@ func programID() ([]byte, error) {
 	return id, nil
 }
 
-// seal is what a file begins with whose content this program kept.
-func seal(program, content []byte) []byte {
+// newSeal computes what a file begins with, from the content that is written to it:
+// only this program keeps such a file.
+func newSeal(program []byte) hash.Hash {
 	h := sha256.New()
 	fmt.Fprintf(h, "pave keeps\x00%d\x00%s", len(program), program)
-	h.Write(content)
-	return h.Sum(nil)
+	return h
 }
 
 // mostKept bounds what is read.
 const mostKept = 1 << 30
 
-// readKept returns the content of a file that this user and this program wrote.
-func readKept(path string, program []byte) ([]byte, error) {
+// readKept has the content of a file be read that this user and this program wrote.
+func readKept(path string, program []byte, read func(io.Reader) error) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !ownAlone(info) || info.Size() > mostKept {
-		return nil, errors.New("is no file that this user alone can write")
+		return errors.New("is no file that this user alone can write")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, mostKept))
-	if err != nil {
-		return nil, err
+	sealed, seal := make([]byte, sha256.Size), newSeal(program)
+	if _, err := io.ReadFull(f, sealed); err != nil {
+		return err
 	}
-	if len(data) < sha256.Size {
-		return nil, errors.New("is too short")
+	if _, err := io.Copy(seal, f); err != nil {
+		return err
 	}
-	content := data[sha256.Size:]
-	if !bytes.Equal(data[:sha256.Size], seal(program, content)) {
-		return nil, errors.New("is damaged, or another program's")
+	if !bytes.Equal(sealed, seal.Sum(nil)) {
+		return errors.New("is damaged, or another program's")
 	}
-	return content, nil
+	if _, err := f.Seek(sha256.Size, io.SeekStart); err != nil {
+		return err
+	}
+	return read(bufio.NewReaderSize(f, 1<<16))
 }
 
 // ownAlone tells whether nobody but this user can read or write a regular file.
@@ -163,7 +212,7 @@ func ownAlone(info fs.FileInfo) bool {
 
 // writeKept replaces a file; no other process may do so at the time. It need not
 // survive the loss of power: what is damaged is not read.
-func writeKept(path string, program, content []byte) error {
+func writeKept(path string, program []byte, content any) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -175,12 +224,20 @@ func writeKept(path string, program, content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(seal(program, content))
-	if err == nil {
-		_, err = f.Write(content)
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(writeSealed(f, newSeal(program), content), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(next, path)
+}
+
+func writeSealed(f *os.File, seal hash.Hash, content any) error {
+	if _, err := f.Seek(sha256.Size, io.SeekStart); err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(io.MultiWriter(f, seal), 1<<16)
+	if err := errors.Join(gob.NewEncoder(out).Encode(content), out.Flush()); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(seal.Sum(nil), 0)
+	return err
 }

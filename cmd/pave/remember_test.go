@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,18 +12,22 @@ import (
 // part remembers a text.
 type part struct{ text string }
 
-func (p *part) Remember() ([]byte, error) {
+func (p *part) Remember() any {
 	if p.text == "" {
-		return nil, nil
+		return nil
 	}
-	return []byte(p.text), nil
+	return p.text
 }
 
-func (p *part) Recall(kept []byte) error {
-	if string(kept) == "strange" {
+func (p *part) Recall(read func(into any) error) error {
+	var kept string
+	if err := read(&kept); err != nil {
+		return err
+	}
+	if kept == "strange" {
 		return errors.New("no such thing")
 	}
-	p.text = string(kept)
+	p.text = kept
 	return nil
 }
 
@@ -94,8 +99,22 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readKept(file, append(id, 'x')); err == nil {
+	if err := readKept(file, append(id, 'x'), func(io.Reader) error { return nil }); err == nil {
 		t.Error("another program's was read")
+	}
+}
+
+// Memory is given back once after work, not while it goes on, and not again because
+// time passes.
+func TestRestFollowsWork(t *testing.T) {
+	var r rest
+	for i, step := range []struct {
+		asked uint64
+		due   bool
+	}{{100 << 20, false}, {50 << 20, false}, {1 << 20, true}, {1 << 20, false}, {20 << 20, false}, {1 << 20, false}, {12 << 20, false}, {0, true}, {0, false}} {
+		if due := r.due(r.last + step.asked); due != step.due {
+			t.Errorf("look %d: got %v", i, due)
+		}
 	}
 }
 
@@ -106,7 +125,7 @@ func TestNextStartKnows(t *testing.T) {
 	kept := func() []string {
 		t.Helper()
 		files, err := filepath.Glob(filepath.Join(h.cache(), "*", "known", "*"))
-		if err != nil || len(files) != 2 {
+		if err != nil || len(files) != 3 {
 			t.Fatalf("kept are %q: %v", files, err)
 		}
 		return files

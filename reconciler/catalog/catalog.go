@@ -42,8 +42,7 @@ type Evaluator struct {
 	layout   *layout           // of the last tree
 	gathered gathered          // from it
 	news     int               // how many answers came since they were remembered
-	idle     time.Duration     // how long a child may wait for the next pass
-	stayed   *staying          // the one that does; nil where none does
+	place    *place            // of the child that waits for the next pass
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -53,7 +52,7 @@ func New(command []string, deadline time.Duration) *Evaluator {
 	if deadline == 0 {
 		deadline = 10 * time.Second
 	}
-	return &Evaluator{command: command, deadline: deadline, cache: map[string]answer{}}
+	return &Evaluator{command: command, deadline: deadline, cache: map[string]answer{}, place: &place{}}
 }
 
 // Answers returns what the last pass remembers, for another process of the same
@@ -275,41 +274,6 @@ type document struct {
 	Name     string              `json:"name"`
 	JSON     json.RawMessage     `json:"json,omitempty"` // its fields sorted
 	Position reconciler.Position `json:"position"`
-	sources  []string
-	value    any // the [reconciler.Service] or [reconciler.Request], once it was read
-	digest   string
-}
-
-// add takes the document into the platform.
-func (d *document) add(p *reconciler.Platform) error {
-	if d.value == nil {
-		if err := d.read(); err != nil {
-			return err
-		}
-	}
-	switch v := d.value.(type) {
-	case reconciler.Service:
-		v.Document = d.meta()
-		p.Services[d.Name] = v
-	case reconciler.Request:
-		v.Document = d.meta()
-		p.Requests[d.Name] = v
-	}
-	return nil
-}
-
-// read reads the document into its type of the domain.
-func (d *document) read() (err error) {
-	if d.Kind == "service" {
-		d.value, err = decode[reconciler.Service](*d)
-	} else {
-		d.value, err = decode[reconciler.Request](*d)
-	}
-	if err != nil {
-		d.value = nil
-	}
-	d.digest = reconciler.SortedDocumentDigest(d.JSON)
-	return err
 }
 
 // governance is the evaluated root of a platform repository.
@@ -389,10 +353,7 @@ func decode[T any](d document) (T, error) {
 }
 
 func (d document) meta() reconciler.Document {
-	if d.digest == "" {
-		d.digest = reconciler.DocumentDigest(d.JSON)
-	}
-	return reconciler.Document{JSON: d.JSON, Digest: d.digest, Position: d.Position, Sources: slices.Clone(d.sources)}
+	return reconciler.Document{JSON: d.JSON, Digest: reconciler.DocumentDigest(d.JSON), Position: d.Position}
 }
 
 // place gives blueprints whose evaluated value tells no position the one where

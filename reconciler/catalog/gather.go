@@ -53,8 +53,7 @@ func (g gathered) moved(platform *reconciler.Platform, jobs []*job, answers []an
 	}
 	for _, i := range came {
 		for n := range answers[i].Documents {
-			d := &answers[i].Documents[n]
-			if d.sources = jobs[i].sources; next.has(d.named()) || !next.take(platform, d) {
+			if d := (stated{&answers[i].Documents[n], jobs[i].sources}); next.has(d.named()) || !next.take(d) {
 				return gathered{}, false
 			}
 		}
@@ -78,12 +77,38 @@ func (g gathered) remove(d docName) {
 }
 
 // take adds a document, and tells whether it could be read.
-func (g gathered) take(platform *reconciler.Platform, d *document) bool {
+func (g gathered) take(d stated) bool {
 	if d.JSON == nil {
 		g.refused[d.named()] = true
 		return true
 	}
-	return d.add(platform) == nil
+	return d.add(g) == nil
+}
+
+// stated is a document, and the files that decide what it says.
+type stated struct {
+	*document
+	sources []string
+}
+
+// add reads the document into its type of the domain.
+func (d stated) add(g gathered) error {
+	if d.Kind == "service" {
+		s, err := decode[reconciler.Service](*d.document)
+		if s.Document = d.common(); err == nil {
+			g.services[d.Name] = s
+		}
+		return err
+	}
+	r, err := decode[reconciler.Request](*d.document)
+	if r.Document = d.common(); err == nil {
+		g.requests[d.Name] = r
+	}
+	return err
+}
+
+func (d stated) common() reconciler.Document {
+	return reconciler.Document{JSON: d.JSON, Digest: reconciler.SortedDocumentDigest(d.JSON), Position: d.Position, Sources: d.sources}
 }
 
 // compare returns the places of answers that are not the last ones, and the last ones
@@ -125,19 +150,18 @@ func (d *document) named() docName { return docName{d.Kind, d.Name} }
 // gather adds the documents of the answers to a platform that has none.
 func gather(platform *reconciler.Platform, jobs []*job, answers []answer) (gathered, []reconciler.Violation) {
 	var violations []reconciler.Violation
-	first := map[docName]*document{}
+	first := map[docName]stated{}
 	twice := map[docName]bool{}
 	for i, a := range answers {
 		for n := range a.Documents {
-			d := &a.Documents[n]
-			d.sources = jobs[i].sources
+			d := stated{&a.Documents[n], jobs[i].sources}
 			other, found := first[d.named()]
 			if !found {
 				first[d.named()] = d
 				continue
 			}
 			twice[d.named()] = true
-			for _, pair := range [][2]*document{{d, other}, {other, d}} {
+			for _, pair := range [][2]stated{{d, other}, {other, d}} {
 				violations = append(violations, reconciler.Violation{
 					Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 					Position: pair[0].Position,
@@ -157,7 +181,7 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []answer) (gathe
 			g.refused[key] = true
 			continue
 		}
-		if err := d.add(platform); err != nil {
+		if err := d.add(g); err != nil {
 			violations = append(violations, reconciler.Violation{
 				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 				Position: d.Position, Message: err.Error(),

@@ -1,12 +1,9 @@
 package catalog
 
 import (
-	"bytes"
-	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/pave-dev/pave/reconciler"
 )
@@ -27,18 +24,13 @@ type rememberedFile struct {
 }
 
 // Remember returns what the last pass knows, for another process of the same program
-// to Recall. It returns nothing while a pass goes on, or as long as little of it is
-// news to who called it before.
-func (e *Evaluator) Remember() ([]byte, error) {
-	memory := e.memory()
-	if memory == nil {
-		return nil, nil
+// to Recall. It returns nil while a pass goes on, or as long as little of it is news
+// to who called it before.
+func (e *Evaluator) Remember() any {
+	if m := e.memory(); m != nil {
+		return m
 	}
-	var out bytes.Buffer
-	if err := gob.NewEncoder(&out).Encode(memory); err != nil {
-		return nil, fmt.Errorf("write what the evaluator knows: %w", err)
-	}
-	return out.Bytes(), nil
+	return nil
 }
 
 // memory copies what is to be remembered: no pass waits until it is written.
@@ -55,10 +47,7 @@ func (e *Evaluator) memory() *remembered {
 	for key, a := range m.Answers {
 		if a.exceeded { // another time it may be fast enough
 			delete(m.Answers, key)
-			continue
 		}
-		a.Documents = slices.Clone(a.Documents) // which the next pass reads and places
-		m.Answers[key] = a
 	}
 	for _, f := range e.layout.catalog {
 		if f.Hash != "" && f.folder != "" {
@@ -71,9 +60,9 @@ func (e *Evaluator) memory() *remembered {
 // Recall has the next pass find what another evaluator remembered, which is
 // believed: it must come from this program, and from a process that evaluated what
 // is trusted.
-func (e *Evaluator) Recall(memory []byte) error {
+func (e *Evaluator) Recall(read func(into any) error) error {
 	var m remembered
-	if err := gob.NewDecoder(bytes.NewReader(memory)).Decode(&m); err != nil {
+	if err := read(&m); err != nil {
 		return fmt.Errorf("read what another evaluator knew: %w", err)
 	}
 	e.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -26,14 +25,14 @@ type rememberedVerdict struct {
 }
 
 // Remember returns what the rules of the last revision found, for another process
-// of the same program to Recall. It returns nothing as long as little of it is news
-// to who called it before.
-func (c *Compiler) Remember() ([]byte, error) {
+// of the same program to Recall. It returns nil as long as little of it is news to
+// who called it before.
+func (c *Compiler) Remember() any {
 	c.mu.Lock()
 	engine := c.last
 	c.mu.Unlock()
 	if engine == nil {
-		return nil, nil
+		return nil
 	}
 	m := remembered{Bundle: engine.bundle}
 	for name, last := range engine.said.unsaved() {
@@ -42,21 +41,17 @@ func (c *Compiler) Remember() ([]byte, error) {
 		}
 	}
 	if len(m.Verdicts) == 0 {
-		return nil, nil
+		return nil
 	}
-	var out bytes.Buffer
-	if err := gob.NewEncoder(&out).Encode(m); err != nil {
-		return nil, fmt.Errorf("write what the rules found: %w", err)
-	}
-	return out.Bytes(), nil
+	return m
 }
 
 // Recall has the next engine of the same rules know what another process remembered,
 // which is believed: it must come from this program, and from a process that judged
 // what is trusted.
-func (c *Compiler) Recall(memory []byte) error {
+func (c *Compiler) Recall(read func(into any) error) error {
 	var m remembered
-	if err := gob.NewDecoder(bytes.NewReader(memory)).Decode(&m); err != nil {
+	if err := read(&m); err != nil {
 		return fmt.Errorf("read what rules found before: %w", err)
 	}
 	c.mu.Lock()
@@ -102,7 +97,9 @@ func (v *verdicts) recall(s reconciler.Subject) ([]reconciler.Violation, bool) {
 	if !known || len(s.Plan) > 0 {
 		return nil, false
 	}
-	delete(v.recalled, name)
+	if delete(v.recalled, name); len(v.recalled) == 0 {
+		v.recalled = nil
+	}
 	if subject, ok := digest(s); !ok || subject != r.Subject {
 		return nil, false
 	}

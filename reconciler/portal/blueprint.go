@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,7 @@ type blueprintPage struct {
 	At          spot           `json:"at"`
 	Folder      spot           `json:"folder"`
 	Facts       []fact         `json:"facts"`
+	Ask         link           `json:"ask"` // the form for a request of it
 	Inputs      []blueprintIn  `json:"inputs"`
 	Outputs     []blueprintOut `json:"outputs"`
 	Requests    []*requestIn   `json:"requests"`
@@ -90,7 +92,7 @@ func blueprint(v *view, r *http.Request) (any, error) {
 	v.title, v.here = b.Title, "/blueprints"
 	by := v.requestsBy[name]
 	p := &blueprintPage{
-		Name: name, Title: b.Title, Description: b.Description, At: v.at(b.Position), Folder: v.at(reconciler.Position{File: b.Folder}),
+		Name: name, Title: b.Title, Description: b.Description, Ask: v.formAt("Ask for one", "/blueprints/"+url.PathEscape(name)+"/new"), At: v.at(b.Position), Folder: v.at(reconciler.Position{File: b.Folder}),
 		Requests: v.rows(by[:min(mostRows, len(by))]), More: count{link{"all requests", v.among("requests", "blueprint", name).Href}, len(by)},
 		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "blueprint" && x.Name == name }),
 	}

@@ -97,7 +97,7 @@ func health(v *view, r *http.Request) (any, error) {
 		}
 	}
 	violations := v.Snapshot.Violations
-	if verdict, known, err := v.judgements.of(r.Context(), v.Snapshot, 0); known && err == nil {
+	if verdict, known, err := v.verdict(r.Context(), 0); known && err == nil {
 		violations = verdict.Violations
 	}
 	for _, x := range violations {
@@ -118,7 +118,9 @@ func (p *healthPage) daemon(v *view, h Health) {
 		}
 	}
 	g := h.Progress
-	p.Error = g.LastError
+	if v.whole == nil { // it may speak of anything
+		p.Error = g.LastError
+	}
 	if g.Revision.Commit != "" {
 		add("Revision in force", "", link{short(g.Revision.Commit), v.commit(g.Revision).Href})
 	}

@@ -77,6 +77,10 @@ func NewHistory(repository Repository, evaluators func() reconciler.Evaluator, e
 	return h
 }
 
+// Evaluator is the one of the latest snapshots, for what changes one of them: it
+// remembers what stays as it is.
+func (h *History) Evaluator() reconciler.Evaluator { return h.evaluator }
+
 // Close ends what goes on in the background.
 func (h *History) Close() {
 	h.stop()

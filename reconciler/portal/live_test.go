@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/policy"
 	"github.com/pave-dev/pave/reconciler/portal"
 )
 
@@ -39,7 +40,7 @@ func TestLive(t *testing.T) {
 	}
 	platform := &latest{}
 	platform.Store(standing(false, reconciler.ReasonWaiting))
-	server := httptest.NewServer(portal.New(portal.Options{Snapshots: platform, Anonymous: true, Log: slog.New(slog.DiscardHandler)}))
+	server := httptest.NewServer(portal.New(portal.Options{Snapshots: platform, Rules: &policy.Compiler{}, Anonymous: true, Log: slog.New(slog.DiscardHandler)}))
 	t.Cleanup(server.Close)
 	browser, end, err := openBrowser(t.Context(), t.TempDir())
 	must(t, err)

@@ -52,7 +52,7 @@ func policies(v *view, r *http.Request) (any, error) {
 			p.Held = append(p.Held, v.rows([]*requestRow{row})...)
 		}
 	}
-	verdict, known, err := v.judgements.of(r.Context(), v.Snapshot, judging)
+	verdict, known, err := v.verdict(r.Context(), judging)
 	switch {
 	case err != nil && r.Context().Err() != nil:
 		return nil, err

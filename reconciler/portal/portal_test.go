@@ -122,7 +122,7 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.options = Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.options = Options{Snapshots: history, Rules: compiler, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
 	a.Handler = New(a.options)
 	return a
 }
@@ -434,6 +434,8 @@ func TestJSON(t *testing.T) {
 		len(page.Page.DependsOn) != 3 || len(page.Page.Requests) < 5 || page.Page.Requests[0].State.Word == "" {
 		t.Errorf("got %s", w.Body)
 	}
+	a.options.Edits = &Edits{Writer: catalog.Writer{}} // so that there are forms
+	a.Handler = New(a.options)
 	for path := range routes {
 		path = strings.Replace(path, "{name}/docs/{path...}", "checkout/docs/README.md", 1)
 		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue", "{between}", "2026-01-10...2026-02-20").Replace(path)
@@ -491,7 +493,7 @@ func TestDirect(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	for _, direct := range []bool{true, false} {
-		handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
+		handler := New(Options{Snapshots: fixed{empty}, Rules: compiler, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Host = "localhost"
@@ -533,7 +535,7 @@ func TestHostile(t *testing.T) {
 	} {
 		judgements := NewJudgements(func(context.Context, *Snapshot) (Verdict, error) { return said(hostile), nil })
 		t.Cleanup(judgements.Close)
-		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Judgements: judgements, Edit: "https://git.acme.example/{path}?{line}", Health: func() Health {
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Rules: compiler, Judgements: judgements, Edit: "https://git.acme.example/{path}?{line}", Health: func() Health {
 			return Health{Progress: reconciler.Progress{LastError: hostile}, Version: hostile, Forge: hostile, Confinement: hostile}
 		}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
@@ -661,7 +663,7 @@ func TestMarkdown(t *testing.T) {
 func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
-	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{empty}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health", "/sunset"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
@@ -676,7 +678,7 @@ func TestSecrets(t *testing.T) {
 		Requests:   map[string]reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
-	handler := New(Options{Snapshots: fixed{s}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/requests/my-db", http.StatusOK, "token", "!hunter2")
 	expect(t, handler, "/requests/my-db?format=json", http.StatusOK, "token", "!hunter2")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -15,6 +16,7 @@ type requestPage struct {
 	*requestIn
 	Description string            `json:"description,omitempty"`
 	At          spot              `json:"at"`
+	Edit        link              `json:"edit"` // the form that changes it
 	Graph       string            `json:"graph"`
 	Facts       []fact            `json:"facts"`
 	Inputs      []input           `json:"inputs,omitempty"`
@@ -85,6 +87,7 @@ func request(v *view, r *http.Request) (any, error) {
 	}
 	if len(q.JSON) > 0 {
 		p.Text = indented(q.JSON)
+		p.Edit = v.formAt("Change it", "/requests/"+url.PathEscape(name)+"/edit")
 	}
 	for _, user := range v.users[name] {
 		p.Users = append(p.Users, v.to("request", user))

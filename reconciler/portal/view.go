@@ -88,7 +88,9 @@ type view struct {
 	here   string  // the tab that the page belongs to
 	person *Person // who asks; nil is nobody in particular
 	csrf   string  // what each form must carry, in a field of this name
+	edits  *Edits  // nil where nobody changes anything here
 	signIn string
+	rules  rules // of today, for the person
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -135,6 +137,14 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 
 // permanent is what the addresses of this very snapshot begin with.
 func (v *view) permanent() string { return "/at/" + v.key() }
+
+// formAt leads to a form; nowhere in the past, or where nobody changes anything.
+func (v *view) formAt(text, path string) link {
+	if v.edits == nil || v.when != "" {
+		return link{}
+	}
+	return link{text, path}
+}
 
 // to leads to the page of a document; nowhere without a name.
 func (v *view) to(kind, name string) link {

@@ -192,8 +192,9 @@ func (b *bench) job(unit, module string, inputs map[string]json.RawMessage) reco
 	b.Helper()
 	rendering, err := b.runner.Render(reconciler.Unit{
 		Request:     reconciler.Request{Name: unit, Service: "checkout", Environment: "staging", Inputs: inputs},
-		Service:     reconciler.Service{Name: "checkout", Owner: "payments"},
-		Environment: reconciler.Environment{Name: "staging", Stage: "staging", Backend: reconciler.Backend{Type: "local"}},
+		Service:     &reconciler.Service{Name: "checkout", Owner: "payments"},
+		Environment: &reconciler.Environment{Name: "staging", Stage: "staging", Backend: reconciler.Backend{Type: "local"}},
+		Module:      &reconciler.Module{},
 	})
 	must(b.T, err)
 	b.jobs++

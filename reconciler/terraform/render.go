@@ -41,7 +41,7 @@ func Render(unit reconciler.Unit, stateKeyPrefix string) (reconciler.Rendering, 
 }
 
 func render(unit reconciler.Unit, stateKeyPrefix string) (reconciler.Rendering, error) {
-	backend, address, err := renderBackend(unit.Environment, unit.Name(), stateKeyPrefix)
+	backend, address, err := renderBackend(*unit.Environment, unit.Name(), stateKeyPrefix)
 	if err != nil {
 		return reconciler.Rendering{}, err
 	}
@@ -55,7 +55,7 @@ func render(unit reconciler.Unit, stateKeyPrefix string) (reconciler.Rendering, 
 		return reconciler.Rendering{}, err
 	}
 	return reconciler.Rendering{
-		Generated:  generated(unit.Module, backend, providers, variables),
+		Generated:  generated(*unit.Module, backend, providers, variables),
 		Variables:  variables,
 		References: references,
 		Address:    address,

@@ -1,0 +1,137 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Remember returns the record as it was published last, for another process of the
+// same program to Recall. It returns nil as long as little of it is news to who
+// called it before. It may be called at any time, and does not wait.
+func (r *Reconciler) Remember() any {
+	if kept := r.kept.Swap(nil); kept != nil {
+		return kept
+	}
+	return nil
+}
+
+// Recall takes over the record that another process remembered, which is believed as
+// the mirror is: what its commit holds need not be read.
+func (r *Reconciler) Recall(read func(into any) error) error {
+	kept := NewRecord()
+	if err := read(kept); err != nil {
+		return fmt.Errorf("read the record of another process: %w", err)
+	}
+	kept.tidy()
+	r.recalled, r.keptTip = kept, kept.Tip
+	return nil
+}
+
+// readRecord reads the record at a commit of the status branch: of what another
+// process remembered, only where that commit differs.
+func (r *Reconciler) readRecord(ctx context.Context, commit string) (*Record, error) {
+	known := r.recalled
+	r.recalled = nil
+	if known != nil && known.Tip == commit {
+		return known, nil
+	}
+	tree, err := RecordTree(ctx, r.Source, commit)
+	if err != nil {
+		return nil, err
+	}
+	if known != nil {
+		if before, err := RecordTree(ctx, r.Source, known.Tip); err == nil {
+			return known.Reread(before, tree, commit)
+		}
+	}
+	return ReadRecord(tree, commit)
+}
+
+// keep has the record be remembered, unless what was remembered before is nearly
+// the same and this is not the last time.
+func (r *Reconciler) keep(last bool) {
+	j := r.journal
+	if j == nil || j.pending() || r.record.Tip == "" || r.record.Tip == r.keptTip {
+		return
+	}
+	if little := j.news*20 < len(r.record.Units)+len(r.record.Services); little && !last && r.keptTip != "" {
+		return
+	}
+	r.kept.Store(r.record.clone())
+	r.keptTip, j.news = r.record.Tip, 0
+}
+
+// clone returns a record that changes no more.
+func (r *Record) clone() *Record {
+	c := &Record{Tip: r.Tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
+	for name, u := range r.Units {
+		copied := *u
+		copied.Conditions = slices.Clone(u.Conditions)
+		if u.Drift != nil {
+			drift := *u.Drift
+			copied.Drift = &drift
+		}
+		c.Units[name] = &copied
+	}
+	for name, s := range r.Services {
+		copied := *s
+		copied.Conditions = slices.Clone(s.Conditions)
+		c.Services[name] = &copied
+	}
+	return c
+}
+
+// texts are strings by themselves: the same text is held once.
+type texts map[string]string
+
+func (t texts) share(all ...*string) {
+	for _, s := range all {
+		held, found := t[*s]
+		if !found {
+			held = *s
+			t[held] = held
+		}
+		*s = held
+	}
+}
+
+// tidy holds what a record that was read says in as little memory as can be: most
+// of it says the same many times.
+func (r *Record) tidy() {
+	same := texts{}
+	for _, u := range r.Units {
+		u.tidy(same)
+	}
+	for _, s := range r.Services {
+		s.tidy(same)
+	}
+}
+
+func (s *UnitStatus) tidy(same texts) {
+	same.share(&s.Service, &s.Owner, &s.Blueprint, &s.Environment, &s.Stage, &s.ObservedRevision, &s.AppliedRevision, &s.Module, &s.FailedModule,
+		&s.Unprotected, &s.Expires, &s.Engine, &s.State.Lineage, &s.FirstApplied, &s.LastApplied)
+	s.Conditions.tidy(same)
+	for i := range s.Resources {
+		same.share(&s.Resources[i])
+	}
+}
+
+func (s *ServiceStatus) tidy(same texts) {
+	same.share(&s.Owner, &s.Lifecycle)
+	for i := range s.Requests {
+		same.share(&s.Requests[i])
+	}
+	s.Conditions.tidy(same)
+}
+
+func (cs *Conditions) tidy(same texts) {
+	if cap(*cs) > len(*cs) {
+		*cs = append(make(Conditions, 0, len(*cs)), *cs...)
+	}
+	for i := range *cs {
+		c := &(*cs)[i]
+		same.share(&c.Type, &c.Reason, &c.Message, &c.Since)
+	}
+}
