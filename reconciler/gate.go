@@ -734,7 +734,7 @@ func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]stri
 	if r.paths == nil || len(r.paths) > 4*mostSteps {
 		r.paths = map[string][]string{}
 	}
-	r.paths[commit] = changedPaths(before, tree)
+	r.paths[commit] = ChangedPaths(before, tree)
 	return r.paths[commit], nil
 }
 

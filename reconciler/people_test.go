@@ -178,11 +178,11 @@ func TestChangedPaths(t *testing.T) {
 		}
 		return t
 	}
-	got := changedPaths(tree("a1", "b1", "c1"), tree("b2", "c1", "d1"))
+	got := ChangedPaths(tree("a1", "b1", "c1"), tree("b2", "c1", "d1"))
 	if len(got) != 3 || got[0] != "a" || got[1] != "b" || got[2] != "d" {
 		t.Errorf("got %v", got)
 	}
-	if got := changedPaths(tree("a1"), tree("a1")); len(got) != 0 {
+	if got := ChangedPaths(tree("a1"), tree("a1")); len(got) != 0 {
 		t.Errorf("got %v", got)
 	}
 }

@@ -109,7 +109,7 @@ func readAhead(tree *Tree, files []File) (read func(File) ([]byte, error), stop 
 // again: the receiver is what the first of them holds, and stays so.
 func (r *Record) Reread(before, tree *Tree, tip string) (*Record, error) {
 	next := &Record{Tip: tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
-	changed := changedPaths(before, tree)
+	changed := ChangedPaths(before, tree)
 	for _, path := range changed {
 		next.drop(path)
 	}

@@ -94,3 +94,26 @@ func (t *Tree) Under(folder string) []File {
 	}
 	return t.Files[from:to]
 }
+
+// ChangedPaths returns the paths at which two trees differ, sorted.
+func ChangedPaths(a, b *Tree) []string {
+	var changed []string
+	i, j := 0, 0
+	for i < len(a.Files) || j < len(b.Files) {
+		switch {
+		case j == len(b.Files) || i < len(a.Files) && a.Files[i].Path < b.Files[j].Path:
+			changed = append(changed, a.Files[i].Path)
+			i++
+		case i == len(a.Files) || b.Files[j].Path < a.Files[i].Path:
+			changed = append(changed, b.Files[j].Path)
+			j++
+		default:
+			if x, y := a.Files[i], b.Files[j]; x.Hash != y.Hash || x.Mode != y.Mode {
+				changed = append(changed, x.Path)
+			}
+			i++
+			j++
+		}
+	}
+	return changed
+}

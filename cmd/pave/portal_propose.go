@@ -118,7 +118,7 @@ func (p *portalProposer) accounts(ctx context.Context, by portal.Identity, autho
 func branchOf(draft portal.Draft) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%t\x00%s", draft.Snapshot.Revision.Commit, draft.File, draft.Content == nil, draft.Content)
-	return fmt.Sprintf("pave/%s-%.10x", draft.Request, h.Sum(nil))
+	return fmt.Sprintf("pave/%s-%.5x", draft.Request, h.Sum(nil))
 }
 
 // messageOf is the commit message of a change.

@@ -160,6 +160,18 @@ func TestPortalForbidden(t *testing.T) {
 	}
 }
 
+// TestPortalEdit refuses what is no address that a file could be changed at.
+func TestPortalEdit(t *testing.T) {
+	t.Parallel()
+	h := newStarter(t)
+	for _, edit := range []string{"javascript:alert({path})", "https://git.acme.example/edit", "/{path}", "git.acme.example/{path}"} {
+		var out strings.Builder
+		if code := run(t.Context(), []string{"portal", "--repo", h.repo, "--portal-edit", edit}, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "--portal-edit: expected") {
+			t.Errorf("%s: got %d %s", edit, code, out.String())
+		}
+	}
+}
+
 // TestPortalOfProvider checks that with a provider nobody reads who is not signed
 // in, on loopback neither.
 func TestPortalOfProvider(t *testing.T) {

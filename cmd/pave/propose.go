@@ -446,7 +446,7 @@ func (d *desk) lay(ctx context.Context, in proposing) (err error) {
 	if err := d.evaluator.Know(in.Known); err != nil {
 		return err
 	}
-	d.evaluator.Stay(readerIdle) // its child is as much whose the changes are as this process
+	d.evaluator.Stay(readerIdle) // the child is for the changes that this process is for
 	// It only renders: nothing is started here.
 	dir := filepath.Dir(in.Quarantine.Dir)
 	runner, err := terraform.NewRunner(terraform.Host{Confine: terraform.Unconfined,

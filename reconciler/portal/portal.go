@@ -41,6 +41,9 @@ type Options struct {
 	Snapshots Snapshots
 	// Judgements tell what the rules say; nil where nobody asks them.
 	Judgements *Judgements
+	// Edit is the address of the page where people change a file, in which {path}
+	// stands for the file and {line} for the line; empty where there is none.
+	Edit string
 	// Health asks the process that keeps the platform; nil where none is at hand.
 	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
@@ -279,7 +282,7 @@ func base(when string) string {
 // view finds the snapshot that a page is about, as the person of a session sees
 // it. What they are is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request, signed *session) (v *view, err error) {
-	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits}
+	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits, edit: p.Edit}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = base(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
