@@ -23,11 +23,8 @@ type Forge interface {
 	// branch, and whether there is one. A merge that rebases brings several
 	// commits, of which the last is the pull request's Merge.
 	Merged(ctx context.Context, commit string) (PullRequest, bool, error)
-	// Participants returns who may not approve the pull request: who opened it,
-	// authored, committed or co-authored a commit of it, or pushed to it.
-	// Complete is false where somebody could not be identified; nobody's
-	// approval counts then.
-	Participants(ctx context.Context, number int) (people []Person, complete bool, err error)
+	// Participants returns who may not approve the pull request.
+	Participants(ctx context.Context, number int) (Participants, error)
 	// Reviews returns the reviews of a pull request, oldest first. Those that
 	// were not submitted after its base was last changed to another branch are
 	// left out: they are of another change, even where the head is the same.
@@ -60,6 +57,18 @@ var ErrMoved = errors.New("the pull request moved")
 type Person struct {
 	ID     int64  `json:"id"`
 	Handle string `json:"handle"`
+}
+
+// Participants are those who had a hand in a pull request: who opened it, authored,
+// committed or co-authored a commit of it, pushed to it, or asked Pave for it.
+type Participants struct {
+	People []Person
+	// Complete is false where somebody could not be identified; nobody's approval
+	// counts then.
+	Complete bool
+	// Courier is Pave's own account, one of the people, where it did nothing but
+	// carry what the others asked it to propose; 0 otherwise.
+	Courier int64
 }
 
 // PullRequest is a proposed change.

@@ -534,7 +534,7 @@ func (r *Reconciler) ownersOf(name, owner string, f *facts, who electors) []Need
 	}
 	var needed []Needed
 	for _, team := range teams {
-		if !f.insiders(who[team]) {
+		if !f.insiders(who, team) {
 			needed = append(needed, Needed{Team: team, Units: []string{name}, pull: f.Pull.Number,
 				Reason: fmt.Sprintf("owns %s, which #%d by %s changes", name, f.Pull.Number, f.Pull.Author.Handle)})
 		}
@@ -734,7 +734,7 @@ func (r *Reconciler) pathsOf(ctx context.Context, commit, parent string) ([]stri
 	if r.paths == nil || len(r.paths) > 4*mostSteps {
 		r.paths = map[string][]string{}
 	}
-	r.paths[commit] = changedPaths(before, tree)
+	r.paths[commit] = ChangedPaths(before, tree)
 	return r.paths[commit], nil
 }
 

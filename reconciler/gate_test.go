@@ -37,8 +37,8 @@ func (f *memoryForge) Merged(_ context.Context, commit string) (PullRequest, boo
 	return PullRequest{}, false, nil
 }
 
-func (f *memoryForge) Participants(context.Context, int) ([]Person, bool, error) {
-	return nil, true, nil
+func (f *memoryForge) Participants(context.Context, int) (Participants, error) {
+	return Participants{Complete: true}, nil
 }
 
 func (f *memoryForge) Reviews(_ context.Context, number int) ([]Review, error) {

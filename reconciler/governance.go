@@ -133,7 +133,7 @@ func (r *Reconciler) governs(ctx context.Context, c *Checked) (bool, error) {
 		return true, nil
 	}
 	var governance []string
-	for _, path := range changedPaths(r.checked.Tree, c.Tree) {
+	for _, path := range ChangedPaths(r.checked.Tree, c.Tree) {
 		if governs(path) {
 			governance = append(governance, path)
 		}

@@ -27,6 +27,7 @@ var owners = map[string]string{
 	"github.com/yuin/goldmark":                       "reconciler/portal",
 	"github.com/coreos/go-oidc/v3":                   "reconciler/portal/oidc",
 	"golang.org/x/oauth2":                            "reconciler/portal/oidc",
+	"go.yaml.in/yaml":                                "reconciler/portal",
 	"github.com/fsnotify/fsnotify":                   "reconciler/git",
 	"github.com/go-git/go-git/v5/storage":            "reconciler/git",
 	"github.com/go-git/go-git/v5/plumbing/transport": "reconciler/git",

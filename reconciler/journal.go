@@ -725,8 +725,12 @@ func (j *journal) keepLock(job Job, result Result) {
 	if job.Success == nil || len(job.Lock) > 0 || job.Destroy {
 		return
 	}
-	j.record.Locks[job.Success.Blueprint] = Lock{Module: job.Success.Module, Engine: engineSeries(job.Engine), Content: string(result.Lock)}
-	j.touch("locks/" + job.Success.Blueprint + ".json")
+	blueprint := job.Success.Blueprint
+	used := Lock{Module: job.Success.Module, Engine: engineSeries(job.Engine), Content: string(result.Lock)}
+	if known, recorded := j.record.Locks[blueprint]; !recorded || known != used {
+		j.record.Locks[blueprint] = used
+		j.touch("locks/" + blueprint + ".json")
+	}
 }
 
 // keepApplied records what the unit was applied from, for the day when it is

@@ -149,17 +149,18 @@ type facts struct {
 	// Took are those who may not approve it; nobody may where it is not Complete.
 	Took     map[int64]Person
 	Complete bool
+	Courier  int64 // Pave's account, where others acted by it; see [Participants]
 	Reviews  []Review
 	At       time.Time // when they were read
 }
 
 func readFacts(ctx context.Context, forge Forge, pull PullRequest, now time.Time) (*facts, error) {
-	took, complete, err := forge.Participants(ctx, pull.Number)
+	took, err := forge.Participants(ctx, pull.Number)
 	if err != nil {
 		return nil, err
 	}
-	f := &facts{Pull: pull, Took: map[int64]Person{pull.Author.ID: pull.Author}, Complete: complete, At: now}
-	for _, person := range took {
+	f := &facts{Pull: pull, Took: map[int64]Person{pull.Author.ID: pull.Author}, Complete: took.Complete, Courier: took.Courier, At: now}
+	for _, person := range took.People {
 		f.Took[person.ID] = person
 	}
 	if f.Reviews, err = forge.Reviews(ctx, pull.Number); err != nil {
@@ -168,17 +169,23 @@ func readFacts(ctx context.Context, forge Forge, pull PullRequest, now time.Time
 	return f, nil
 }
 
-// insiders tells whether only members of the team had a hand in the change.
-func (f *facts) insiders(members map[int64]bool) bool {
+// insiders tells whether only members of the team had a hand in the change. Whom
+// Pave carried it for made it, not Pave, unless its account is somebody's who is in
+// a team.
+func (f *facts) insiders(who electors, team string) bool {
 	if !f.Complete {
 		return false
 	}
+	members := 0
 	for id := range f.Took {
-		if !members[id] {
+		switch {
+		case who[team][id]:
+			members++
+		case id != f.Courier || who.anybody(id):
 			return false
 		}
 	}
-	return true
+	return members > 0
 }
 
 // approved returns who of the team approves by a review that counts. The last
@@ -242,7 +249,7 @@ func (f *facts) before(shown map[string]shownPlan, units []string) func(Review) 
 func (f *facts) settle(needed []Needed, who electors, shown map[string]shownPlan) {
 	for i := range needed {
 		n := &needed[i]
-		if n.Insider && f.insiders(who[n.Team]) {
+		if n.Insider && f.insiders(who, n.Team) {
 			n.Given = true
 			continue
 		}

@@ -55,24 +55,31 @@ func TestApproved(t *testing.T) {
 
 // Members speak for their team only where nobody else had a hand in the change.
 func TestInsiders(t *testing.T) {
-	team := map[int64]bool{1: true, 2: true}
+	who := electors{"payments": {1: true, 2: true}, "search": {3: true}}
 	for name, test := range map[string]struct {
 		took     []int64
 		complete bool
+		courier  int64
 		want     bool
 	}{
-		"one member":              {[]int64{1}, true, true},
-		"two members":             {[]int64{1, 2}, true, true},
-		"a member and somebody":   {[]int64{1, 9}, true, false},
-		"somebody":                {[]int64{9}, true, false},
-		"a member, and who knows": {[]int64{1}, false, false},
+		"one member":                         {[]int64{1}, true, 0, true},
+		"two members":                        {[]int64{1, 2}, true, 0, true},
+		"a member and somebody":              {[]int64{1, 9}, true, 0, false},
+		"somebody":                           {[]int64{9}, true, 0, false},
+		"a member, and who knows":            {[]int64{1}, false, 0, false},
+		"a member, by Pave":                  {[]int64{1, 9}, true, 9, true},
+		"somebody, by Pave":                  {[]int64{8, 9}, true, 9, false},
+		"nobody but Pave":                    {[]int64{9}, true, 9, false},
+		"a member, by a Pave that is anyone": {[]int64{1, 3}, true, 3, false},
+		"a member, by a Pave that is one":    {[]int64{1, 2}, true, 2, true},
+		"a member and who knows, by Pave":    {[]int64{1, 9}, false, 9, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &facts{Took: map[int64]Person{}, Complete: test.complete}
+			f := &facts{Took: map[int64]Person{}, Complete: test.complete, Courier: test.courier}
 			for _, id := range test.took {
 				f.Took[id] = Person{ID: id}
 			}
-			if got := f.insiders(team); got != test.want {
+			if got := f.insiders(who, "payments"); got != test.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -171,11 +178,11 @@ func TestChangedPaths(t *testing.T) {
 		}
 		return t
 	}
-	got := changedPaths(tree("a1", "b1", "c1"), tree("b2", "c1", "d1"))
+	got := ChangedPaths(tree("a1", "b1", "c1"), tree("b2", "c1", "d1"))
 	if len(got) != 3 || got[0] != "a" || got[1] != "b" || got[2] != "d" {
 		t.Errorf("got %v", got)
 	}
-	if got := changedPaths(tree("a1"), tree("a1")); len(got) != 0 {
+	if got := ChangedPaths(tree("a1"), tree("a1")); len(got) != 0 {
 		t.Errorf("got %v", got)
 	}
 }

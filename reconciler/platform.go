@@ -213,6 +213,8 @@ type Service struct {
 	OnCall    string   `json:"onCall"`
 	DependsOn []string `json:"dependsOn"`
 	Aliases   []string `json:"aliases"`
+	Sunset    string   `json:"sunset"`    // the last day that it is there, or empty
+	Successor string   `json:"successor"` // the service that takes over
 
 	Document `json:"-"`
 }

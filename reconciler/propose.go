@@ -174,7 +174,7 @@ func (r *Reconciler) compared(record *Record, change ProposedChange) {
 // evaluates the change.
 func (r *Reconciler) propose(ctx context.Context, change ProposedChange, base *Checked, tree *Tree, revision Revision, evaluator Evaluator) (*Proposal, error) {
 	r.engine = change.Engine
-	changed := changedPaths(base.Tree, tree)
+	changed := ChangedPaths(base.Tree, tree)
 	var brought Judge
 	parts := r.Parts
 	parts.Evaluator = evaluator
@@ -225,29 +225,6 @@ func (r *Reconciler) recall(ctx context.Context, change ProposedChange) error {
 	}
 	r.compared(record, change)
 	return nil
-}
-
-// changedPaths returns the paths at which two trees differ, sorted.
-func changedPaths(a, b *Tree) []string {
-	var changed []string
-	i, j := 0, 0
-	for i < len(a.Files) || j < len(b.Files) {
-		switch {
-		case j == len(b.Files) || i < len(a.Files) && a.Files[i].Path < b.Files[j].Path:
-			changed = append(changed, a.Files[i].Path)
-			i++
-		case i == len(a.Files) || b.Files[j].Path < a.Files[i].Path:
-			changed = append(changed, b.Files[j].Path)
-			j++
-		default:
-			if x, y := a.Files[i], b.Files[j]; x.Hash != y.Hash || x.Mode != y.Mode {
-				changed = append(changed, x.Path)
-			}
-			i++
-			j++
-		}
-	}
-	return changed
 }
 
 // rules tells whether a path can change what the rules say.
@@ -391,7 +368,7 @@ func (r *Reconciler) history(ctx context.Context) ([]*UnitStatus, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, path := range changedPaths(older, tree) {
+		for _, path := range ChangedPaths(older, tree) {
 			f, found := tree.Find(path)
 			if !found {
 				continue

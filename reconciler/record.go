@@ -109,7 +109,7 @@ func readAhead(tree *Tree, files []File) (read func(File) ([]byte, error), stop 
 // again: the receiver is what the first of them holds, and stays so.
 func (r *Record) Reread(before, tree *Tree, tip string) (*Record, error) {
 	next := &Record{Tip: tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
-	changed := changedPaths(before, tree)
+	changed := ChangedPaths(before, tree)
 	for _, path := range changed {
 		next.drop(path)
 	}
@@ -368,22 +368,18 @@ func oneLine(text string, most int) string {
 // readme renders the page that the forge shows for the status branch.
 func (r *Record) readme(title string) []byte {
 	var b strings.Builder
-	ready := 0
 	cost := 0.0
-	var rest []*UnitStatus
-	for _, name := range sortedNames(r.Units) {
-		u := r.Units[name]
+	for _, u := range r.Units {
 		if u.Exists() {
 			cost += u.Cost
 		}
-		if u.Is(Ready) {
-			ready++
-		} else {
-			rest = append(rest, u)
-		}
+	}
+	var rest []*UnitStatus
+	for _, name := range sortedWhere(r.Units, func(_ string, u *UnitStatus) bool { return !u.Is(Ready) }) {
+		rest = append(rest, r.Units[name])
 	}
 	fmt.Fprintf(&b, "# %s: status\n\nPave writes this branch; nothing reads it but people and Pave.\n\n", escapeMarkdown(title))
-	fmt.Fprintf(&b, "%d of %d requests are ready. What runs costs %.2f a month.\n", ready, len(r.Units), cost)
+	fmt.Fprintf(&b, "%d of %d requests are ready. What runs costs %.2f a month.\n", len(r.Units)-len(rest), len(r.Units), cents(cost))
 	if refused := r.Platform.Refused; refused != nil {
 		state := "is refused"
 		if refused.Waiting {
@@ -443,17 +439,13 @@ func (o Orphan) resources() string {
 
 // list names the requests of which a condition is true, and what it says of each.
 func (r *Record) list(b *strings.Builder, condition, title, what string) {
-	listed := 0
-	for _, name := range sortedNames(r.Units) {
+	for listed, name := range sortedWhere(r.Units, func(_ string, u *UnitStatus) bool { return u.Is(condition) }) {
 		u := r.Units[name]
 		c, _ := u.Conditions.Get(condition)
-		if !c.Status {
-			continue
-		}
 		if listed == 0 {
 			fmt.Fprintf(b, "\n%s\n\n| request | owner | environment | since | %s |\n|---|---|---|---|---|\n", title, what)
 		}
-		if listed++; listed > 200 {
+		if listed == 200 {
 			b.WriteString("\nand more\n")
 			return
 		}

@@ -64,7 +64,7 @@ func (n *news) speaksOf() func(name string, s Service) bool {
 	}
 	return func(name string, s Service) bool {
 		is := func(other string) bool { return spoken[other] }
-		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is)
+		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is) || is(s.Successor)
 	}
 }
 
@@ -164,6 +164,11 @@ func (c *referenceChecker) service(s Service) {
 		if _, found := c.platform.Services[name]; !found && !c.broken[key{"service", name}] && !c.isAlias(name) {
 			c.unknown("service", s.Name, s.Position, []string{"dependsOn", fmt.Sprint(i)}, "service", name, sortedNames(c.platform.Services),
 				"remove it, or add the service")
+		}
+	}
+	if name := s.Successor; name != "" {
+		if _, found := c.platform.Services[name]; !found && !c.broken[key{"service", name}] {
+			c.unknown("service", s.Name, s.Position, []string{"successor"}, "service", name, sortedNames(c.platform.Services), "remove it, or add the service")
 		}
 	}
 	for i, alias := range s.Aliases {

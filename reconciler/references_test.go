@@ -41,3 +41,14 @@ func TestSecretsStayInTheirStage(t *testing.T) {
 		})
 	}
 }
+
+// A service that is to be replaced names one that there is.
+func TestSuccessor(t *testing.T) {
+	for successor, wrong := range map[string]int{"": 0, "shop": 0, "shpo": 1} {
+		p := &Platform{Services: map[string]Service{"shop": {Name: "shop"}, "old-shop": {Name: "old-shop", Successor: successor}}}
+		c := &Checked{}
+		if vs := c.references(p, &news{}); len(vs) != wrong || wrong > 0 && (vs[0].Path[0] != "successor" || vs[0].Hint != "did you mean shop?") {
+			t.Errorf("%q: got %v", successor, vs)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -59,6 +60,26 @@ func (t *Tree) Find(path string) (File, bool) {
 	return File{}, false
 }
 
+// With returns the tree with another content of one regular file, which need not
+// be there; nil removes it.
+func (t *Tree) With(path string, content []byte) *Tree {
+	i := sort.Search(len(t.Files), func(i int) bool { return t.Files[i].Path >= path })
+	j := i
+	if j < len(t.Files) && t.Files[j].Path == path {
+		j++
+	}
+	var made []File
+	if content != nil {
+		made = []File{{Path: path, Size: int64(len(content))}}
+	}
+	return &Tree{Files: slices.Concat(t.Files[:i], made, t.Files[j:]), Read: func(f File) ([]byte, error) {
+		if f.Path == path {
+			return content, nil
+		}
+		return t.Read(f)
+	}}
+}
+
 // Under returns the entries below the folder, which has no trailing slash; the
 // root is "".
 func (t *Tree) Under(folder string) []File {
@@ -72,4 +93,27 @@ func (t *Tree) Under(folder string) []File {
 		to++
 	}
 	return t.Files[from:to]
+}
+
+// ChangedPaths returns the paths at which two trees differ, sorted.
+func ChangedPaths(a, b *Tree) []string {
+	var changed []string
+	i, j := 0, 0
+	for i < len(a.Files) || j < len(b.Files) {
+		switch {
+		case j == len(b.Files) || i < len(a.Files) && a.Files[i].Path < b.Files[j].Path:
+			changed = append(changed, a.Files[i].Path)
+			i++
+		case i == len(a.Files) || b.Files[j].Path < a.Files[i].Path:
+			changed = append(changed, b.Files[j].Path)
+			j++
+		default:
+			if x, y := a.Files[i], b.Files[j]; x.Hash != y.Hash || x.Mode != y.Mode {
+				changed = append(changed, x.Path)
+			}
+			i++
+			j++
+		}
+	}
+	return changed
 }

@@ -25,7 +25,7 @@ func TestCheckAgain(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			again(t, seed, 80)
+			again(t, seed, 150)
 		})
 	}
 }
@@ -128,7 +128,7 @@ func newWriter(t *testing.T, seed uint64) *writer {
 		return errors.Join(err, failed)
 	}))
 	w.teams()
-	for range 25 {
+	for range 40 {
 		w.addService()
 		w.addRequest()
 	}
@@ -164,8 +164,8 @@ func (w *writer) revision(n int) reconciler.Revision {
 // one returns one of some texts.
 func (w *writer) one(of ...string) string { return of[w.IntN(len(of))] }
 
-func (w *writer) service() string { return fmt.Sprintf("service-%02d", w.IntN(30)) }
-func (w *writer) request() string { return fmt.Sprintf("request-%02d", w.IntN(30)) }
+func (w *writer) service() string { return fmt.Sprintf("service-%02d", w.IntN(24)) }
+func (w *writer) request() string { return fmt.Sprintf("request-%02d", w.IntN(28)) }
 func (w *writer) folder() string  { return w.one("payments", "payments/cards", "search") }
 
 // some returns one of the documents that there are, by its name.
@@ -178,19 +178,48 @@ func (w *writer) some(documents map[string]*written) (string, *written) {
 	return name, documents[name]
 }
 
+// wanted returns a name that some document speaks of and that none has, or any.
+func (w *writer) wanted(name func() string) string {
+	for range 20 {
+		wanted := fmt.Sprintf("%q", name())
+		unquoted := strings.Trim(wanted, `"`)
+		if w.services[unquoted] != nil || w.requests[unquoted] != nil {
+			continue
+		}
+		for _, documents := range []map[string]*written{w.services, w.requests} {
+			for _, d := range documents {
+				for _, line := range d.says {
+					if strings.Contains(line, wanted) {
+						return unquoted
+					}
+				}
+			}
+		}
+	}
+	return name()
+}
+
 func (w *writer) addService() {
-	w.services[w.service()] = &written{w.folder(), map[string]string{"title": `title: "One"`, "owner": w.owner(), "type": `type: "service"`,
-		"lifecycle": `lifecycle: "production"`, "tier": fmt.Sprintf("tier: %d", 1+w.IntN(4))}}
+	w.services[w.wanted(w.service)] = &written{w.folder(), map[string]string{"title": `title: "One"`, "owner": w.owner(), "type": `type: "service"`,
+		"lifecycle": `lifecycle: "production"`, "tier": fmt.Sprintf("tier: %d", 1+w.IntN(4)), "dependsOn": w.dependsOn()}}
 }
 
 func (w *writer) addRequest() {
 	service, _ := w.some(w.services)
-	w.requests[w.request()] = &written{w.folder(), map[string]string{"blueprint": `blueprint: "box"`, "service": fmt.Sprintf("service: %q", service),
-		"environment": w.environment(), "value": `inputs: value: "one"`}}
+	w.requests[w.wanted(w.request)] = &written{w.folder(), map[string]string{"blueprint": `blueprint: "box"`, "service": fmt.Sprintf("service: %q", service),
+		"environment": w.environment(), "value": w.one(`inputs: value: "one"`, w.value())}}
 }
 
 func (w *writer) owner() string {
 	return fmt.Sprintf("owner: %q", w.one("payments", "search", "platform"))
+}
+
+func (w *writer) dependsOn() string {
+	return fmt.Sprintf("dependsOn: [%q, %q]", w.service(), w.service())
+}
+
+func (w *writer) value() string {
+	return fmt.Sprintf("inputs: value: from: {request: %q, output: %q}", w.request(), w.one("value", "value", "value", "value", "key", "lost"))
 }
 
 func (w *writer) environment() string {
@@ -213,7 +242,7 @@ func (w *writer) change() string {
 		}
 		return name + " says " + line
 	}
-	switch w.IntN(26) {
+	switch w.IntN(30) {
 	case 0, 1:
 		w.addService()
 		return "add a service"
@@ -227,14 +256,14 @@ func (w *writer) change() string {
 		delete(w.requests, request)
 		return "remove " + request
 	case 6:
-		return change(service, s, "dependsOn", fmt.Sprintf("dependsOn: [%q, %q]", w.service(), w.service()))
+		return change(service, s, "dependsOn", w.dependsOn())
 	case 7:
 		return change(service, s, "aliases", fmt.Sprintf("aliases: [%q]", w.service()))
 	case 8:
 		s.says["owner"] = w.owner()
 		return service + " says " + s.says["owner"]
 	case 9, 10:
-		r.says["value"] = fmt.Sprintf("inputs: value: from: {request: %q, output: %q}", w.request(), w.one("value", "value", "value", "key", "lost"))
+		r.says["value"] = w.one(`inputs: value: "two"`, w.value(), w.value())
 		return request + " says " + r.says["value"]
 	case 11:
 		return change(request, r, "key", fmt.Sprintf("inputs: key: from: {request: %q, output: \"key\"}", w.request()))
@@ -264,15 +293,22 @@ func (w *writer) change() string {
 		w.requests[other] = r
 		return request + " becomes " + other
 	case 21:
-		w.files["catalog/twice.cue"] = w.one("package platform\n", fmt.Sprintf("package platform\n\nservice: %q: {title: \"Two\", owner: \"search\", type: \"job\", lifecycle: \"production\"}\n", service), "package platform\n\nservice: {\n")
+		w.files["catalog/twice.cue"] = w.one("package platform\n", "package platform\n// Nothing.\n", fmt.Sprintf("package platform\n\nservice: %q: {title: \"Two\", owner: \"search\", type: \"job\", lifecycle: \"production\"}\n", service), "package platform\n\nservice: {\n")
 		return "twice.cue is " + w.files["catalog/twice.cue"]
-	case 22:
+	}
+	return w.govern()
+}
+
+// govern changes what every document is judged by, now and then.
+func (w *writer) govern() string {
+	switch w.IntN(12) {
+	case 0:
 		w.teams()
 		return "teams.cue is " + w.files["teams.cue"]
-	case 23:
+	case 1:
 		w.files["platform.cue"] = strings.Split(w.files["platform.cue"], "\nplatform: guards")[0] + w.one("", "\nplatform: guards: maxDeletes: 7\n", "\nplatform: guards: requirePullRequest: false\n")
 		return "platform.cue is another one"
-	case 24:
+	case 2:
 		box := w.files["blueprints/box/blueprint.cue"]
 		for _, price := range []string{"monthly: 1\n", "monthly: 4\n"} {
 			box = strings.Replace(box, price, w.one("monthly: 1\n", "monthly: 4\n"), 1)
@@ -282,12 +318,19 @@ func (w *writer) change() string {
 		}
 		w.files["blueprints/box/blueprint.cue"] = box
 		return "the blueprint is another one"
+	case 3:
+		w.files["policies/own.rego"] = w.policy()
+		return "own.rego is " + w.files["policies/own.rego"]
 	}
-	w.files["policies/own.rego"] = "package acme.own\n\n" + w.one("",
+	w.addRequest()
+	return "add a request"
+}
+
+func (w *writer) policy() string {
+	return "package acme.own\n\n" + w.one("",
 		"warn contains {\"msg\": \"is for production\", \"path\": [\"environment\"]} if input.document.environment == \"production\"\n",
 		"deny contains sprintf(\"comes at %v\", [input.now]) if input.document.tier == 1\n",
 		"require_approval contains {\"msg\": \"is of tier 1\", \"team\": \"nobody\"} if input.document.tier == 1\n\ndeny contains \"needs too much\" if input.dependencies[_].tier > input.document.tier\n")
-	return "own.rego is " + w.files["policies/own.rego"]
 }
 
 // apply records some of what a revision asks for, and lets time pass.

@@ -11,8 +11,7 @@ import (
 
 // portalJudge returns what judges the snapshots of the portal: as `pave validate`
 // does, but that nothing is evaluated again.
-func (a *app) portalJudge() func(context.Context, *portal.Snapshot) (portal.Verdict, error) {
-	parts := a.parts()
+func portalJudge(parts reconciler.Parts) func(context.Context, *portal.Snapshot) (portal.Verdict, error) {
 	return func(ctx context.Context, s *portal.Snapshot) (portal.Verdict, error) {
 		parts := parts
 		parts.Evaluator = evaluated{s}

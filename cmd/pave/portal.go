@@ -27,10 +27,13 @@ type portalFlags struct {
 	anonymous bool
 	asked     bool // whether anonymous was said
 	hosts     []string
-	url       string
-	proxies   []string
-	oidc      oidc.Config
-	secret    string // the file with the client's
+	// edits lets people ask for changes; nil is a portal for reading.
+	edits   func(reconciler.Evaluator) *portal.Edits
+	url     string
+	proxies []string
+	oidc    oidc.Config
+	secret  string // the file with the client's
+	edit    string // see portal.Options.Edit
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
@@ -44,7 +47,9 @@ func (a *app) portalFlags(cmd *cobra.Command) {
 	flags.StringVar(&p.secret, "oidc-client-secret-file", "", "a file with the portal's secret at the provider (default: $PAVE_OIDC_CLIENT_SECRET)")
 	flags.StringSliceVar(&p.oidc.Scopes, "oidc-scope", nil, "a scope to ask for beside openid, profile and email")
 	flags.StringVar(&p.oidc.GroupsClaim, "oidc-groups-claim", "groups", "the claim with the ids of somebody's groups")
+	flags.StringVar(&p.oidc.HandleClaim, "oidc-handle-claim", "", "the claim with somebody's account on the forge, which they cannot change: with --github nobody asks for anything without")
 	flags.StringVar(&p.oidc.GroupsURL, "oidc-groups-url", "", "where to ask for groups that are too many for a token, such as https://graph.microsoft.com/v1.0/me/getMemberGroups")
+	flags.StringVar(&p.edit, "portal-edit", "", "the address where people change a file, with {path} and perhaps {line}, such as https://github.com/acme/platform/edit/main/{path}#L{line}")
 	cmd.PreRun = func(cmd *cobra.Command, _ []string) { p.asked = cmd.Flags().Changed("portal-anonymous") }
 }
 
@@ -87,6 +92,9 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	a.ignored()
+	mirror, closeMirror := a.ownMirror()
+	defer closeMirror()
+	a.portal.edits = a.edits(mirror, nil)
 	options, err := a.access(listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
 		return usage(fmt.Errorf("nobody may read the portal at %s: --oidc-issuer lets people sign in, --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
@@ -123,8 +131,12 @@ var errNobody = errors.New("nobody may read the portal")
 
 // newPortal returns the portal of a repository, and what ends it.
 func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
+	parts := a.parts()
 	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
-	options.Snapshots, options.Judgements = history, portal.NewJudgements(a.portalJudge())
+	if a.portal.edits != nil {
+		options.Edits = a.portal.edits(history.Evaluator())
+	}
+	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts))
 	return portal.New(options), func() {
 		options.Judgements.Close()
 		history.Close()
@@ -136,7 +148,10 @@ func (a *app) newPortal(repository portal.Repository, options portal.Options) (h
 // errNobody where there would be nobody to show it to.
 func (a *app) access(at net.Addr, tell func(address string), log *slog.Logger) (options portal.Options, err error) {
 	p := a.portal
-	options = portal.Options{Hosts: p.hosts, Anonymous: p.anonymous, Log: log}
+	options = portal.Options{Hosts: p.hosts, Anonymous: p.anonymous, Edit: p.edit, Log: log}
+	if to, err := url.Parse(p.edit); p.edit != "" && (err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" || !strings.Contains(p.edit, "{path}")) {
+		return options, usage(fmt.Errorf("--portal-edit: expected an address with {path} in it, such as https://github.com/acme/platform/edit/main/{path}; got %q", p.edit))
+	}
 	if p.url != "" {
 		if options.URL, err = url.Parse(p.url); err != nil || options.URL.Host == "" || strings.Trim(options.URL.Path, "/") != "" {
 			return options, usage(fmt.Errorf("--portal-url: expected an address without a path, such as https://portal.acme.example; got %q", p.url))

@@ -190,7 +190,7 @@ func killed(err error) bool {
 // nothing changes, is bounded by them.
 const (
 	mostRead   = 100
-	readerIdle = time.Minute
+	readerIdle = 5 * time.Minute
 )
 
 // kept keeps a reader.
@@ -429,6 +429,7 @@ func propose(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 // desk is where changes are read.
 type desk struct {
 	quarantine *git.Quarantine // nil before the first
+	evaluator  *catalog.Evaluator
 	reader     *reconciler.Reader
 }
 
@@ -441,10 +442,11 @@ func (d *desk) lay(ctx context.Context, in proposing) (err error) {
 		return err
 	}
 	parts := (&app{}).parts()
-	evaluator := parts.Evaluator.(*catalog.Evaluator)
-	if err := evaluator.Know(in.Known); err != nil {
+	d.evaluator = parts.Evaluator.(*catalog.Evaluator)
+	if err := d.evaluator.Know(in.Known); err != nil {
 		return err
 	}
+	d.evaluator.Stay(readerIdle) // the child is for the changes that this process is for
 	// It only renders: nothing is started here.
 	dir := filepath.Dir(in.Quarantine.Dir)
 	runner, err := terraform.NewRunner(terraform.Host{Confine: terraform.Unconfined,
@@ -453,11 +455,14 @@ func (d *desk) lay(ctx context.Context, in proposing) (err error) {
 		return err
 	}
 	d.reader = reconciler.NewReader(reconciler.Options{Parts: parts, Source: d.quarantine, Runner: runner},
-		func() reconciler.Evaluator { return evaluator.Aside() })
+		func() reconciler.Evaluator { return d.evaluator.Aside() })
 	return nil
 }
 
 func (d *desk) close() {
+	if d.evaluator != nil {
+		d.evaluator.Stay(0)
+	}
 	if d.quarantine != nil {
 		d.quarantine.Close() // what is left is removed with the rest
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/confine"
 	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/github"
 	"github.com/pave-dev/pave/reconciler/portal"
 	"github.com/pave-dev/pave/reconciler/terraform"
 )
@@ -140,6 +141,8 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	if err := front.open(); err != nil {
 		return err
 	}
+	forge, _ := r.Forge.(*github.Forge)
+	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge)
 	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
 	if err != nil {
 		return err

@@ -35,14 +35,14 @@ const BlueprintFolder = "blueprints"
 type Evaluator struct {
 	command  []string
 	deadline time.Duration
+	parsed   syntax // for Locate
 
 	mu       sync.Mutex
 	cache    map[string]answer // by the digest of everything the answer depends on
 	layout   *layout           // of the last tree
 	gathered gathered          // from it
 	news     int               // how many answers came since they were remembered
-	idle     time.Duration     // how long a child may wait for the next pass
-	stayed   *staying          // the one that does; nil where none does
+	place    *place            // of the child that waits for the next pass
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -52,7 +52,7 @@ func New(command []string, deadline time.Duration) *Evaluator {
 	if deadline == 0 {
 		deadline = 10 * time.Second
 	}
-	return &Evaluator{command: command, deadline: deadline, cache: map[string]answer{}}
+	return &Evaluator{command: command, deadline: deadline, cache: map[string]answer{}, place: &place{}}
 }
 
 // Answers returns what the last pass remembers, for another process of the same

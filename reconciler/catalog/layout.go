@@ -33,7 +33,9 @@ type layout struct {
 	blueprints       []string
 	blueprintPackage map[string]string
 	blueprintAt      map[string]reconciler.Position // where each is defined
+	folders          map[string][]string            // the paths of documents, sorted, by folder; nil until jobs are made
 	asked            map[string]*asked              // by folder; of the layout before, until jobs are made
+	tree             *reconciler.Tree               // of which there was nothing to say, and which knows what changes; else nil
 	// broken tells that a file of the root was not read: what would be said of
 	// the rest follows from that.
 	broken bool
@@ -100,6 +102,9 @@ func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Viola
 		return nil, s.violations
 	}
 	if earlier != nil {
+		if next := earlier.next(tree); next != nil {
+			return next, nil
+		}
 		s.layout.asked = earlier.asked
 	}
 	s.checkSpelling()
@@ -108,7 +113,31 @@ func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Viola
 	}
 	s.checkBlueprints()
 	s.checkModule()
+	if len(s.violations) == 0 && !slices.ContainsFunc(tree.Files, func(f reconciler.File) bool { return f.Hash == "" }) {
+		s.layout.tree = tree
+	}
 	return s.layout, s.violations
+}
+
+// next returns the layout of a tree that differs in files of documents that were
+// there before, and of which there is nothing to say either; nil of any other.
+func (l *layout) next(tree *reconciler.Tree) *layout {
+	if l.tree == nil {
+		return nil
+	}
+	next := *l
+	next.tree, next.catalog = tree, maps.Clone(l.catalog)
+	s := surveyor{tree: tree, earlier: l, layout: &next}
+	for _, path := range reconciler.ChangedPaths(l.tree, tree) {
+		f, found := tree.Find(path)
+		if l.catalog[path] == nil || !found || folderOf(path) == "" {
+			return nil
+		}
+		if s.file(f); len(s.violations) > 0 {
+			return nil
+		}
+	}
+	return &next
 }
 
 type surveyor struct {
@@ -438,15 +467,18 @@ func (l *layout) jobs(computing map[string]bool) []*job {
 		governed.Files[name] = content
 	}
 	jobs := []*job{&governed}
-	byFolder := map[string][]string{}
-	for name, f := range l.catalog {
-		byFolder[f.folder] = append(byFolder[f.folder], name)
+	if l.folders == nil {
+		l.folders = map[string][]string{}
+		for _, name := range slices.Sorted(maps.Keys(l.catalog)) {
+			folder := l.catalog[name].folder
+			l.folders[folder] = append(l.folders[folder], name)
+		}
 	}
+	byFolder := l.folders
 	asked := map[string]*asked{}
 	plain := map[string]bool{}
 	folders := slices.Sorted(maps.Keys(byFolder))
 	for _, folder := range folders { // those above come first
-		slices.Sort(byFolder[folder])
 		asked[folder] = l.ask(byFolder, folder)
 		plain[folder] = !computing[folder] && asked[folder].plain
 	}

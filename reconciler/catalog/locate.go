@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
+	"sync"
 
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/parser"
@@ -18,12 +20,8 @@ func (e *Evaluator) Locate(tree *reconciler.Tree, document reconciler.Position, 
 	if !found || !strings.HasSuffix(document.File, ".cue") || len(path) == 0 {
 		return document
 	}
-	content, err := tree.Read(f)
-	if err != nil {
-		return document
-	}
-	parsed, err := parser.ParseFile(document.File, content)
-	if err != nil {
+	parsed := e.parsed.file(tree, f)
+	if parsed == nil {
 		return document
 	}
 	files := []*ast.File{parsed}
@@ -45,6 +43,52 @@ func (e *Evaluator) Locate(tree *reconciler.Tree, document reconciler.Position, 
 		}
 	}
 	return document
+}
+
+// syntax keeps the files that fields were looked for in last: who asks for one
+// field asks for the others. Several goroutines may use it.
+type syntax struct {
+	mu    sync.Mutex
+	files []parsedFile // guarded by mu; last used last
+}
+
+// parsedFile is a file by its path and hash; nil where it does not parse.
+type parsedFile struct {
+	path, hash string
+	file       *ast.File
+}
+
+// The files that are kept, and the size of the largest of them, in bytes.
+const (
+	keptFiles   = 16
+	largestFile = 256 << 10
+)
+
+// file returns a parsed file; nil where it cannot be read or does not parse.
+func (s *syntax) file(tree *reconciler.Tree, f reconciler.File) *ast.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.files {
+		if f.Hash != "" && p.hash == f.Hash && p.path == f.Path {
+			s.files = append(slices.Delete(s.files, i, i+1), p)
+			return p.file
+		}
+	}
+	content, err := tree.Read(f)
+	if err != nil {
+		return nil // which may pass
+	}
+	parsed, err := parser.ParseFile(f.Path, content)
+	if err != nil {
+		parsed = nil
+	}
+	if f.Size <= largestFile {
+		s.files = append(s.files, parsedFile{f.Path, f.Hash, parsed})
+	}
+	if len(s.files) > keptFiles {
+		s.files = slices.Delete(s.files, 0, 1)
+	}
+	return parsed
 }
 
 // settingsBody finds the struct that the settings are written as.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/pave-dev/pave/reconciler/limited"
@@ -30,14 +31,22 @@ type staying struct {
 	expiry   *time.Timer
 }
 
+// place is where one child stays.
+type place struct {
+	mu       sync.Mutex
+	idle     time.Duration // how long it may wait; zero where none stays
+	*staying               // nil while none does
+}
+
 // Stay lets a child wait for the next pass, for as long as nothing is asked of it
 // for that time; zero lets none. It ends with the context of the pass that started
-// it. Who stays asks about one branch only.
+// it. Who stays asks about one branch only, and what was put aside about changes of it.
 func (e *Evaluator) Stay(idle time.Duration) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.idle = idle
-	e.dismiss()
+	p := e.place
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = idle
+	p.dismiss()
 }
 
 // ask returns the answers to the jobs, the first of which is the governance with
@@ -86,30 +95,32 @@ func (e *Evaluator) askStaying(ctx context.Context, basis string, jobs []job) (g
 			places, asked = append(places, i), append(asked, j)
 		}
 	}
-	if e.idle == 0 || len(asked) == 0 || len(asked) > fewJobs {
+	p := e.place
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idle == 0 || len(asked) == 0 || len(asked) > fewJobs {
 		return answer{}, nil
 	}
-	if !e.stayed.fits(basis, len(asked)) {
-		e.dismiss()
-		e.stayed = e.hire(ctx, basis, jobs[0])
+	if !p.fits(basis, len(asked)) {
+		p.dismiss()
+		p.staying = e.hire(ctx, basis, jobs[0])
 	}
-	if e.stayed == nil {
+	if p.staying == nil {
 		return answer{}, nil
 	}
-	s := e.stayed
-	s.expiry.Stop()
-	s.jobs += len(asked)
-	answers := s.ask(e.deadline, asked, func() error { return nil })
+	p.expiry.Stop()
+	p.jobs += len(asked)
+	answers := p.ask(e.deadline, asked, func() error { return nil })
 	if len(answers) < len(asked) {
-		e.dismiss()
+		p.dismiss()
 		return answer{}, nil
 	}
-	s.expiry.Reset(e.idle)
+	p.expiry.Reset(p.idle)
 	known = map[int]answer{}
-	for n, place := range places {
-		known[place] = answers[n]
+	for n, at := range places {
+		known[at] = answers[n]
 	}
-	return s.governed, known
+	return p.governed, known
 }
 
 // fits tells whether the child may do so many jobs under the governance.
@@ -131,25 +142,25 @@ func (e *Evaluator) hire(ctx context.Context, basis string, governance job) *sta
 		return nil
 	}
 	s.governed = answers[0]
-	s.expiry = time.AfterFunc(e.idle, func() { e.expire(s) })
+	s.expiry = time.AfterFunc(e.place.idle, func() { e.place.expire(s) })
 	return s
 }
 
 // expire ends a child that nothing was asked of, unless something is by now.
-func (e *Evaluator) expire(s *staying) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stayed == s {
-		e.dismiss()
+func (p *place) expire(s *staying) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.staying == s {
+		p.dismiss()
 	}
 }
 
 // dismiss ends the child that stays. The caller holds mu.
-func (e *Evaluator) dismiss() {
-	if e.stayed != nil {
-		e.stayed.expiry.Stop()
-		e.stayed.end()
-		e.stayed = nil
+func (p *place) dismiss() {
+	if p.staying != nil {
+		p.expiry.Stop()
+		p.end()
+		p.staying = nil
 	}
 }
 

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,10 +28,10 @@ func staysWith(t *testing.T) (e *Evaluator, files map[string]string, pass func(c
 		if title := p.Services["a"].Title; title != fmt.Sprint(n) {
 			t.Errorf("got %q in pass %d", title, n)
 		}
-		if e.stayed == nil {
+		if e.place.staying == nil {
 			return 0
 		}
-		return e.stayed.cmd.Process.Pid
+		return e.place.cmd.Process.Pid
 	}
 }
 
@@ -42,8 +43,8 @@ func TestStay(t *testing.T) {
 		t.Error("no child stayed")
 	}
 	files["catalog/team/computed.cue"] = "package platform\n\nservice: [string]: description: *\"none\" | string\n"
-	jobs := e.stayed.jobs
-	if pass(ctx, "payments"); e.stayed.jobs != jobs {
+	jobs := e.place.jobs
+	if pass(ctx, "payments"); e.place.jobs != jobs {
 		t.Error("a child that stays was asked to compute")
 	}
 	delete(files, "catalog/team/computed.cue")
@@ -53,7 +54,7 @@ func TestStay(t *testing.T) {
 	if second == first {
 		t.Error("a child stayed under another governance")
 	}
-	e.stayed.jobs = stayingJobs
+	e.place.jobs = stayingJobs
 	third := pass(ctx, "payments")
 	if third == second {
 		t.Error("a child did more than it may")
@@ -67,7 +68,7 @@ func TestStay(t *testing.T) {
 		t.Error("no child took the place of one that was killed")
 	}
 	end()
-	if _, err := e.stayed.answers.Token(); err == nil {
+	if _, err := e.place.answers.Token(); err == nil {
 		t.Error("it goes on, though the context ended")
 	}
 	if pass(t.Context(), "payments") == last {
@@ -83,10 +84,39 @@ func TestStay(t *testing.T) {
 func TestStayNoLonger(t *testing.T) {
 	e, _, pass := staysWith(t)
 	pass(t.Context(), "payments")
-	s := e.stayed
-	e.expire(s)
-	if e.stayed != nil || s.cmd.ProcessState == nil {
+	s := e.place.staying
+	e.place.expire(s)
+	if e.place.staying != nil || s.cmd.ProcessState == nil {
 		t.Error("it goes on")
 	}
-	e.expire(s) // whose time was over before
+	e.place.expire(s) // whose time was over before
+}
+
+// The child of an evaluator also answers what was put aside, literal documents alone.
+func TestStayForWhatWasPutAside(t *testing.T) {
+	e, files, pass := staysWith(t)
+	pid := pass(t.Context(), "payments")
+	for _, test := range []struct {
+		name, file, content string
+		jobs                int // that the child that stays does
+	}{
+		{"literal", "catalog/team/b.cue", "package platform\n\nservice: b: {title: \"B\", owner: \"payments\", type: \"service\", lifecycle: \"production\"}\n", 1},
+		{"computed", "catalog/other/c.cue", "package platform\n\nservice: c: {title: \"\\(1+1)\", owner: \"payments\", type: \"service\", lifecycle: \"production\"}\n", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			changed := maps.Clone(files)
+			changed[test.file] = test.content
+			before, known := e.place.jobs, len(e.cache)
+			p, vs, err := e.Aside().Evaluate(t.Context(), treeOf(changed))
+			if err != nil || len(vs) > 0 || len(p.Services) < 2 {
+				t.Fatalf("%v\n%s", err, render(vs))
+			}
+			if got := e.place.jobs - before; got != test.jobs || e.place.cmd.Process.Pid != pid {
+				t.Errorf("the child that stays did %d jobs", got)
+			}
+			if len(e.cache) != known {
+				t.Error("the evaluator learnt from what was put aside")
+			}
+		})
+	}
 }

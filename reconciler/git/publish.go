@@ -101,6 +101,8 @@ type draft struct {
 	parents   []plumbing.Hash
 	commit    plumbing.Hash
 	unchanged bool
+	// author and committer are named in place of Pave, where they are set.
+	author, committer Who
 }
 
 // hashes returns the objects of the draft. The commit comes last, so that it is
@@ -301,9 +303,12 @@ func (m *Mirror) word(d *draft, message string, signer *Signer) ([]byte, error) 
 
 // seal makes the commit, signed where there is a key.
 func (m *Mirror) seal(d *draft, root plumbing.Hash, message string, signer *Signer) error {
-	who := object.Signature{Name: m.options.Author, Email: m.options.Email, When: time.Now().UTC()}
+	now := time.Now().UTC()
+	by := func(who Who) object.Signature {
+		return object.Signature{Name: cmp.Or(who.Name, m.options.Author), Email: cmp.Or(who.Email, m.options.Email), When: now}
+	}
 	c := &object.Commit{
-		Author: who, Committer: who, TreeHash: root, ParentHashes: d.parents,
+		Author: by(d.author), Committer: by(d.committer), TreeHash: root, ParentHashes: d.parents,
 		Message: strings.TrimRight(message, "\n") + "\n",
 	}
 	if signer != nil {

@@ -159,43 +159,43 @@ func (q *Quarantine) openStore() (store, error) {
 	return &borrowing{s, openStorage(osfs.New(mirror))}, nil
 }
 
-// borrowing is a repository that finds in another one what it lacks, and never
-// writes there. Git's own alternates would do, but go-git opens such a repository
-// afresh, with all its indexes, for every single object.
+// borrowing is a repository that looks for everything in another one first, where
+// nearly all is, and never writes there. Git's own alternates would do, but go-git
+// opens such a repository afresh, with all its indexes, for every single object.
 type borrowing struct {
 	*filesystem.Storage
 	from *filesystem.Storage
 }
 
 func (b *borrowing) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
-	obj, err := b.Storage.EncodedObject(kind, hash)
+	obj, err := b.from.EncodedObject(kind, hash)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return b.from.EncodedObject(kind, hash)
+		return b.Storage.EncodedObject(kind, hash)
 	}
 	return obj, err
 }
 
 func (b *borrowing) HasEncodedObject(hash plumbing.Hash) error {
-	err := b.Storage.HasEncodedObject(hash)
+	err := b.from.HasEncodedObject(hash)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return b.from.HasEncodedObject(hash)
+		return b.Storage.HasEncodedObject(hash)
 	}
 	return err
 }
 
 func (b *borrowing) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
-	size, err := b.Storage.EncodedObjectSize(hash)
+	size, err := b.from.EncodedObjectSize(hash)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return b.from.EncodedObjectSize(hash)
+		return b.Storage.EncodedObjectSize(hash)
 	}
 	return size, err
 }
 
 // LooseObjectTime finds an object that is a file of its own.
 func (b *borrowing) LooseObjectTime(hash plumbing.Hash) (time.Time, error) {
-	at, err := b.Storage.LooseObjectTime(hash)
+	at, err := b.from.LooseObjectTime(hash)
 	if errors.Is(err, fs.ErrNotExist) {
-		return b.from.LooseObjectTime(hash)
+		return b.Storage.LooseObjectTime(hash)
 	}
 	return at, err
 }

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	quiet      = 100 * time.Millisecond // without an event, then it is told
-	patience   = time.Second            // the longest wait for quiet
+	soonest    = 10 * time.Millisecond  // after the first event: a push may move several branches
+	apart      = 100 * time.Millisecond // from one poke to the next
 	maxWatches = 2000                   // folders of branches; more are left to polling
 )
 
 // Watch calls poke when the branches of a repository on this machine may have
 // changed, and once when it starts to watch. A poke is a hint: the branches are
-// where they were, or more than one has moved. Pokes are at least 100 ms apart,
-// and at most a second after the change. Some file systems tell nothing, so
-// polling goes on beside it.
+// where they were, or more than one has moved. Pokes are at least 100 ms apart; one
+// comes within 10 ms of a change, or as soon after the last one as that allows. Some
+// file systems tell nothing, so polling goes on beside it.
 //
 // Watch returns nil when ctx ends, [ErrNotLocal] for an address elsewhere, and
 // another error when it cannot watch (any more).
@@ -69,19 +69,25 @@ func watchBelow(w *fsnotify.Watcher, root string) error {
 	})
 }
 
-// listen turns events into pokes: after some quiet, or when there was none for
-// too long.
+// listen turns events into pokes: the first one soon, those that follow together.
 func listen(ctx context.Context, w *fsnotify.Watcher, dir string, poke func()) error {
 	timer := time.NewTimer(0) // the branches may have moved before the watch stood
 	defer timer.Stop()
-	first := time.Time{} // of the events that no poke has told; zero if there are none
+	var last time.Time // when a poke was
+	pending := true
+	soon := func() {
+		if !pending {
+			pending = true
+			timer.Reset(max(soonest, apart-time.Since(last)))
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			first = time.Time{}
 			poke()
+			pending, last = false, time.Now()
 		case e, open := <-w.Events:
 			if !open {
 				return errors.New("the watch ended")
@@ -89,18 +95,14 @@ func listen(ctx context.Context, w *fsnotify.Watcher, dir string, poke func()) e
 			if err := follow(w, dir, e); err != nil {
 				return err
 			}
-			if noise(dir, e.Name) {
-				continue
+			if !noise(dir, e.Name) {
+				soon()
 			}
-			if first.IsZero() {
-				first = time.Now()
-			}
-			timer.Reset(max(0, min(quiet, patience-time.Since(first))))
 		case err := <-w.Errors:
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				return err
 			}
-			timer.Reset(quiet) // some event was lost, perhaps the one that counts
+			soon() // some event was lost, perhaps the one that counts
 		}
 	}
 }

@@ -41,7 +41,7 @@ func calm(pokes chan time.Time) {
 	for {
 		select {
 		case <-pokes:
-		case <-time.After(3 * quiet):
+		case <-time.After(3 * apart):
 			return
 		}
 	}
@@ -80,7 +80,7 @@ func TestWatch(t *testing.T) {
 	select {
 	case <-pokes:
 		t.Error("poked although no branch moved")
-	case <-time.After(5 * quiet):
+	case <-time.After(5 * apart):
 	}
 	if err := end(); err != nil {
 		t.Error(err)
@@ -98,12 +98,13 @@ func TestWatchBundlesPokes(t *testing.T) {
 		write(t, branches, "busy", "")
 		time.Sleep(20 * time.Millisecond)
 	}
+	end := time.Now()
 	first := poked(t, pokes)
-	if wait := first.Sub(begin); wait > patience+500*time.Millisecond {
-		t.Errorf("the first poke came after %v", wait)
+	if first.After(end) {
+		t.Error("the first poke waited until nothing happened any more")
 	}
 	second := poked(t, pokes)
-	if gap := second.Sub(first); gap < quiet {
+	if gap := second.Sub(first); gap < apart {
 		t.Errorf("two pokes within %v", gap)
 	}
 }
@@ -123,7 +124,7 @@ func TestWatchErrors(t *testing.T) {
 	if err := os.RemoveAll(bare); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(quiet)
+	time.Sleep(apart)
 	if err := end(); !errors.Is(err, ErrNoRepository) {
 		t.Errorf("got %v", err)
 	}

@@ -24,6 +24,7 @@ type App struct {
 // self is who Pave is on the forge.
 type self struct {
 	account int64 // the author of our comments
+	login   string
 	app     int64 // the author of our check runs; zero where they are commit statuses
 }
 
@@ -140,7 +141,7 @@ func accountOf(user *github.User, app int64) (self, error) {
 	if user.GetID() == 0 {
 		return self{}, errors.New("the forge answered without an account")
 	}
-	return self{account: user.GetID(), app: app}, nil
+	return self{account: user.GetID(), login: user.GetLogin(), app: app}, nil
 }
 
 // apiAddress returns the address of the interface of the forge whose pages are at web.

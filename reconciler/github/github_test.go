@@ -1163,16 +1163,71 @@ func TestParticipants(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, p := open(t)
 				c.change(s, p)
-				people, complete, err := byToken(t, s).Participants(t.Context(), 12)
+				took, err := byToken(t, s).Participants(t.Context(), 12)
 				if err != nil {
 					t.Fatal(err)
 				}
 				var ids []int64
-				for _, one := range people {
+				for _, one := range took.People {
 					ids = append(ids, one.ID)
 				}
-				if fmt.Sprint(ids) != fmt.Sprint(c.want) || complete != c.complete {
-					t.Errorf("participants are %v, complete %v; want %v, %v", ids, complete, c.want, c.complete)
+				if fmt.Sprint(ids) != fmt.Sprint(c.want) || took.Complete != c.complete {
+					t.Errorf("participants are %v, complete %v; want %v, %v", ids, took.Complete, c.want, c.complete)
+				}
+				if took.Courier != 0 {
+					t.Errorf("Pave carries what it did not open: %d", took.Courier)
+				}
+			})
+		})
+	}
+}
+
+// TestCourier tells a pull request that Pave opened for somebody, and that nobody
+// else touched, from all others; whoever asked for it never approves it.
+func TestCourier(t *testing.T) {
+	asked := func(n int, trailer string) fake.Commit {
+		return fake.Commit{SHA: sha(n), Message: "Ask for it\n\n" + trailer, Author: bob, AuthorEmail: "2+bob@users.noreply.github.acme.example",
+			Committer: fake.Bot, CommitterEmail: "1001+pave-bot@users.noreply.github.acme.example"}
+	}
+	push := func(kind string, before, after int, by fake.User) fake.Push {
+		return fake.Push{Owner: fake.Owner, Name: fake.Name, Ref: "refs/heads/pave/box", Kind: kind, Before: sha(before), After: sha(after), By: by}
+	}
+	for name, c := range map[string]struct {
+		change   func(s *fake.Server, p *fake.Pull)
+		want     []int64
+		complete bool
+		courier  int64
+	}{
+		"for bob":                 {func(*fake.Server, *fake.Pull) {}, []int64{2, 1001}, true, 1001},
+		"for bob by the trailer":  {func(_ *fake.Server, p *fake.Pull) { p.Commits[0].Author = fake.Bot }, []int64{2, 1001}, true, 1001},
+		"somebody opened it":      {func(_ *fake.Server, p *fake.Pull) { p.Author = carol }, []int64{2, 3, 1001}, true, 0},
+		"for nobody on the forge": {func(_ *fake.Server, p *fake.Pull) { p.Commits[0].Message = "x\n\nPave-Requested-By: zoe" }, []int64{2, 1001}, false, 1001},
+		"for what is no handle":   {func(_ *fake.Server, p *fake.Pull) { p.Commits[0].Message = "x\n\npave-requested-by:" }, []int64{2, 1001}, false, 1001},
+		"a trailer names another": {func(_ *fake.Server, p *fake.Pull) { p.Commits[0].Message = "x\n\nPave-Requested-By: carol" }, []int64{2, 3, 1001}, true, 1001},
+		"somebody pushed to it too": {func(s *fake.Server, p *fake.Pull) {
+			p.HeadSHA = sha(3)
+			p.Commits = append(p.Commits, asked(3, "Pave-Requested-By: bob"))
+			s.AddPush(push("push", 2, 3, dave))
+		}, []int64{2, 4, 1001}, true, 0},
+		"a push nobody recorded": {func(_ *fake.Server, p *fake.Pull) { p.HeadSHA = sha(9) }, []int64{2, 1001}, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := open(t)
+				p.Author, p.HeadRef = fake.Bot, "pave/box"
+				p.Commits = []fake.Commit{asked(2, "Pave-Requested-By: bob")}
+				s.AddPush(push("branch_creation", 0, 2, fake.Bot))
+				c.change(s, p)
+				took, err := byToken(t, s).Participants(t.Context(), 12)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var ids []int64
+				for _, one := range took.People {
+					ids = append(ids, one.ID)
+				}
+				if fmt.Sprint(ids) != fmt.Sprint(c.want) || took.Complete != c.complete || took.Courier != c.courier {
+					t.Errorf("participants are %v, complete %v, by %d; want %v, %v, %d", ids, took.Complete, took.Courier, c.want, c.complete, c.courier)
 				}
 			})
 		})

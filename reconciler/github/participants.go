@@ -23,34 +23,43 @@ const (
 
 // Participants implements [reconciler.Forge]. Who pushed is read from the
 // repository's activity, which the forge keeps for every branch.
-func (f *Forge) Participants(ctx context.Context, number int) ([]reconciler.Person, bool, error) {
+func (f *Forge) Participants(ctx context.Context, number int) (reconciler.Participants, error) {
+	var none reconciler.Participants
+	me, err := f.self(ctx)
+	if err != nil {
+		return none, err
+	}
 	p, _, err := f.client.PullRequests.Get(ctx, f.owner, f.name, number)
 	if err != nil {
-		return nil, false, fmt.Errorf("read pull request %d: %w", number, err)
+		return none, fmt.Errorf("read pull request %d: %w", number, err)
 	}
 	commits, err := pages(func(page github.ListOptions) ([]*github.RepositoryCommit, *github.Response, error) {
 		return f.client.PullRequests.ListCommits(ctx, f.owner, f.name, number, &page)
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("list the commits of pull request %d: %w", number, err)
+		return none, fmt.Errorf("list the commits of pull request %d: %w", number, err)
 	}
-	c := crowd{host: f.host, people: map[int64]reconciler.Person{}, byEmail: map[string]reconciler.Person{}, complete: len(commits) < maxCommits}
+	c := crowd{host: f.host, people: map[int64]reconciler.Person{}, byEmail: map[string]reconciler.Person{}, complete: len(commits) < maxCommits,
+		own: p.GetUser().GetID() == me.account}
 	c.add(p.User)
 	for _, commit := range commits {
 		c.commit(commit)
 	}
-	if err := f.pushers(ctx, p, commits, &c); err != nil {
-		return nil, false, err
+	if err := f.pushers(ctx, p, commits, me, &c); err != nil {
+		return none, err
 	}
 	if err := f.lookUp(ctx, &c); err != nil {
-		return nil, false, err
+		return none, err
 	}
-	people := make([]reconciler.Person, 0, len(c.people))
+	took := reconciler.Participants{People: make([]reconciler.Person, 0, len(c.people)), Complete: c.complete}
 	for _, one := range c.people {
-		people = append(people, one)
+		took.People = append(took.People, one)
 	}
-	slices.SortFunc(people, func(a, b reconciler.Person) int { return cmp.Compare(a.ID, b.ID) })
-	return people, c.complete, nil
+	slices.SortFunc(took.People, func(a, b reconciler.Person) int { return cmp.Compare(a.ID, b.ID) })
+	if c.own {
+		took.Courier = me.account
+	}
+	return took, nil
 }
 
 // crowd gathers who took part.
@@ -59,7 +68,9 @@ type crowd struct {
 	people   map[int64]reconciler.Person
 	byEmail  map[string]reconciler.Person // as the forge attributed commits
 	unknown  []string                     // addresses that no account is known for
+	asked    []string                     // handles of those who asked Pave for a commit
 	complete bool
+	own      bool // Pave opened it, and nobody else pushed to it
 }
 
 // add takes an account; a deleted one leaves the crowd incomplete.
@@ -86,6 +97,11 @@ func (c *crowd) commit(r *github.RepositoryCommit) {
 		c.attributed(r.Committer, made)
 	}
 	for _, line := range strings.Split(r.GetCommit().GetMessage(), "\n") {
+		if askedLine().MatchString(line) {
+			_, handle, _ := strings.Cut(line, ":")
+			c.asked = append(c.asked, strings.TrimSpace(handle))
+			continue
+		}
 		if !coAuthorLine().MatchString(line) {
 			continue
 		}
@@ -98,6 +114,7 @@ func (c *crowd) commit(r *github.RepositoryCommit) {
 }
 
 var (
+	askedLine    = reconciler.Pattern(`(?i)^\s*pave-?requested-?by\b`)
 	coAuthorLine = reconciler.Pattern(`(?i)^\s*co-?authored-?by\b`)
 	coAuthor     = reconciler.Pattern(`^[^<>]*<([^<>\s]+@[^<>\s]+)>\s*$`)
 	noReply      = reconciler.Pattern(`^(\d+)\+([^@]+)@users\.noreply\.(.+)$`)
@@ -122,9 +139,25 @@ func (c *crowd) attributed(user *github.User, email string) {
 	c.unknown = append(c.unknown, email)
 }
 
-// lookUp finds the accounts of the addresses that remain, by other commits of
-// the repository that the forge attributes to them.
+// lookUp finds the accounts of those who asked Pave, and of the addresses that
+// remain, by other commits of the repository that the forge attributes to them.
 func (f *Forge) lookUp(ctx context.Context, c *crowd) error {
+	slices.Sort(c.asked)
+	for i, handle := range slices.Compact(c.asked) {
+		if i == maxUnknowns || !handlePattern().MatchString(handle) {
+			c.complete = false
+			break
+		}
+		one, err := f.Person(ctx, handle)
+		if isStatus(err, http.StatusNotFound) {
+			c.complete = false
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.people[one.ID] = one
+	}
 	slices.Sort(c.unknown)
 	asked := 0
 	for _, email := range slices.Compact(c.unknown) {
@@ -161,10 +194,10 @@ type activity struct {
 // pushers takes who pushed to the head's branch: from the push that brought the
 // head back to the one that began with what is not part of the pull request.
 // Where that cannot be seen whole, the crowd is incomplete.
-func (f *Forge) pushers(ctx context.Context, p *github.PullRequest, commits []*github.RepositoryCommit, c *crowd) error {
+func (f *Forge) pushers(ctx context.Context, p *github.PullRequest, commits []*github.RepositoryCommit, me self, c *crowd) error {
 	owner, name := p.GetHead().GetRepo().GetOwner().GetLogin(), p.GetHead().GetRepo().GetName()
 	if !namePattern().MatchString(owner) || !namePattern().MatchString(name) {
-		c.complete = false // the fork is gone
+		c.complete, c.own = false, false // the fork is gone
 		return nil
 	}
 	part := map[string]bool{}
@@ -186,6 +219,7 @@ func (f *Forge) pushers(ctx context.Context, p *github.PullRequest, commits []*g
 				continue // later than the pull request
 			}
 			c.add(a.Actor)
+			c.own = c.own && a.Actor.GetID() == me.account
 			if a.Kind == "branch_creation" || a.Kind == "push" && !part[a.Before] {
 				return nil
 			}
@@ -195,7 +229,7 @@ func (f *Forge) pushers(ctx context.Context, p *github.PullRequest, commits []*g
 		}
 		after = next
 	}
-	c.complete = false
+	c.complete, c.own = false, false
 	return nil
 }
 

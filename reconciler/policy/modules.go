@@ -69,9 +69,6 @@ func isTest(path string) bool { return strings.HasSuffix(path, "_test.rego") }
 const maxDepth = 500
 
 func parseModule(path, source string) (*ast.Module, error) {
-	if err := tooDeep(path, source); err != nil {
-		return nil, err
-	}
 	return ast.ParseModuleWithOpts(path, source, ast.ParserOptions{
 		Capabilities:      capabilities(),
 		ProcessAnnotation: true,
@@ -113,7 +110,11 @@ func parse(sources map[string]string) (map[string]*ast.Module, []reconciler.Viol
 	modules := map[string]*ast.Module{}
 	var violations []reconciler.Violation
 	for _, path := range slices.Sorted(maps.Keys(sources)) {
-		module, err := parseModule(path, sources[path])
+		err := tooDeep(path, sources[path])
+		var module *ast.Module
+		if err == nil {
+			module, err = parseModule(path, sources[path])
+		}
 		if err != nil {
 			violations = append(violations, parseRefusals(path, err)...)
 			continue

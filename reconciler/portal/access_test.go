@@ -2,17 +2,27 @@ package portal
 
 import (
 	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
 	"html"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/policy"
 )
+
+// compiler is shared, for most tests have no rules but those built in.
+var compiler = &policy.Compiler{}
 
 // browser keeps the cookies of a portal, and sends its forms as browsers do.
 type browser struct {
@@ -107,7 +117,7 @@ func nothing() Snapshots {
 // TestOperator signs the operator in and out.
 func TestOperator(t *testing.T) {
 	t.Parallel()
-	handler, token := operated(t, Options{Snapshots: nothing()})
+	handler, token := operated(t, Options{Snapshots: nothing(), Rules: compiler})
 	b := newBrowser(t, handler)
 	if w := b.get("/services"); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "0123456789ab") {
 		t.Errorf("nobody reads: got %d %s", w.Code, w.Body)
@@ -149,9 +159,9 @@ func TestOperator(t *testing.T) {
 // TestForms checks what a form must have before it does anything.
 func TestForms(t *testing.T) {
 	t.Parallel()
-	b := signedIn(t, Options{Snapshots: nothing(), Anonymous: true})
+	b := signedIn(t, Options{Snapshots: nothing(), Rules: compiler, Anonymous: true})
 	token := b.csrf()
-	other := signedIn(t, Options{Snapshots: nothing()})
+	other := signedIn(t, Options{Snapshots: nothing(), Rules: compiler})
 	for what, c := range map[string]struct {
 		change func(*http.Request)
 		csrf   string
@@ -230,5 +240,189 @@ func TestPerson(t *testing.T) {
 	}
 	if (*Person)(nil).MayWrite() {
 		t.Error("nobody writes")
+	}
+}
+
+// TestFixation checks that a login takes no session over that was there before, and
+// that a session ends.
+func TestFixation(t *testing.T) {
+	t.Parallel()
+	handler, token := operated(t, Options{Snapshots: nothing(), Rules: compiler})
+	b := newBrowser(t, handler)
+	const name = "pave-8080-session"
+	b.cookies[name] = &http.Cookie{Name: name, Value: "PLANTED"}
+	if w := b.get("/me"); w.Code != http.StatusUnauthorized {
+		t.Errorf("a session that somebody made up: got %d", w.Code)
+	}
+	b.get("/login?token=" + *token)
+	first := b.cookies[name]
+	if first.Value == "PLANTED" || len(first.Value) < 22 {
+		t.Errorf("after the login the session is %q", first.Value)
+	}
+	b.get("/login?token=" + *token)
+	if b.cookies[name].Value == first.Value {
+		t.Error("two logins have one session")
+	}
+	for what, value := range map[string]string{"planted": "PLANTED", "of the login before": first.Value, "empty": ""} {
+		other := newBrowser(t, handler)
+		other.cookies[name] = &http.Cookie{Name: name, Value: value}
+		if w := other.get("/me"); w.Code != http.StatusUnauthorized {
+			t.Errorf("the session %s: got %d", what, w.Code)
+		}
+	}
+}
+
+// TestSessions checks how long sessions last, and how many there are.
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := sessions{open: map[[sha256.Size]byte]*session{}}
+		idle, busy := s.begin(Identity{ID: "idle"}), s.begin(Identity{ID: "busy"})
+		for range int(sessionLife/sessionIdle) * 2 {
+			if s.find(busy) == nil {
+				t.Fatal("it ends while it is used")
+			}
+			time.Sleep(sessionIdle / 2)
+		}
+		if s.find(idle) != nil {
+			t.Error("it goes on while nobody uses it")
+		}
+		time.Sleep(time.Second)
+		if s.find(busy) != nil {
+			t.Error("it goes on for ever")
+		}
+		first := s.begin(Identity{ID: "first"})
+		for range maxSessions {
+			time.Sleep(time.Millisecond)
+			s.begin(Identity{ID: "another"})
+		}
+		if len(s.open) != maxSessions || s.find(first) != nil {
+			t.Errorf("there are %d", len(s.open))
+		}
+	})
+}
+
+// never is a provider that nobody comes back from.
+type never struct{}
+
+func (never) Begin(context.Context, string, string, string) (string, error) {
+	return "https://login.acme.example/", nil
+}
+func (never) Identify(context.Context, string, string, string) (Identity, error) {
+	return Identity{}, errors.New("nobody")
+}
+
+// TestSecure checks what a portal sets that browsers reach by https.
+func TestSecure(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, New(Options{Snapshots: nothing(), Rules: compiler, Provider: never{}, URL: &url.URL{Scheme: "https", Host: "portal.acme.example"}, Log: slog.New(slog.DiscardHandler)}))
+	for path, want := range map[string]string{"/services?q=a": "/login?next=%2Fservices%3Fq%3Da", "/at/2026-01-01/teams": "/login?next=%2Fat%2F2026-01-01%2Fteams"} {
+		w := b.ask(http.MethodGet, path, nil, func(r *http.Request) { r.Host = "portal.acme.example" })
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != want || w.Header().Get("Strict-Transport-Security") == "" {
+			t.Errorf("%s: got %d %v", path, w.Code, w.Header())
+		}
+	}
+	if w := b.get("/services?format=json"); w.Code != http.StatusUnauthorized {
+		t.Errorf("a program: got %d", w.Code)
+	}
+	w := b.ask(http.MethodGet, "/login?next=/teams", nil, func(r *http.Request) { r.Host = "portal.acme.example:443" })
+	if c := w.Result().Cookies(); len(c) != 1 || c[0].Name != "__Host-pave-login" || !c[0].Secure || !c[0].HttpOnly || c[0].Path != "/" || c[0].Domain != "" || c[0].SameSite != http.SameSiteLaxMode {
+		t.Errorf("got %v", c)
+	}
+	if w := b.ask(http.MethodGet, "/", nil, func(r *http.Request) { r.Host = "portal.evil.example" }); w.Code != http.StatusMisdirectedRequest {
+		t.Errorf("another host: got %d", w.Code)
+	}
+	if w := b.ask(http.MethodGet, "/", nil, func(r *http.Request) {
+		r.Host, r.Header = "evil.example", http.Header{"X-Forwarded-Host": {"portal.acme.example"}}
+	}); w.Code != http.StatusMisdirectedRequest {
+		t.Errorf("another host that speaks of this one: got %d", w.Code)
+	}
+}
+
+// TestAddress checks whom a request is counted for.
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	p := New(Options{Proxies: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}}).(*portal)
+	for _, c := range []struct{ from, forwarded, want string }{
+		{"198.51.100.7:1", "", "198.51.100.7"},
+		{"198.51.100.7:1", "203.0.113.9", "198.51.100.7"}, // who is no proxy of ours says what it likes
+		{"10.1.2.3:1", "203.0.113.9", "203.0.113.9"},
+		{"10.1.2.3:1", "192.0.2.1, 203.0.113.9", "203.0.113.9"}, // what came with it was not said by ours
+		{"10.1.2.3:1", "192.0.2.1, 203.0.113.9, 10.1.9.9", "203.0.113.9"},
+		{"10.1.2.3:1", "10.1.9.9", "10.1.9.9"},
+		{"10.1.2.3:1", "nonsense", "10.1.2.3"},
+		{"10.1.2.3:1", "203.0.113.9, nonsense", "10.1.2.3"},
+		{"10.1.2.3:1", "", "10.1.2.3"},
+		{"[::ffff:10.1.2.3]:1", "203.0.113.9", "203.0.113.9"},
+		{"[2001:db8:1:2:3:4:5:6]:1", "", "2001:db8:1:2::/64"},
+		{"[fd00::1]:1", "2001:db8:1:2::9", "2001:db8:1:2::/64"},
+		{"@", "", ""},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = c.from
+		if c.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", c.forwarded)
+		}
+		if got := p.address(r); got != c.want {
+			t.Errorf("%s for %q: got %q, expected %q", c.from, c.forwarded, got, c.want)
+		}
+	}
+}
+
+// TestLimits checks how often one reader may ask, and that no other pays for it.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	handler := New(Options{Snapshots: nothing(), Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	from := func(address string) func(*http.Request) {
+		return func(r *http.Request) { r.RemoteAddr = address + ":1" }
+	}
+	b := newBrowser(t, handler)
+	until := func(path, address string) (n int) {
+		for n = 0; n < 2000; n++ {
+			if w := b.ask(http.MethodGet, path, nil, from(address)); w.Code == http.StatusTooManyRequests {
+				if w.Header().Get("Retry-After") == "" {
+					t.Error("it does not say when to come again")
+				}
+				return n
+			}
+		}
+		return n
+	}
+	if n := until("/login?token=x", "198.51.100.7"); n < 30 || n > 200 {
+		t.Errorf("a login may be tried %d times", n)
+	}
+	if w := b.ask(http.MethodGet, "/", nil, from("198.51.100.7")); w.Code != http.StatusOK {
+		t.Errorf("reading after that: got %d", w.Code)
+	}
+	if n := until("/login?token=x", "198.51.100.8"); n < 30 {
+		t.Errorf("another may try it %d times", n)
+	}
+	if n := until("/static/icon.svg", "198.51.100.9"); n < 500 || n == 2000 {
+		t.Errorf("a page may be read %d times", n)
+	}
+}
+
+// TestTraversal asks for each page by a name that is a way out of somewhere.
+func TestTraversal(t *testing.T) {
+	t.Parallel()
+	a := newAcme(t)
+	parameter := regexp.MustCompile(`\{[a-z]+(\.\.\.)?\}`)
+	for pattern := range routes {
+		if !parameter.MatchString(pattern) {
+			continue
+		}
+		for _, way := range []string{
+			"..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%5c..%5cetc%5cpasswd", "%2fetc%2fpasswd", "..", "%2e%2e", ".git%2fconfig", "..%2f.git%2fconfig", "a%00b", "%00",
+			"....%2f%2fetc%2fpasswd", "%252e%252e%252fetc%252fpasswd", "file:%2f%2f%2fetc%2fpasswd", "%2f%2fevil.example", "~root", "$HOME", "-o", strings.Repeat("a", 5000), strings.Repeat("..%2f", 500),
+		} {
+			for _, base := range []string{"", "/at/2026-02-20", "/at/" + way} {
+				path := base + parameter.ReplaceAllLiteralString(strings.Replace(pattern, "{$}", "", 1), way)
+				w := get(a, path)
+				to := w.Header().Get("Location")
+				if text := w.Body.String(); w.Code == http.StatusOK && !strings.HasPrefix(pattern, "/compare") || w.Code >= 500 || strings.Contains(text, "root:x") || strings.Contains(text, "[core]") || strings.HasPrefix(to, "//") || strings.Contains(to, "://") {
+					t.Errorf("%.100s: got %d to %.100q: %.300s", path, w.Code, to, text)
+				}
+			}
+		}
 	}
 }

@@ -39,7 +39,7 @@ func largeSnapshot(n int) *Snapshot {
 func BenchmarkPages(b *testing.B) {
 	s := largeSnapshot(10_000)
 	s.indexed()
-	handler := New(Options{Snapshots: fixed{s}, Anonymous: true, Direct: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Direct: true, Log: slog.New(slog.DiscardHandler)})
 	for _, path := range []string{
 		"/", "/search?q=service-77", "/search?q=department+7", "/services", "/services?owner=team-7&q=work", "/services?page=150", "/services/service-5000",
 		"/requests?state=Applied", "/requests/service-9999-db", "/teams", "/teams/team-5", "/environments", "/environments/production", "/blueprints", "/blueprints/postgres", "/services/none",

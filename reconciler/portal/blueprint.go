@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,9 +56,10 @@ type blueprintPage struct {
 	Name        string         `json:"name"`
 	Title       string         `json:"title"`
 	Description string         `json:"description,omitempty"`
-	At          link           `json:"at"`
-	Folder      link           `json:"folder"`
+	At          spot           `json:"at"`
+	Folder      spot           `json:"folder"`
 	Facts       []fact         `json:"facts"`
+	Ask         link           `json:"ask"` // the form for a request of it
 	Inputs      []blueprintIn  `json:"inputs"`
 	Outputs     []blueprintOut `json:"outputs"`
 	Requests    []*requestIn   `json:"requests"`
@@ -72,13 +74,13 @@ type blueprintIn struct {
 	Default  string `json:"default,omitempty"`
 	Required bool   `json:"required"`
 	Fixed    bool   `json:"fixed,omitempty"` // the platform says it
-	At       link   `json:"at"`
+	At       spot   `json:"at"`
 }
 
 type blueprintOut struct {
 	Name string `json:"name"`
 	reconciler.Output
-	At link `json:"at"`
+	At spot `json:"at"`
 }
 
 func blueprint(v *view, r *http.Request) (any, error) {
@@ -90,7 +92,7 @@ func blueprint(v *view, r *http.Request) (any, error) {
 	v.title, v.here = b.Title, "/blueprints"
 	by := v.requestsBy[name]
 	p := &blueprintPage{
-		Name: name, Title: b.Title, Description: b.Description, At: v.at(b.Position), Folder: v.at(reconciler.Position{File: b.Folder}),
+		Name: name, Title: b.Title, Description: b.Description, Ask: v.formAt("Ask for one", "/blueprints/"+url.PathEscape(name)+"/new"), At: v.at(b.Position), Folder: v.at(reconciler.Position{File: b.Folder}),
 		Requests: v.rows(by[:min(mostRows, len(by))]), More: count{link{"all requests", v.among("requests", "blueprint", name).Href}, len(by)},
 		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "blueprint" && x.Name == name }),
 	}

@@ -25,7 +25,7 @@ import (
 // docsPage is a Markdown file of a service's documentation.
 type docsPage struct {
 	Service link          `json:"service"`
-	At      link          `json:"at"`
+	At      spot          `json:"at"`
 	Files   []link        `json:"files"`
 	Text    string        `json:"text"`
 	HTML    template.HTML `json:"-"`
@@ -225,4 +225,28 @@ func (plainHTML) RegisterFuncs(r renderer.NodeRendererFuncRegisterer) {
 		_, _ = w.WriteString("</pre>\n")
 		return ast.WalkContinue, nil
 	})
+}
+
+// headingsOf returns the headings of a Markdown text, at most so many as a search
+// looks at.
+func headingsOf(source string) []string {
+	const most = 50
+	var all []string
+	content := []byte(source)
+	document := goldmark.DefaultParser().Parse(text.NewReader(content))
+	for n := document.FirstChild(); n != nil && len(all) < most; n = n.NextSibling() {
+		heading, is := n.(*ast.Heading)
+		if !is {
+			continue
+		}
+		var b strings.Builder
+		_ = ast.Walk(heading, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+			if t, is := n.(*ast.Text); is && entering {
+				b.Write(t.Segment.Value(content))
+			}
+			return ast.WalkContinue, nil
+		})
+		all = append(all, cutTo(b.String(), mostValue))
+	}
+	return all
 }

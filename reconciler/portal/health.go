@@ -85,7 +85,7 @@ func health(v *view, r *http.Request) (any, error) {
 	p.Queue, p.MoreWait = v.rows(first(waiting)), max(0, len(waiting)-glance)
 	p.Drifted, p.MoreDrift = v.rows(first(v.drifted)), max(0, len(v.drifted)-glance)
 	p.Unknown, p.MoreNew = v.rows(first(unknown)), max(0, len(unknown)-glance)
-	p.Unfinished = len(waiting)+len(unknown) > 0
+	p.Unfinished = v.when == "" && len(waiting)+len(unknown) > 0
 	for _, e := range v.events {
 		if e.Did == "failed" && len(p.Failures) < glance {
 			p.Failures = append(p.Failures, v.auditRow(e))
@@ -97,7 +97,7 @@ func health(v *view, r *http.Request) (any, error) {
 		}
 	}
 	violations := v.Snapshot.Violations
-	if verdict, known, err := v.judgements.of(r.Context(), v.Snapshot, 0); known && err == nil {
+	if verdict, known, err := v.verdict(r.Context(), 0); known && err == nil {
 		violations = verdict.Violations
 	}
 	for _, x := range violations {
@@ -114,11 +114,13 @@ func health(v *view, r *http.Request) (any, error) {
 func (p *healthPage) daemon(v *view, h Health) {
 	add := func(label, text string, links ...link) {
 		if text != "" || len(links) > 0 {
-			p.Daemon = append(p.Daemon, fact{label, text, links, link{}})
+			p.Daemon = append(p.Daemon, fact{label, text, links, spot{}})
 		}
 	}
 	g := h.Progress
-	p.Error = g.LastError
+	if v.whole == nil { // it may speak of anything
+		p.Error = g.LastError
+	}
 	if g.Revision.Commit != "" {
 		add("Revision in force", "", link{short(g.Revision.Commit), v.commit(g.Revision).Href})
 	}
@@ -136,7 +138,7 @@ func (p *healthPage) daemon(v *view, h Health) {
 func (p *healthPage) record(v *view) {
 	add := func(label, text string, links ...link) {
 		if text != "" || len(links) > 0 {
-			p.Record = append(p.Record, fact{label, text, links, link{}})
+			p.Record = append(p.Record, fact{label, text, links, spot{}})
 		}
 	}
 	recorded := v.Record.Platform.Revision

@@ -63,6 +63,8 @@ type History struct {
 	err     error       // of the last look
 	past    []*Snapshot // last used last
 
+	library library
+
 	travel sync.Mutex // held while a past snapshot is made: one at a time
 }
 
@@ -74,6 +76,10 @@ func NewHistory(repository Repository, evaluators func() reconciler.Evaluator, e
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
+
+// Evaluator is the one of the latest snapshots, for what changes one of them: it
+// remembers what stays as it is.
+func (h *History) Evaluator() reconciler.Evaluator { return h.evaluator }
 
 // Close ends what goes on in the background.
 func (h *History) Close() {
@@ -190,7 +196,7 @@ func (h *History) recorded(ctx context.Context, commits []Commit, tip string) ([
 // snapshot makes the one of two commits. What is known of the same revision
 // from another snapshot is not evaluated again.
 func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, known *Snapshot, tracked, status string, w window) (*Snapshot, error) {
-	s := &Snapshot{Record: reconciler.NewRecord(), Log: w.until(status), asked: tracked}
+	s := &Snapshot{Record: reconciler.NewRecord(), Log: w.until(status), asked: tracked, library: &h.library}
 	if err := h.readStatus(ctx, s, known, status); err != nil {
 		return nil, err
 	}

@@ -39,12 +39,13 @@ type refusal struct {
 	Why      []fault `json:"why"`
 }
 
-// recent is a status commit as a list shows it.
+// recent is a commit as a list shows it.
 type recent struct {
 	Commit string `json:"commit"`
 	Href   string `json:"href"`
 	Time   string `json:"time"`
 	Text   string `json:"text"`
+	By     string `json:"by,omitempty"` // of a commit of the tracked branch
 }
 
 // glance is how many rows of each list the home page shows.
@@ -100,7 +101,7 @@ func first[T any](all []T) []T { return all[:min(glance, len(all))] }
 
 // recent shows a status commit; it leads to a page as it was then.
 func (v *view) recent(c Commit, text, page string) recent {
-	return recent{c.ID[:min(8, len(c.ID))], "/at/" + short(c.ID) + page, moment(c.Time), text}
+	return recent{c.ID[:min(8, len(c.ID))], "/at/" + short(c.ID) + page, moment(c.Time), text, ""}
 }
 
 func (v *view) money(amount float64) string {

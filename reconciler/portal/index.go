@@ -27,12 +27,14 @@ type index struct {
 	users       map[string][]string      // the requests that use a request's outputs
 	aliases     map[string]string        // the service that had a name before
 
-	entries []entry  // what the search finds
-	events  []*event // what runs did, the latest first
-	waiting []*requestRow
-	drifted []*requestRow
-	ending  []*requestRow
-	cost    float64 // a month, of what exists
+	entries   []entry          // what the search finds
+	documents int              // how many files it looked into for them
+	touched   map[string][]int // the commits that changed a file, as indexes of Snapshot.Changes
+	events    []*event         // what runs did, the latest first
+	waiting   []*requestRow
+	drifted   []*requestRow
+	ending    []*requestRow
+	cost      float64 // a month, of what exists
 }
 
 // serviceRow is a service as a list shows it.
@@ -101,7 +103,7 @@ func newIndex(s *Snapshot) *index {
 		service: map[string]*serviceRow{}, request: map[string]*requestRow{},
 		requestsOf: map[string][]*requestRow{}, requestsIn: map[string][]*requestRow{}, requestsBy: map[string][]*requestRow{},
 		servicesOf: map[string][]*serviceRow{}, requestsFor: map[string][]*requestRow{},
-		dependents: map[string][]string{}, users: map[string][]string{}, aliases: map[string]string{},
+		dependents: map[string][]string{}, users: map[string][]string{}, aliases: map[string]string{}, touched: map[string][]int{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Platform.Services)) {
 		x.addService(s.Platform.Services[name])
@@ -123,8 +125,13 @@ func newIndex(s *Snapshot) *index {
 	for _, r := range x.requests {
 		x.file(r)
 	}
-	x.search(s.Platform)
+	x.search(s)
 	x.audit(s)
+	for i, c := range s.Changes {
+		for _, path := range c.Paths {
+			x.touched[path] = append(x.touched[path], i)
+		}
+	}
 	return x
 }
 

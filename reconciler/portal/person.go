@@ -12,6 +12,8 @@ type Identity struct {
 	// may become another's, so neither lets anybody do anything.
 	ID          string
 	Name, Email string
+	// Handle is their account on the forge; empty where nobody says which it is.
+	Handle string
 	// Groups are the ids of the groups that they belong to there.
 	Groups []string
 	// Operator says that they run this portal, on the machine that it runs on.

@@ -58,7 +58,7 @@ func TestJudging(t *testing.T) {
 		return said("fine"), nil
 	})
 	t.Cleanup(judgements.Close)
-	handler := New(Options{Snapshots: fixed{largeSnapshot(1)}, Judgements: judgements, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{largeSnapshot(1)}, Rules: compiler, Judgements: judgements, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/policies", http.StatusOK, "The rules are being asked")
 	close(release)
 	for end := time.Now().Add(time.Minute); !strings.Contains(get(handler, "/policies").Body.String(), ">fine<"); time.Sleep(time.Millisecond) {

@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -29,7 +30,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // Options say what a portal shows and to whom.
@@ -37,6 +41,9 @@ type Options struct {
 	Snapshots Snapshots
 	// Judgements tell what the rules say; nil where nobody asks them.
 	Judgements *Judgements
+	// Edit is the address of the page where people change a file, in which {path}
+	// stands for the file and {line} for the line; empty where there is none.
+	Edit string
 	// Health asks the process that keeps the platform; nil where none is at hand.
 	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
@@ -54,9 +61,13 @@ type Options struct {
 	Anonymous bool
 	// Operator lets in who runs the portal; nil where nobody may.
 	Operator *Operator
+	// Edits let people ask for changes; nil is a portal for reading.
+	Edits *Edits
 	// Provider lets people sign in; nil where there is none.
 	Provider Provider
-	Log      *slog.Logger
+	// Rules say who may see and ask for what. Without them nobody may.
+	Rules reconciler.Rules
+	Log   *slog.Logger
 }
 
 // New returns the portal. It answers GET and HEAD, and forms by POST.
@@ -93,6 +104,10 @@ type portal struct {
 	sessions sessions
 	origin   *http.CrossOriginProtection
 	key      [32]byte // of the secrets of logins
+	seen     glimpses
+	judging  sync.Mutex
+	judged   *reconciler.Tree // whose rules judge has; guarded by judging, as it is
+	judge    reconciler.Judge
 	reads    *limits
 	writes   *limits
 }
@@ -112,35 +127,41 @@ var routes = map[string]route{
 	"/services/{name}/docs/{path...}": {"docs", docs},
 	"/requests":                       {"requests", requests},
 	"/requests/{name}":                {"request", request},
+	"/requests/{name}/edit":           {"form", edit},
 	"/teams":                          {"teams", teams},
 	"/teams/{name}":                   {"team", team},
 	"/environments":                   {"environments", environments},
 	"/environments/{name}":            {"environment", environment},
 	"/blueprints":                     {"blueprints", blueprints},
 	"/blueprints/{name}":              {"blueprint", blueprint},
+	"/blueprints/{name}/new":          {"form", ask},
 	"/compare":                        {"compare", compare},
 	"/compare/{between}":              {"compare", compare},
 	"/graph":                          {"graph", graph},
 	"/audit":                          {"audit", audit},
 	"/policies":                       {"policies", policies},
 	"/health":                         {"health", health},
+	"/sunset":                         {"sunset", sunset},
 	"/source/{path...}":               {"source", source},
 }
 
 // actions are what forms do, by where they are sent. One is made as a page is,
 // with a view whose person may write and with the form in r.PostForm, and shows
 // what became of it or moves the browser there.
-var actions = map[string]route{}
+var actions = map[string]route{
+	"/blueprints/{name}/new": {"form", ask},
+	"/requests/{name}/edit":  {"form", edit},
+}
 
 // ServeHTTP refuses what no browser of a reader sends, and answers the rest.
 func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Vary", "Cookie")
 	if p.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
@@ -203,12 +224,21 @@ func (p *portal) travel(w http.ResponseWriter, r *http.Request) {
 // page answers with one page.
 func (p *portal) page(to route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := p.view(r)
+		signed := p.sessions.find(p.sessionID(r))
+		if signed == nil && !p.Anonymous {
+			p.stranger(w, r)
+			return
+		}
+		if signed != nil {
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		v, err := p.view(r, signed)
 		if err != nil {
 			p.unavailable(w, r, err)
 			return
 		}
-		if !p.lets(w, r, v) {
+		if r.Method == http.MethodPost && !v.person.MayWrite() {
+			p.refuse(w, r, http.StatusForbidden, "You are in no team", "Who asks for something does so for a team of the platform.")
 			return
 		}
 		body, err := to.make(v, r)
@@ -231,27 +261,30 @@ func (p *portal) page(to route) http.Handler {
 	})
 }
 
-// lets tells whether a person may have a page, and says so where not.
-func (p *portal) lets(w http.ResponseWriter, r *http.Request, v *view) bool {
-	switch {
-	case v.person == nil && !p.Anonymous && p.Provider != nil && r.URL.Query().Get("format") != "json":
-		http.Redirect(w, r, signIn(v.base, r), http.StatusSeeOther)
-	case v.person == nil && !p.Anonymous:
+// stranger answers somebody who is not signed in where nobody else may read.
+func (p *portal) stranger(w http.ResponseWriter, r *http.Request) {
+	if p.Provider == nil || r.URL.Query().Has("format") || r.Method == http.MethodPost {
 		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
-	case r.Method == http.MethodPost && !v.person.MayWrite():
-		p.refuse(w, r, http.StatusForbidden, "You are in no team", "Who asks for something does so for a team of the platform.")
-	default:
-		return true
+		return
 	}
-	return false
+	when, _ := r.Context().Value(whenKey{}).(string)
+	http.Redirect(w, r, signIn(base(when), r), http.StatusSeeOther)
 }
 
-// view finds the snapshot that a page is about, and who asks for it. Who they are
-// is what the platform says today, whatever time they look at.
-func (p *portal) view(r *http.Request) (v *view, err error) {
-	v = &view{snapshots: p.Snapshots, judgements: p.Judgements, health: p.Health}
+// base is what the addresses of a time begin with; those of now with nothing.
+func base(when string) string {
+	if when == "" {
+		return ""
+	}
+	return "/at/" + url.PathEscape(when)
+}
+
+// view finds the snapshot that a page is about, as the person of a session sees
+// it. What they are is what the platform says today, whatever time they look at.
+func (p *portal) view(r *http.Request, signed *session) (v *view, err error) {
+	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits, edit: p.Edit}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
-		v.base, v.when = "/at/"+url.PathEscape(when), when
+		v.base, v.when = base(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
 	} else {
 		v.Snapshot, err = p.Snapshots.Now(r.Context())
@@ -259,17 +292,28 @@ func (p *portal) view(r *http.Request) (v *view, err error) {
 	if err != nil {
 		return nil, err
 	}
-	v.index = v.indexed()
+	today := v.Snapshot
+	if v.when != "" {
+		if today, err = p.Snapshots.Now(r.Context()); err != nil {
+			return nil, err
+		}
+	}
+	if signed != nil {
+		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
+	}
 	if p.Provider != nil {
 		v.signIn = signIn(v.base, r)
 	}
-	if signed := p.sessions.find(p.sessionID(r)); signed != nil {
-		today, err := p.Snapshots.Now(r.Context())
-		if err != nil {
-			return nil, err
-		}
-		v.person, v.csrf = newPerson(signed.Identity, today.Platform), signed.csrf
+	judge, err := p.judgeOf(r.Context(), today)
+	if err != nil {
+		return nil, err
 	}
+	v.rules = rules{judge, today, v.person, p.Log}
+	v.snapshots = seenBy{p, v.rules}
+	if v.Snapshot, err = p.visible(r.Context(), v.Snapshot, v.rules); err != nil {
+		return nil, err
+	}
+	v.index = v.indexed()
 	return v, nil
 }
 
@@ -285,6 +329,9 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 	case errors.Is(err, ErrNoSuchTime):
 		p.refuse(w, r, http.StatusNotFound, "There is no such time", err.Error())
 	case r.Context().Err() != nil: // nobody waits
+	case errors.Is(err, errRules):
+		p.Log.Warn("the portal cannot tell who may see what", "error", err)
+		p.refuse(w, r, http.StatusServiceUnavailable, "Nobody may see anything", errRules.Error())
 	default:
 		p.Log.Warn("the portal cannot show a page", "path", r.URL.Path, "error", err)
 		p.refuse(w, r, http.StatusServiceUnavailable, "The repository cannot be read", err.Error())
@@ -320,6 +367,13 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	sum := sha256.Sum256(b.Bytes())
+	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	w.Header().Set("ETag", tag)
+	if code == http.StatusOK && r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	w.WriteHeader(code)

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -121,7 +122,7 @@ func newAcme(t testing.TB) *acme {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	history := NewHistory(clone{opened}, func() reconciler.Evaluator { return catalog.New([]string{self, "__eval"}, 0) }, 0, log)
 	t.Cleanup(history.Close)
-	a.options = Options{Snapshots: history, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
+	a.options = Options{Snapshots: history, Rules: compiler, Anonymous: true, Direct: true, Hosts: []string{"portal.acme.example"}, Log: log}
 	a.Handler = New(a.options)
 	return a
 }
@@ -216,7 +217,7 @@ func expect(t testing.TB, h http.Handler, path string, code int, texts ...string
 func checkHeaders(t testing.TB, path string, w *httptest.ResponseRecorder) {
 	t.Helper()
 	for name, want := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 		"X-Content-Type-Options":  "nosniff",
 		"Referrer-Policy":         "same-origin",
 	} {
@@ -234,14 +235,21 @@ func TestPages(t *testing.T) {
 		"/search?q=check":                       {"Checkout", "checkout-db", "for “check”"},
 		"/search?q=cart":                        {"/services/checkout"},
 		"/search?q=li-na":                       {"/teams/payments"},
+		"/search?q=posting+write":               {"/services/ledger", "openapi of ledger", ">API<"},
+		"/search?q=reserves+nothing":            {"0 results"},
+		"/search?q=db-7f3a":                     {"terraform_data.database", "/requests/checkout-db"},
+		"/search?q=short-lived":                 {"/source/policies/certificates.rego#L2", ">policy<"},
+		"/search?q=somebody+on+call":            {"comes with Pave"},
+		"/search?q=documentation+of+checkout":   {"/services/checkout/docs/README.md"},
 		"/search?q=nothing-at-all":              {"0 results"},
 		"/services":                             {"Checkout", "Ledger", "1–15 of 15", "Tier 1"},
 		"/services?owner=search":                {"Indexer", "!Ledger"},
 		"/services?tier=1&q=BASKET":             {"Checkout", "1–1 of 1", "!Ledger"},
 		"/services?lifecycle=none":              {"No service is like that."},
-		"/services/checkout":                    {"Turns a basket", "Storefront", "pagerduty:checkout-primary", "#team-storefront", "availability", "99.95", "checkout-db", "Payment gateway", "https://api.acme.example/checkout/openapi.json", "catalog/payments/checkout.cue:3", "#L6", "docs/checkout"},
+		"/services/checkout":                    {"Turns a basket", "Storefront", "pagerduty:checkout-primary", "#team-storefront", "availability", "99.95", "checkout-db", "Payment gateway", "https://api.acme.example/checkout/openapi.json", "catalog/payments/checkout.cue:3", "#L6", "docs/checkout", "Hand checkout over", "/compare/", "drifted", "/audit?service=checkout", "/environments/production"},
 		"/services/checkout/docs/":              {"<h2>Checkout</h2>", "it reserves the goods", "<em>open</em>", "docs/checkout/README.md"},
-		"/services/ledger":                      {"Needed by", "/services/checkout"},
+		"/services/ledger":                      {"Needed by", "/services/checkout", "Write a posting", "/postings/{posting}", "deprecated", "2.3.0", "apis/ledger.yaml", "Start the platform", "Not recorded"},
+		"/services/legacy-shop":                 {"2027-06-30", "/services/shop"},
 		"/requests":                             {"checkout-db", "1–26 of 26", "old-queue", "not in this revision"},
 		"/requests?state=AwaitingApproval":      {"checkout-config", "1–1 of 1"},
 		"/requests?drift=drifted":               {"checkout-db", "1–1 of 1"},
@@ -426,6 +434,8 @@ func TestJSON(t *testing.T) {
 		len(page.Page.DependsOn) != 3 || len(page.Page.Requests) < 5 || page.Page.Requests[0].State.Word == "" {
 		t.Errorf("got %s", w.Body)
 	}
+	a.options.Edits = &Edits{Writer: catalog.Writer{}} // so that there are forms
+	a.Handler = New(a.options)
 	for path := range routes {
 		path = strings.Replace(path, "{name}/docs/{path...}", "checkout/docs/README.md", 1)
 		path = strings.NewReplacer("{$}", "", "/{path...}", "/platform.cue", "{between}", "2026-01-10...2026-02-20").Replace(path)
@@ -483,7 +493,7 @@ func TestDirect(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	for _, direct := range []bool{true, false} {
-		handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
+		handler := New(Options{Snapshots: fixed{empty}, Rules: compiler, Anonymous: true, Direct: direct, Log: slog.New(slog.DiscardHandler)})
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Host = "localhost"
@@ -525,14 +535,14 @@ func TestHostile(t *testing.T) {
 	} {
 		judgements := NewJudgements(func(context.Context, *Snapshot) (Verdict, error) { return said(hostile), nil })
 		t.Cleanup(judgements.Close)
-		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Judgements: judgements, Health: func() Health {
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Rules: compiler, Judgements: judgements, Edit: "https://git.acme.example/{path}?{line}", Health: func() Health {
 			return Health{Progress: reconciler.Progress{LastError: hostile}, Version: hostile, Forge: hostile, Confinement: hostile}
 		}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)
 		for _, path := range []string{
 			"/", "/search?q=" + url.QueryEscape(hostile), "/search?q=evil", "/services", "/services?owner=" + url.QueryEscape(hostile) + "&q=" + url.QueryEscape(hostile), "/services/" + name, "/services/none" + name, "/services/" + name + "/docs/",
 			"/requests", "/requests/" + name, "/teams", "/teams/" + name, "/environments", "/environments/" + name, "/blueprints", "/blueprints/" + name,
-			"/policies", "/health", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
+			"/sunset", "/policies", "/health", "/audit", "/audit?person=" + url.QueryEscape(hostile) + "&service=" + url.QueryEscape(hostile) + "&from=" + url.QueryEscape(hostile),
 			"/graph", "/graph?service=" + url.QueryEscape(hostile), "/graph?request=" + url.QueryEscape(hostile), "/graph?service=none" + url.QueryEscape(hostile),
 			"/compare", "/compare?from=" + url.QueryEscape(hostile), "/compare/" + name + "...", "/compare/empty..." + name, "/compare/" + name + "...empty",
 			"/source/", "/source/evil.txt", "/source/" + name, "/at/" + name + "/", "/at/" + name + "/services?page=2&owner=" + url.QueryEscape(hostile), "/services?page=" + url.QueryEscape(hostile) + "&" + url.QueryEscape(hostile),
@@ -580,9 +590,9 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 			Document: reconciler.Document{JSON: document(map[string]any{"freeze": []any{map[string]any{"from": s, "for": s, "timeZone": s, "reason": s}}}), Position: at}}},
 		Blueprints: map[string]reconciler.Blueprint{s: {Name: s, Title: s, Description: s, Folder: s, Environments: []string{s}, Stateful: []string{s},
 			Outputs: map[string]reconciler.Output{s: {Type: s, Description: s}}, Inputs: map[string]reconciler.Input{s: {Type: s, Position: at}}, Document: reconciler.Document{JSON: document(map[string]any{}), Position: at}}},
-		Services: map[string]reconciler.Service{s: {Name: s, Title: s, Owner: s, Type: s, Lifecycle: s, Tier: 1, OnCall: s, DependsOn: []string{s}, Aliases: []string{s + s},
+		Services: map[string]reconciler.Service{s: {Name: s, Title: s, Owner: s, Type: s, Lifecycle: s, Tier: 1, OnCall: s, DependsOn: []string{s}, Aliases: []string{s + s}, Sunset: s, Successor: s,
 			Document: reconciler.Document{Position: at, JSON: document(map[string]any{"system": s, "repository": s, "language": s, "docs": s,
-				"links": []any{map[string]any{"type": s, "title": s, "url": s}}, "apis": []any{map[string]any{"name": s, "type": s, "definition": s}, map[string]any{"name": s, "type": s, "definition": "http" + s}},
+				"links": []any{map[string]any{"type": s, "title": s, "url": s}}, "apis": []any{map[string]any{"name": s, "type": s, "definition": s}, map[string]any{"name": s, "type": s, "definition": "http" + s}, map[string]any{"name": s, "type": "openapi", "definition": s + ".yaml"}, map[string]any{"name": s, "type": "openapi", "definition": "evil.txt"}},
 				"slos": []any{map[string]any{"name": s, "objective": 99, "window": s, "description": s}}})}}},
 		Requests: map[string]reconciler.Request{s: {Name: s, Blueprint: s, Service: s, Environment: s, Expires: s, Inputs: map[string]json.RawMessage{s: value}, Document: reconciler.Document{JSON: document(map[string]any{}), Position: at}}},
 	}
@@ -592,13 +602,23 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 	record.Units[s] = &reconciler.UnitStatus{Request: s, Service: s, Owner: s, Blueprint: s, Environment: s, Conditions: conditions, AppliedRevision: s, Expires: s, Engine: s, FirstApplied: s, LastApplied: s,
 		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{s}, IDs: map[string]string{s: s},
 		Outputs: map[string]json.RawMessage{s: value}, Sensitive: []string{s + "2"}}
-	files := []reconciler.File{{Path: s}, {Path: "evil.txt"}, {Path: s + "/README.md"}}
+	record.Services[s] = &reconciler.ServiceStatus{Service: s, Conditions: conditions}
+	api, err := json.Marshal(map[string]any{"openapi": s, "info": map[string]string{"title": s, "version": s, "description": s}, "paths": map[string]any{s: map[string]any{"get": map[string]any{"summary": s}}}})
+	must(t, err)
+	read := func(f reconciler.File) ([]byte, error) {
+		if strings.HasSuffix(f.Path, ".yaml") {
+			return api, nil
+		}
+		return []byte("# " + s + "\n" + s), nil
+	}
+	files := []reconciler.File{{Path: s}, {Path: path.Clean(s + ".yaml")}, {Path: "evil.txt"}, {Path: s + "/README.md"}}
 	slices.SortFunc(files, func(a, b reconciler.File) int { return cmp.Compare(a.Path, b.Path) })
 	return &Snapshot{
 		Revision: reconciler.Revision{Commit: "0123456789abcdef", Author: s, Subject: s}, Status: reconciler.Revision{Commit: "fedcba9876543210", Author: s, Subject: s},
 		Platform: p, Record: record, Violations: []reconciler.Violation{{Level: reconciler.Deny, Kind: "service", Name: s, Message: s, Hint: s, Path: []string{s}, Position: at, Rule: s, Team: s}, {Level: reconciler.Level(s), Message: s}},
-		Tree: &reconciler.Tree{Files: files, Read: func(reconciler.File) ([]byte, error) { return []byte(s + "\n" + s), nil }},
-		Log:  []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nRevision: " + s + "\nPull-Request: " + s + " by " + s + "\nApproved-By: " + s + "\nUnit: " + s + " " + s + "\nUnit: x applied blueprint=" + s + " plan=" + s + " reason=" + s + "\n"}},
+		Tree:    &reconciler.Tree{Files: files, Read: read},
+		Changes: []Change{{Commit{ID: "0123456789abcdef", Subject: s}, s, []string{s}}},
+		Log:     []Commit{{ID: "fedcba9876543210", Subject: s, Message: s + "\n\nRevision: " + s + "\nPull-Request: " + s + " by " + s + "\nApproved-By: " + s + "\nUnit: " + s + " " + s + "\nUnit: x applied blueprint=" + s + " plan=" + s + " reason=" + s + "\n"}},
 	}
 }
 
@@ -643,8 +663,8 @@ func TestMarkdown(t *testing.T) {
 func TestNothing(t *testing.T) {
 	t.Parallel()
 	empty := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Platform: &reconciler.Platform{}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
-	handler := New(Options{Snapshots: fixed{empty}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health"} {
+	handler := New(Options{Snapshots: fixed{empty}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	for _, path := range []string{"/", "/services", "/requests", "/teams", "/environments", "/blueprints", "/search?q=x", "/compare", "/compare/x...", "/graph", "/audit", "/policies", "/health", "/sunset"} {
 		expect(t, handler, path, http.StatusOK, "nothing is recorded yet")
 	}
 }
@@ -658,7 +678,7 @@ func TestSecrets(t *testing.T) {
 		Requests:   map[string]reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
-	handler := New(Options{Snapshots: fixed{s}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
+	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/requests/my-db", http.StatusOK, "token", "!hunter2")
 	expect(t, handler, "/requests/my-db?format=json", http.StatusOK, "token", "!hunter2")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -14,7 +15,8 @@ import (
 type requestPage struct {
 	*requestIn
 	Description string            `json:"description,omitempty"`
-	At          link              `json:"at"`
+	At          spot              `json:"at"`
+	Edit        link              `json:"edit"` // the form that changes it
 	Graph       string            `json:"graph"`
 	Facts       []fact            `json:"facts"`
 	Inputs      []input           `json:"inputs,omitempty"`
@@ -28,6 +30,7 @@ type requestPage struct {
 	History     []recent          `json:"history,omitempty"`
 	Document    json.RawMessage   `json:"document,omitempty"`
 	Text        string            `json:"-"` // of the document
+	Unfinished  bool              `json:"unfinished"`
 	Violations  []fault           `json:"violations,omitempty"`
 }
 
@@ -36,7 +39,7 @@ type input struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	From  link   `json:"from"` // the request whose output it is
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 // condition is a condition as pages show it.
@@ -84,6 +87,7 @@ func request(v *view, r *http.Request) (any, error) {
 	}
 	if len(q.JSON) > 0 {
 		p.Text = indented(q.JSON)
+		p.Edit = v.formAt("Change it", "/requests/"+url.PathEscape(name)+"/edit")
 	}
 	for _, user := range v.users[name] {
 		p.Users = append(p.Users, v.to("request", user))
@@ -95,6 +99,7 @@ func request(v *view, r *http.Request) (any, error) {
 		}
 		p.Inputs = append(p.Inputs, in)
 	}
+	p.Unfinished = v.unfinished(row)
 	unit := v.Record.Units[name]
 	p.Facts = v.requestFacts(q, unit, p.requestIn)
 	if unit != nil {
@@ -117,7 +122,7 @@ func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, r
 		if text == "" && len(links) == 0 {
 			return
 		}
-		at := link{}
+		at := spot{}
 		if field != "" && !row.Gone {
 			at = v.field(q.Position, "request", q.Name, field)
 		}
@@ -158,16 +163,7 @@ func moments(at string) string {
 // recorded adds what happened to a request.
 func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
 	p.Resources, p.IDs = unit.Resources, unit.IDs
-	for _, c := range unit.Conditions {
-		tone := "good"
-		if c.Status == troubles[c.Type] {
-			tone = "bad"
-			if waitingReasons[c.Reason] || c.Type == reconciler.Expiring || c.Type == reconciler.Drifted {
-				tone = "wait"
-			}
-		}
-		p.Conditions = append(p.Conditions, condition{c, tone, moments(c.Since)})
-	}
+	p.Conditions = conditionsOf(unit.Conditions)
 	declared := v.Platform.Blueprints[unit.Blueprint].Outputs
 	for _, key := range slices.Sorted(maps.Keys(unit.Outputs)) {
 		if declared[key].Sensitive || slices.Contains(unit.Sensitive, key) {
@@ -184,4 +180,26 @@ func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
 	if unit.Drift != nil && unit.Drift.Ended == "" {
 		p.Drift = planOf(unit.Drift.Plan)
 	}
+}
+
+// conditionsOf shows conditions.
+func conditionsOf(all reconciler.Conditions) []condition {
+	var shown []condition
+	for _, c := range all {
+		tone := "good"
+		if c.Status == troubles[c.Type] {
+			tone = "bad"
+			if waitingReasons[c.Reason] || c.Type == reconciler.Expiring || c.Type == reconciler.Drifted {
+				tone = "wait"
+			}
+		}
+		shown = append(shown, condition{c, tone, moments(c.Since)})
+	}
+	return shown
+}
+
+// unfinished tells whether some of the requests may stand otherwise in a moment:
+// their page looks again by itself. The past does not change.
+func (v *view) unfinished(rows ...*requestRow) bool {
+	return v.when == "" && slices.ContainsFunc(rows, func(r *requestRow) bool { return r.State.Tone == "wait" || r.State.Tone == "none" })
 }

@@ -2,11 +2,16 @@ package portal
 
 import (
 	"cmp"
+	"fmt"
+	"iter"
 	"maps"
 	"net/http"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 
+	builtin "github.com/pave-dev/pave/policies"
 	"github.com/pave-dev/pave/reconciler"
 )
 
@@ -31,7 +36,11 @@ func search(v *view, r *http.Request) (any, error) {
 	found := v.find(query)
 	p := &searchPage{Query: query}
 	for _, e := range paged(&p.Pager, v, r, found) {
-		p.Results = append(p.Results, result{v.to(e.kind, e.name), e.kind, cmp.Or(e.title, e.name), e.about})
+		to := v.to(e.kind, e.name)
+		if e.path != "" {
+			to.Href = v.base + e.path
+		}
+		p.Results = append(p.Results, result{to, e.kind, cmp.Or(e.title, e.name), e.about})
 	}
 	return p, nil
 }
@@ -39,75 +48,178 @@ func search(v *view, r *http.Request) (any, error) {
 // entry is something that the search finds.
 type entry struct {
 	kind, name, title string
+	path              string // of its page, where that is not the kind's
 	about             string // what a result shows below its title
+	lower             string // the title in lower case
 	text              string // lower case: all that is looked at beside the name
 }
 
+// mostDocuments is how many files of documentation, and of APIs, the search knows.
+const mostDocuments = 5_000
+
 // search makes the entries, in the order in which equals are shown.
-func (x *index) search(p *reconciler.Platform) {
-	add := func(kind, name, title, about string, more ...string) {
-		x.entries = append(x.entries, entry{kind, name, title, about, strings.ToLower(title + "\n" + about + "\n" + strings.Join(more, "\n"))})
-	}
+func (x *index) search(s *Snapshot) {
+	p := s.Platform
 	for _, row := range x.services {
 		s := p.Services[row.Name]
 		d := described(s.JSON)
-		add("service", s.Name, s.Title, d.Description, append(append([]string{s.Owner}, s.Aliases...), d.Tags...)...)
+		x.add("service", s.Name, s.Title, d.Description, append(append([]string{s.Owner}, s.Aliases...), d.Tags...)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {
 		t := p.Teams[name]
-		add("team", name, t.Title, described(t.JSON).Description, append(slices.Clone(t.Members), t.OnCall, t.Channel)...)
+		x.add("team", name, t.Title, described(t.JSON).Description, append(slices.Clone(t.Members), t.OnCall, t.Channel)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
-		add("blueprint", name, p.Blueprints[name].Title, p.Blueprints[name].Description)
+		x.add("blueprint", name, p.Blueprints[name].Title, p.Blueprints[name].Description)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Environments)) {
-		add("environment", name, described(p.Environments[name].JSON).Title, p.Environments[name].Stage)
+		x.add("environment", name, described(p.Environments[name].JSON).Title, p.Environments[name].Stage)
 	}
 	for _, r := range x.requests {
-		add("request", r.Name, r.Name, r.Blueprint+" for "+r.Service+" in "+r.Environment, described(p.Requests[r.Name].JSON).Description)
+		x.add("request", r.Name, r.Name, r.Blueprint+" for "+r.Service+" in "+r.Environment, described(p.Requests[r.Name].JSON).Description)
+	}
+	for _, row := range x.services {
+		x.searchService(s, row)
+	}
+	x.searchPolicies(s.Tree)
+	for _, r := range x.requests {
+		if unit := s.Record.Units[r.Name]; unit != nil {
+			for _, address := range unit.Resources {
+				x.add("resource", address, address, "of "+r.Name, unit.IDs[address]).path = "/requests/" + url.PathEscape(r.Name)
+			}
+		}
 	}
 }
 
+// add adds an entry.
+func (x *index) add(kind, name, title, about string, more ...string) *entry {
+	lower := strings.ToLower(title)
+	x.entries = append(x.entries, entry{kind: kind, name: name, title: title, about: about, lower: lower, text: lower + "\n" + strings.ToLower(about+"\n"+strings.Join(more, "\n"))})
+	return &x.entries[len(x.entries)-1]
+}
+
+// searchService adds the APIs and the documentation of a service.
+func (x *index) searchService(s *Snapshot, row *serviceRow) {
+	d, err := readService(s.Platform.Services[row.Name])
+	if err != nil || x.documents >= mostDocuments {
+		return
+	}
+	page := "/services/" + url.PathEscape(row.Name)
+	for _, a := range d.APIs {
+		var said description
+		if f, inside := s.Tree.Find(path.Clean(a.Definition)); inside && a.Type == "openapi" {
+			said = s.library.api(s.Tree, f)
+			x.documents++
+		}
+		more := []string{said.About}
+		for _, o := range said.Operations {
+			more = append(more, o.Method+" "+o.Path, o.Summary)
+		}
+		x.add("API", a.Name, cmp.Or(said.Title, a.Name), a.Type+" of "+row.Name, more...).path = page
+	}
+	if d.Docs == "" {
+		return
+	}
+	for _, f := range s.Tree.Under(d.Docs) {
+		if !strings.HasSuffix(f.Path, ".md") || x.documents >= mostDocuments {
+			continue
+		}
+		x.documents++
+		file := strings.TrimPrefix(f.Path, d.Docs+"/")
+		headings := s.library.headings(s.Tree, f)
+		title := file
+		if len(headings) > 0 {
+			title = headings[0]
+		}
+		x.add("document", file, title, "documentation of "+row.Name, headings...).path = page + "/docs/" + escapePath(file)
+	}
+}
+
+// searchPolicies adds the rules by the titles in their metadata.
+func (x *index) searchPolicies(tree *reconciler.Tree) {
+	for name, source := range policiesOf() {
+		for _, t := range titlesOf(source) {
+			x.add("policy", name, t.title, "comes with Pave").path = "/policies"
+		}
+	}
+	for _, f := range tree.Under("policies") {
+		if !strings.HasSuffix(f.Path, ".rego") || strings.HasSuffix(f.Path, "_test.rego") {
+			continue
+		}
+		content, err := readSmall(tree, f, largestAPI)
+		if err != nil {
+			continue
+		}
+		for _, t := range titlesOf(string(content)) {
+			x.add("policy", f.Path, t.title, f.Path).path = fmt.Sprintf("/source/%s#L%d", escapePath(f.Path), t.line)
+		}
+	}
+}
+
+// policiesOf are the built-in rules, in the order of their names.
+func policiesOf() iter.Seq2[string, string] {
+	files := builtin.Files()
+	return func(yield func(string, string) bool) {
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			if !strings.HasSuffix(name, "_test.rego") && !yield(name, files[name]) {
+				return
+			}
+		}
+	}
+}
+
+// titled is a title in the metadata of Rego, and its line.
+type titled struct {
+	title string
+	line  int
+}
+
+func titlesOf(source string) []titled {
+	var all []titled
+	for i, line := range strings.Split(source, "\n") {
+		if title, is := strings.CutPrefix(line, "# title: "); is {
+			all = append(all, titled{cutTo(strings.TrimSpace(title), mostValue), i + 1})
+		}
+	}
+	return all
+}
+
 // find returns the entries that hold all words, the best first.
-func (x *index) find(query string) []entry {
+func (x *index) find(query string) []*entry {
 	words := strings.Fields(strings.ToLower(query))
 	if len(words) == 0 {
 		return nil
 	}
-	type hit struct {
-		rank int
-		entry
-	}
+	type hit struct{ rank, at int }
 	var hits []hit
-	for _, e := range x.entries {
-		if rank := e.rank(words); rank > 0 {
-			hits = append(hits, hit{rank, e})
+	for i := range x.entries {
+		if rank := x.entries[i].rank(words); rank > 0 {
+			hits = append(hits, hit{rank, i})
 		}
 	}
-	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(b.rank, a.rank) })
-	found := make([]entry, len(hits))
+	slices.SortFunc(hits, func(a, b hit) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(a.at, b.at)) })
+	found := make([]*entry, len(hits))
 	for i, h := range hits {
-		found[i] = h.entry
+		found[i] = &x.entries[h.at]
 	}
 	return found
 }
 
 // rank tells how well an entry fits; 0 where a word is not in it. A name counts
 // more than a title, and that more than what is said further.
-func (e entry) rank(words []string) int {
+func (e *entry) rank(words []string) int {
 	rank := 0
-	title := strings.ToLower(e.title)
 	for _, word := range words {
 		switch {
 		case e.name == word:
 			rank += 100
 		case strings.HasPrefix(e.name, word):
 			rank += 50
-		case strings.HasPrefix(title, word):
+		case strings.HasPrefix(e.lower, word):
 			rank += 40
 		case strings.Contains(e.name, word):
 			rank += 30
-		case strings.Contains(title, word):
+		case strings.Contains(e.lower, word):
 			rank += 20
 		case strings.Contains(e.text, word):
 			rank += 5

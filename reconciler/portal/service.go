@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -19,7 +20,7 @@ type fact struct {
 	Label string `json:"label"`
 	Text  string `json:"text,omitempty"`
 	Links []link `json:"links,omitempty"`
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 // servicePage is a service.
@@ -30,7 +31,7 @@ type servicePage struct {
 	Lifecycle   string       `json:"lifecycle"`
 	Tier        int          `json:"tier,omitempty"`
 	Type        string       `json:"type"`
-	At          link         `json:"at"`
+	At          spot         `json:"at"`
 	Graph       string       `json:"graph"`
 	Owner       link         `json:"owner"`
 	Facts       []fact       `json:"facts"`
@@ -40,8 +41,13 @@ type servicePage struct {
 	Links       []external   `json:"links,omitempty"`
 	Requests    []*requestIn `json:"requests"`
 	Cost        string       `json:"cost"`
+	Strip       []stop       `json:"environments,omitempty"`
+	Changes     []recent     `json:"changes,omitempty"`
+	Audit       string       `json:"-"`
+	Conditions  []condition  `json:"conditions,omitempty"`
 	Needs       []neighbour  `json:"dependsOn,omitempty"`
 	NeededBy    []neighbour  `json:"dependents,omitempty"`
+	Unfinished  bool         `json:"unfinished"`
 	Violations  []fault      `json:"violations,omitempty"`
 }
 
@@ -58,8 +64,10 @@ type api struct {
 	Name       string `json:"name"`
 	Type       string `json:"type"`
 	Definition string `json:"definition"`
-	File       link   `json:"file"` // where it is a file of the repository
+	File       spot   `json:"file"` // where it is a file of the repository
 	URL        string `json:"-"`    // where it is an address
+	// Says is what the document says, where it is OpenAPI in the repository.
+	Says *description `json:"says,omitempty"`
 }
 
 // external leads out of the portal.
@@ -131,13 +139,73 @@ func service(v *view, r *http.Request) (any, error) {
 	for _, a := range d.APIs {
 		if f, inside := v.Tree.Find(path.Clean(a.Definition)); inside {
 			a.File = v.at(reconciler.Position{File: f.Path})
+			if a.Type == "openapi" {
+				says := v.library.api(v.Tree, f)
+				a.Says = &says
+			}
 		} else if strings.HasPrefix(a.Definition, "http") {
 			a.URL = a.Definition
 		}
 		p.APIs = append(p.APIs, a)
 	}
-	p.Facts = v.serviceFacts(s, d)
+	p.Facts, p.Unfinished = v.serviceFacts(s, d), v.unfinished(v.requestsOf[name]...)
+	p.Strip, p.Changes = v.strip(name), v.changesOf(glance, v.filesOf(s)...)
+	p.Audit = v.base + "/audit?" + url.Values{"service": {name}}.Encode()
+	if status := v.Record.Services[name]; status != nil {
+		p.Conditions = conditionsOf(status.Conditions)
+	}
 	return p, nil
+}
+
+// stop is an environment on the way from the one that may break to the one that
+// must not, as far as a service is there.
+type stop struct {
+	link
+	Stage    string `json:"stage"`
+	Requests int    `json:"requests"`
+	Ready    int    `json:"ready"`
+	NotReady int    `json:"notReady"`
+	Drifted  int    `json:"drifted"`
+	Cost     string `json:"cost"`
+}
+
+// strip shows where a service is.
+func (v *view) strip(name string) []stop {
+	in := map[string][]*requestRow{}
+	for _, row := range v.requestsOf[name] {
+		in[row.Environment] = append(in[row.Environment], row)
+	}
+	stages := v.Platform.Settings.Rollout.Stages
+	at := func(name string) int { return slices.Index(stages, v.Platform.Environments[name].Stage) }
+	var stops []stop
+	for _, e := range slices.SortedFunc(maps.Keys(in), func(a, b string) int { return cmp.Or(cmp.Compare(at(a), at(b)), cmp.Compare(a, b)) }) {
+		s := stop{link: v.to("environment", e), Stage: v.Platform.Environments[e].Stage, Requests: len(in[e]), Cost: v.money(sum(in[e]))}
+		for _, row := range in[e] {
+			switch row.State.Tone {
+			case "good":
+				s.Ready++
+			case "bad", "wait":
+				s.NotReady++
+			}
+			if row.Drifted {
+				s.Drifted++
+			}
+		}
+		stops = append(stops, s)
+	}
+	return stops
+}
+
+// filesOf returns the files that say what a service is, what it asked for and how
+// it is described.
+func (v *view) filesOf(s reconciler.Service) []string {
+	files := append([]string{s.Position.File}, s.Sources...)
+	for _, row := range v.requestsOf[s.Name] {
+		q := v.Platform.Requests[row.Name]
+		files = append(append(files, q.Position.File), q.Sources...)
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
 }
 
 func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
@@ -170,7 +238,11 @@ func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
 	if f, found := v.document(d.Docs, ""); found {
 		add("Documentation", "", "docs", link{d.Docs, v.docsOf(s.Name, d.Docs, f.Path)})
 	} else if d.Docs != "" {
-		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}))
+		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}).link)
+	}
+	add("Ends", s.Sunset, "sunset")
+	if s.Successor != "" {
+		add("Then", "", "successor", v.to("service", s.Successor))
 	}
 	add("Earlier names", strings.Join(s.Aliases, ", "), "aliases")
 	return facts

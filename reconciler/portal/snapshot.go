@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -35,6 +36,9 @@ type Snapshot struct {
 
 	asked    string           // the tracked commit it was asked for, where that one was refused
 	recorded *reconciler.Tree // of Status
+	library  *library         // of what its files say; shared
+	whole    *Snapshot        // of which this is what somebody may see, but for what is hidden; nil where it is all
+	hidden   hidden
 	once     sync.Once
 	index    *index
 }
@@ -89,11 +93,19 @@ func (s *Snapshot) key() string {
 	return short(s.Revision.Commit) + "-" + short(s.Status.Commit)
 }
 
+// entire is the snapshot with what is hidden from somebody.
+func (s *Snapshot) entire() *Snapshot { return cmp.Or(s.whole, s) }
+
 // short is a commit as links have it: digits enough for any repository.
 func short(commit string) string { return commit[:min(12, len(commit))] }
 
 // indexed returns the indexes of the snapshot, made at the first use.
 func (s *Snapshot) indexed() *index {
-	s.once.Do(func() { s.index = newIndex(s) })
+	s.once.Do(func() {
+		if s.library == nil {
+			s.library = &library{}
+		}
+		s.index = newIndex(s)
+	})
 	return s.index
 }

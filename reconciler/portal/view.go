@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +80,7 @@ type view struct {
 	snapshots  Snapshots // for pages about several
 	judgements *Judgements
 	health     func() Health
+	edit       string // see Options.Edit
 
 	base   string // what its addresses begin with
 	when   string
@@ -86,7 +88,9 @@ type view struct {
 	here   string  // the tab that the page belongs to
 	person *Person // who asks; nil is nobody in particular
 	csrf   string  // what each form must carry, in a field of this name
+	edits  *Edits  // nil where nobody changes anything here
 	signIn string
+	rules  rules // of today, for the person
 }
 
 func (v *view) frame(r *http.Request, body any) frame {
@@ -106,7 +110,7 @@ func (v *view) frame(r *http.Request, body any) frame {
 	here.RawQuery = query.Encode()
 	f.JSON = v.base + here.String()
 	f.Nav = v.tabs([]place{{"Services", "/services"}, {"Requests", "/requests"}, {"Blueprints", "/blueprints"}, {"Teams", "/teams"}, {"Environments", "/environments"}})
-	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}})
+	f.More = v.tabs([]place{{"Graph", "/graph"}, {"Policies", "/policies"}, {"Health", "/health"}, {"Audit", "/audit"}, {"What changed", "/compare"}, {"Sunset", "/sunset"}})
 	return f
 }
 
@@ -134,6 +138,14 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 // permanent is what the addresses of this very snapshot begin with.
 func (v *view) permanent() string { return "/at/" + v.key() }
 
+// formAt leads to a form; nowhere in the past, or where nobody changes anything.
+func (v *view) formAt(text, path string) link {
+	if v.edits == nil || v.when != "" {
+		return link{}
+	}
+	return link{text, path}
+}
+
 // to leads to the page of a document; nowhere without a name.
 func (v *view) to(kind, name string) link {
 	if name == "" {
@@ -147,23 +159,32 @@ func (v *view) among(list, field, value string) link {
 	return link{value, v.base + "/" + list + "?" + url.Values{field: {value}}.Encode()}
 }
 
-// at leads to a place in a file, at this commit.
-func (v *view) at(p reconciler.Position) link {
+// spot is a place in a file, and where people change it.
+type spot struct {
+	link
+	Edit string `json:"edit,omitempty"`
+}
+
+// at leads to a place in a file, at this commit. Only the present is changed.
+func (v *view) at(p reconciler.Position) spot {
 	if p.File == "" {
-		return link{}
+		return spot{}
 	}
-	l := link{p.File, v.permanent() + "/source/" + escapePath(p.File)}
+	s := spot{link: link{p.File, v.permanent() + "/source/" + escapePath(p.File)}}
 	if p.Line > 0 {
-		l.Text += fmt.Sprintf(":%d", p.Line)
-		l.Href += fmt.Sprintf("#L%d", p.Line)
+		s.Text += fmt.Sprintf(":%d", p.Line)
+		s.Href += fmt.Sprintf("#L%d", p.Line)
 	}
-	return l
+	if _, file := v.Tree.Find(p.File); file && v.edit != "" && v.when == "" {
+		s.Edit = strings.NewReplacer("{path}", escapePath(p.File), "{line}", strconv.Itoa(max(1, p.Line))).Replace(v.edit)
+	}
+	return s
 }
 
 // field leads to where a field of a document is written.
-func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
-	// To find a field is to parse its file, and a page has many.
-	const large = 32 << 10
+func (v *view) field(document reconciler.Position, kind, name string, path ...string) spot {
+	// To find a field is to parse its file.
+	const large = 256 << 10
 	if f, found := v.Tree.Find(document.File); v.Locate == nil || !found || f.Size > large {
 		return v.at(document)
 	}
@@ -209,7 +230,7 @@ type fault struct {
 	Level string `json:"level"`
 	Text  string `json:"text"`
 	Hint  string `json:"hint,omitempty"`
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 func (v *view) faults(keep func(reconciler.Violation) bool) []fault {

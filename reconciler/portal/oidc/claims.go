@@ -64,7 +64,7 @@ func (p *Provider) more(ctx context.Context, found *oidc.Provider, token *oauth2
 		return err
 	}
 	// Who somebody is and for whom that was said is what was signed.
-	for _, name := range []string{p.GroupsClaim, "name", "preferred_username", "email", "email_verified"} {
+	for _, name := range []string{p.GroupsClaim, p.HandleClaim, "name", "preferred_username", "email", "email_verified"} {
 		if v, said := more[name]; said && c[name] == nil {
 			c[name] = v
 		}

@@ -35,6 +35,9 @@ type Config struct {
 	Scopes []string
 	// GroupsClaim is the claim that holds the ids of somebody's groups.
 	GroupsClaim string
+	// HandleClaim is the claim that names somebody's account on the forge, which they
+	// cannot change themselves; empty where none does.
+	HandleClaim string
 	// GroupsURL is asked where they are too many for a token, as Microsoft Graph's
 	// /me/getMemberGroups is. Where it is empty, or fails, they have no groups: the
 	// address that a token names is never asked.
@@ -197,12 +200,14 @@ func (p *Provider) identity(ctx context.Context, found *oidc.Provider, token *oa
 		who.ID = tenant + " " + object
 	}
 	elsewhere := c.elsewhere(p.GroupsClaim)
-	if _, has := c[p.GroupsClaim]; !has && !elsewhere || c.text("name") == "" {
+	if _, has := c[p.GroupsClaim]; !has && !elsewhere || c.text("name") == "" || p.HandleClaim != "" && c.text(p.HandleClaim) == "" {
 		if err := p.more(ctx, found, token, c); err != nil {
 			p.Log.Warn("the OpenID provider does not say more of somebody", "who", who.ID, "error", err)
 		}
 	}
-	who.Groups = c.texts(p.GroupsClaim)
+	if who.Groups = c.texts(p.GroupsClaim); p.HandleClaim != "" {
+		who.Handle = c.text(p.HandleClaim)
+	}
 	if elsewhere {
 		groups, err := p.askGroups(ctx, token)
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/policy"
 	"github.com/pave-dev/pave/reconciler/portal"
 	"github.com/pave-dev/pave/reconciler/portal/oidc"
 )
@@ -138,7 +139,7 @@ func (s *site) trust(c oidc.Config) {
 	c.ClientID, c.Redirect = "pave", portal.Back(s.address)
 	provider, err := oidc.New(c)
 	must(s.TB, err)
-	s.handler = portal.New(portal.Options{Snapshots: teams(), Provider: provider, Log: c.Log})
+	s.handler = portal.New(portal.Options{Snapshots: teams(), Rules: &policy.Compiler{}, Provider: provider, Log: c.Log})
 }
 
 // get follows an address to its end.

@@ -76,20 +76,25 @@ func (d *daemon) proc() (procfs.Proc, error) { return procfs.NewProc(d.cmd.Proce
 
 // processor is what the daemon and all that it started took so far.
 func (d *daemon) processor() (time.Duration, error) {
-	proc, err := d.proc()
+	all, err := processorOf(d.cmd.Process.Pid)
+	return ticks(all), err
+}
+
+// processorOf is what a process and all that it started took so far, those that stay
+// included.
+func processorOf(pid int) (int, error) {
+	proc, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, err
 	}
 	stat, err := proc.Stat()
 	all := int(stat.UTime) + int(stat.STime) + stat.CUTime + stat.CSTime
-	for _, pid := range children(proc.PID) { // as the one that evaluates CUE, which stays
-		if child, err := procfs.NewProc(pid); err == nil {
-			if stat, err := child.Stat(); err == nil {
-				all += int(stat.UTime) + int(stat.STime)
-			}
+	for _, child := range children(pid) {
+		if more, err := processorOf(child); err == nil { // else it has ended
+			all += more
 		}
 	}
-	return ticks(all), err
+	return all, err
 }
 
 // status is what the daemon holds of memory.
@@ -114,7 +119,7 @@ func ticks(n int) time.Duration {
 }
 
 // rests waits until the daemon has started, said and recorded nothing for a while.
-// The child that evaluates CUE may stay.
+// What evaluates CUE may stay, and so may what reads pull requests.
 func (d *daemon) rests(ctx context.Context) error {
 	const quiet = 1500 * time.Millisecond
 	logged, since := int64(-1), time.Now()
@@ -130,7 +135,7 @@ func (d *daemon) rests(ctx context.Context) error {
 
 // busy tells whether anything that the daemon started is at work.
 func (d *daemon) busy() bool {
-	return slices.ContainsFunc(children(d.cmd.Process.Pid), func(pid int) bool { return kindOf(pid) != evaluation })
+	return slices.ContainsFunc(children(d.cmd.Process.Pid), func(pid int) bool { return kindOf(pid) != evaluation && kindOf(pid) != reading })
 }
 
 // said returns what the daemon logged from an offset on.

@@ -196,7 +196,10 @@ func children(pid int) (all []int) {
 	return all
 }
 
-const evaluation = "evaluation of CUE (__eval)"
+const (
+	evaluation = "evaluation of CUE (__eval)"
+	reading    = "reading of pull requests (__propose)"
+)
 
 // kindOf tells what a process is; empty where it cannot be told any more.
 func kindOf(pid int) string {
@@ -221,6 +224,8 @@ func kindOf(pid int) string {
 		return "git"
 	case verb == "__eval":
 		return evaluation
+	case verb == "__propose":
+		return reading
 	case verb == "__run":
 		return "run (__run)"
 	case strings.HasPrefix(verb, "__"):

@@ -83,7 +83,11 @@ func (b *bench) furnished(ctx context.Context, name string, p platform) (*stage,
 	if err := b.furnish(ctx, s.remote, s.cacheDir(), s.stateDir()); err != nil {
 		return nil, err
 	}
-	return s, s.setParallel(ctx, parallel)
+	if err := s.setParallel(ctx, parallel); err != nil {
+		return nil, err
+	}
+	_, err = s.apply(ctx) // or who has a forge waits for a review of the settings
+	return s, err
 }
 
 // setParallel has the settings say how many units run at a time, and pushes that
@@ -110,8 +114,13 @@ func (b *bench) converged(ctx context.Context, name string, p platform, address 
 		}
 	}
 	var err error
-	s.cost, err = measure(b.command(ctx, b.dir, b.pave, s.flags("apply", "--quiet")...))
+	s.cost, err = s.apply(ctx)
 	return s, err
+}
+
+// apply makes one pass.
+func (s *stage) apply(ctx context.Context) (cost, error) {
+	return measure(s.command(ctx, s.dir, s.pave, s.flags("apply", "--quiet")...))
 }
 
 func (s *stage) cacheDir() string { return filepath.Join(s.dir, s.name+"-cache") }

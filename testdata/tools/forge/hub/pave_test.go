@@ -54,12 +54,12 @@ func TestPave(t *testing.T) {
 		t.Errorf("open: %+v", open)
 	}
 	f.eventually("who took part is known", func() bool {
-		people, complete, err := adapter.Participants(ctx, number)
+		took, err := adapter.Participants(ctx, number)
 		f.must(err)
-		if len(people) != 1 || people[0].Handle != "alice" {
-			t.Errorf("took part: %v", people)
+		if len(took.People) != 1 || took.People[0].Handle != "alice" {
+			t.Errorf("took part: %v", took.People)
 		}
-		return complete
+		return took.Complete
 	})
 
 	report := reconciler.Report{Number: number, Base: open[0].Base, Head: head, State: reconciler.CheckWaiting, Headline: "alice needs an approval"}
