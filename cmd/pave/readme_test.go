@@ -583,9 +583,14 @@ func cliConfig(t *testing.T) string {
 
 // TestReadmeLinks checks that what the documents point to is there.
 func TestReadmeLinks(t *testing.T) {
+	unfit := regexp.MustCompile(`[^a-z0-9 -]`)
 	for _, path := range documents {
+		headings := map[string]bool{}
+		for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(readDocument(t, path).text, -1) {
+			headings["#"+strings.ReplaceAll(unfit.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
+		}
 		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(readDocument(t, path).text, -1) {
-			if strings.Contains(m[1], "://") {
+			if strings.Contains(m[1], "://") || headings[m[1]] {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join("..", "..", filepath.Dir(path), filepath.FromSlash(m[1]))); err != nil {
