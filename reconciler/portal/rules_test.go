@@ -97,6 +97,7 @@ func (a *acme) own(rego string) {
 	a.record("2026-03-01T13:00:00Z", "Apply ledger-db", "Unit: ledger-db applied +1 ~0 -0 blueprint=db-credentials plan=88bb",
 		reconciler.UnitStatus{Version: 1, Request: "ledger-db", Service: "ledger", Owner: "payments", Blueprint: "db-credentials", Environment: "production", Conditions: ready(true, reconciler.ReasonApplied, "")},
 		reconciler.UnitStatus{Version: 1, Request: "old-books", Service: "ledger", Owner: "payments", Blueprint: "db-credentials", Environment: "production", Conditions: ready(false, reconciler.ReasonDeletionGuard, "")},
+		reconciler.UnitStatus{Version: 1, Request: "vault-key", Service: "vault", Owner: "payments", Blueprint: "db-credentials", Environment: "production", Conditions: ready(false, reconciler.ReasonDeletionGuard, "")},
 		reconciler.UnitStatus{Version: 1, Request: "search-cache", Service: "search", Owner: "search", Blueprint: "queue", Environment: "production", Conditions: ready(true, reconciler.ReasonApplied, "")})
 	a.options.Rules = &policy.Compiler{}
 	a.options.Judgements = NewJudgements(func(_ context.Context, s *Snapshot) (Verdict, error) {
@@ -116,20 +117,20 @@ func TestVisible(t *testing.T) {
 
 deny contains "the books are for those who keep them" if {
 	input.kind == "view"
-	input.service.name == "ledger"
+	input.service.name in {"ledger", "vault"}
 	not "payments" in object.get(input, ["person", "teams"], [])
 }
 `)
 	past := a.tracked[0]
 	pages := []string{"/", "/search?q=ledger", "/search?q=books", "/services", "/services?q=ledger", "/requests", "/requests?q=ledger", "/teams/payments", "/environments/production", "/blueprints/db-credentials",
 		"/source/catalog/payments", "/graph", "/audit", "/policies", "/health", "/compare/" + past + "..."}
-	gone := []string{"/services/ledger", "/requests/ledger-db", "/requests/old-books", "/source/catalog/payments/ledger.cue", "/services/ledger/docs/"}
+	gone := []string{"/services/ledger", "/requests/ledger-db", "/requests/old-books", "/requests/vault-key", "/source/catalog/payments/ledger.cue", "/services/ledger/docs/"}
 	for _, who := range []*browser{newBrowser(t, a.Handler), a.as(searchGroup), a.as(platformGroup)} {
 		for _, base := range []string{"", "/at/" + past, "/at/2026-02-20", "/at/" + a.status[2]} {
 			for _, page := range pages {
 				w := who.get(base + page)
 				text := strings.NewReplacer("q=ledger", "", `value="ledger"`, "", "“ledger”", "").Replace(w.Body.String())
-				for _, secret := range []string{"ledger-db", "old-books", "ledger.cue", "Postings", `href="` + base + `/services/ledger"`, "the books are shut", "it broke"} {
+				for _, secret := range []string{"ledger-db", "old-books", "vault-key", "ledger.cue", "Postings", `href="` + base + `/services/ledger"`, "the books are shut", "it broke"} {
 					if strings.Contains(text, secret) {
 						t.Errorf("%s%s: says %q: %s", base, page, secret, text)
 					}
@@ -153,7 +154,7 @@ deny contains "the books are for those who keep them" if {
 		}
 	}
 	member := a.as(paymentsGroup)
-	for _, page := range gone[:4] {
+	for _, page := range gone[:5] {
 		if w := member.get(page); w.Code != http.StatusOK {
 			t.Errorf("%s for its team: got %d %s", page, w.Code, w.Body)
 		}

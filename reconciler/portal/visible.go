@@ -25,7 +25,7 @@ func (p *portal) visible(ctx context.Context, s *Snapshot, r rules) (*Snapshot, 
 	if err != nil {
 		panic(err) // it is made of texts
 	}
-	return p.seen.of(glimpse{s, r.judge, string(who)}, func() (*Snapshot, error) { return r.visible(ctx, s) })
+	return p.seen.of(glimpse{s, r.judge, r.today.Revision.Commit, string(who)}, func() (*Snapshot, error) { return r.visible(ctx, s) })
 }
 
 // glimpses are what people saw lately.
@@ -37,6 +37,7 @@ type glimpses struct {
 type glimpse struct {
 	of    *Snapshot
 	judge reconciler.Judge
+	today string // the commit
 	who   string
 }
 
@@ -182,13 +183,10 @@ func (r rules) hidden(ctx context.Context, s *Snapshot) (hidden, error) {
 	}
 	for name, u := range s.Record.Units {
 		if _, lives := p.Requests[name]; !lives {
-			last, err := json.Marshal(map[string]string{"name": name, "service": u.Service, "blueprint": u.Blueprint, "environment": u.Environment})
-			if err != nil {
-				last = nil // of which there is no verdict
-			}
+			last := jsonText(map[string]string{"name": name, "service": u.Service, "blueprint": u.Blueprint, "environment": u.Environment})
 			of := about(p, "request", name, reconciler.Document{JSON: last}, u.Service)
-			if of.Team == nil {
-				of.Team = p.Teams[u.Owner].JSON
+			if of.Service == nil { // which is no more either
+				of.Service, of.Team = jsonText(map[string]string{"name": u.Service, "owner": u.Owner}), p.Teams[u.Owner].JSON
 			}
 			judge(of, reconciler.Position{}, h.documents[document{"service", u.Service}])
 		}
