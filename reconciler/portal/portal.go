@@ -104,7 +104,8 @@ type portal struct {
 	sessions sessions
 	origin   *http.CrossOriginProtection
 	key      [32]byte // of the secrets of logins
-	seen     glimpses
+	seen     lately[seenAt, *Snapshot]
+	hidden   lately[glimpse, hidden] // from whom
 	judging  sync.Mutex
 	judged   *reconciler.Tree // whose rules judge has; guarded by judging, as it is
 	judge    reconciler.Judge

@@ -25,43 +25,61 @@ func (p *portal) visible(ctx context.Context, s *Snapshot, r rules) (*Snapshot, 
 	if err != nil {
 		panic(err) // it is made of texts
 	}
-	return p.seen.of(glimpse{s, r.judge, r.today.Revision.Commit, string(who)}, func() (*Snapshot, error) { return r.visible(ctx, s) })
+	key := glimpse{s.Platform, r.judge, r.today.Revision.Commit, string(who)}
+	return p.seen.of(seenAt{s, key}, func() (*Snapshot, error) {
+		// The status changes far more often than the platform does.
+		h, err := p.hidden.of(key, func() (hidden, error) { return r.declared(ctx, s.Platform) })
+		if err == nil {
+			h, err = r.recorded(ctx, s, h)
+		}
+		if err != nil || len(h.documents) == 0 {
+			return s, err
+		}
+		return s.without(h), nil
+	})
 }
 
-// glimpses are what people saw lately.
-type glimpses struct {
-	mu    sync.Mutex
-	known map[glimpse]*Snapshot // guarded by mu
-}
-
+// glimpse is a platform as somebody may see it, by the rules of a day.
 type glimpse struct {
-	of    *Snapshot
+	of    *reconciler.Platform
 	judge reconciler.Judge
 	today string // the commit
 	who   string
 }
 
-// mostGlimpses is how many are kept. Each has lists of its own.
-const mostGlimpses = 8
+// seenAt is a snapshot as somebody may see it.
+type seenAt struct {
+	snapshot *Snapshot
+	glimpse  glimpse
+}
 
-func (g *glimpses) of(key glimpse, look func() (*Snapshot, error)) (*Snapshot, error) {
-	g.mu.Lock()
-	seen := g.known[key]
-	g.mu.Unlock()
-	if seen != nil {
-		return seen, nil
+// lately keeps what was made for the latest keys.
+type lately[K comparable, V any] struct {
+	mu    sync.Mutex
+	known map[K]V // guarded by mu
+}
+
+// mostLately is how many are kept. A snapshot has lists of its own.
+const mostLately = 8
+
+func (l *lately[K, V]) of(key K, make func() (V, error)) (V, error) {
+	l.mu.Lock()
+	made, known := l.known[key]
+	l.mu.Unlock()
+	if known {
+		return made, nil
 	}
-	seen, err := look()
+	made, err := make()
 	if err != nil {
-		return nil, err
+		return made, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.known == nil || len(g.known) >= mostGlimpses {
-		g.known = map[glimpse]*Snapshot{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known == nil || len(l.known) >= mostLately {
+		l.known = map[K]V{}
 	}
-	g.known[key] = seen
-	return seen, nil
+	l.known[key] = made
+	return made, nil
 }
 
 // document names one of a platform.
@@ -75,11 +93,8 @@ type hidden struct {
 	folders   []string // of documentation
 }
 
-func (r rules) visible(ctx context.Context, s *Snapshot) (*Snapshot, error) {
-	h, err := r.hidden(ctx, s)
-	if err != nil || len(h.documents) == 0 {
-		return s, err
-	}
+// without returns the snapshot but for what is hidden.
+func (s *Snapshot) without(h hidden) *Snapshot {
 	platform := *s.Platform
 	platform.Teams = without(h, "team", platform.Teams)
 	platform.Environments = without(h, "environment", platform.Environments)
@@ -105,7 +120,7 @@ func (r rules) visible(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 	return &Snapshot{
 		Revision: s.Revision, Status: s.Status, Platform: &platform, Violations: h.violations(s.Violations), Record: &record, Tree: &tree,
 		Log: h.log(s.Log), Changes: h.changes(s.Changes), Locate: s.Locate, asked: s.asked, library: s.library, whole: s, hidden: h,
-	}, nil
+	}
 }
 
 // seenBy are the snapshots of a portal as one person sees them.
@@ -148,51 +163,61 @@ func without[T any](h hidden, kind string, all map[string]T) map[string]T {
 	return seen
 }
 
-// hidden asks the rules about each document, and about what is recorded of requests
-// that are no more.
-func (r rules) hidden(ctx context.Context, s *Snapshot) (hidden, error) {
-	h := hidden{documents: map[document]bool{}, files: map[string]bool{}}
-	var failed error
-	judge := func(of reconciler.Subject, at reconciler.Position, with bool) {
-		of.Kind = "view"
-		violations, err := r.ask(ctx, of)
-		failed = cmp.Or(failed, err)
-		if with || denied(violations) {
-			h.documents[document{of.Of, of.Name}] = true
+// ask hides a document that the rules deny to a person, or that goes with another.
+func (h *hidden) ask(ctx context.Context, r rules, of reconciler.Subject, at reconciler.Position, with bool) error {
+	of.Kind = "view"
+	violations, err := r.ask(ctx, of)
+	if with || denied(violations) {
+		h.documents[document{of.Of, of.Name}] = true
+		if at.File != "" {
 			h.files[at.File] = true
 		}
 	}
-	p := s.Platform
+	return err
+}
+
+// declared asks the rules about each document of a platform.
+func (r rules) declared(ctx context.Context, p *reconciler.Platform) (hidden, error) {
+	h := hidden{documents: map[document]bool{}, files: map[string]bool{}}
+	var failed error
 	for name, t := range p.Teams {
-		judge(about(p, "team", name, t.Document, ""), t.Position, false)
+		failed = cmp.Or(failed, h.ask(ctx, r, about(p, "team", name, t.Document, ""), t.Position, false))
 	}
 	for name, e := range p.Environments {
-		judge(about(p, "environment", name, e.Document, ""), e.Position, false)
+		failed = cmp.Or(failed, h.ask(ctx, r, about(p, "environment", name, e.Document, ""), e.Position, false))
 	}
 	for name, b := range p.Blueprints {
-		judge(about(p, "blueprint", name, b.Document, ""), b.Position, false)
+		failed = cmp.Or(failed, h.ask(ctx, r, about(p, "blueprint", name, b.Document, ""), b.Position, false))
 	}
 	for name, one := range p.Services {
-		judge(about(p, "service", name, one.Document, name), one.Position, false)
+		failed = cmp.Or(failed, h.ask(ctx, r, about(p, "service", name, one.Document, name), one.Position, false))
 		if h.documents[document{"service", name}] {
 			h.says(one.JSON)
 		}
 	}
 	for name, one := range p.Requests {
-		judge(about(p, "request", name, one.Document, one.Service), one.Position, h.documents[document{"service", one.Service}])
+		failed = cmp.Or(failed, h.ask(ctx, r, about(p, "request", name, one.Document, one.Service), one.Position, h.documents[document{"service", one.Service}]))
 	}
+	return h, failed
+}
+
+// recorded asks the rules about what is recorded of requests that are no more, and
+// returns what is hidden with that.
+func (r rules) recorded(ctx context.Context, s *Snapshot, declared hidden) (hidden, error) {
+	h := declared
+	h.documents = maps.Clone(declared.documents)
+	var failed error
 	for name, u := range s.Record.Units {
-		if _, lives := p.Requests[name]; !lives {
-			last := jsonText(map[string]string{"name": name, "service": u.Service, "blueprint": u.Blueprint, "environment": u.Environment})
-			of := about(p, "request", name, reconciler.Document{JSON: last}, u.Service)
-			if of.Service == nil { // which is no more either
-				of.Service, of.Team = jsonText(map[string]string{"name": u.Service, "owner": u.Owner}), p.Teams[u.Owner].JSON
-			}
-			judge(of, reconciler.Position{}, h.documents[document{"service", u.Service}])
+		if _, lives := s.Platform.Requests[name]; lives {
+			continue
 		}
+		last := jsonText(map[string]string{"name": name, "service": u.Service, "blueprint": u.Blueprint, "environment": u.Environment})
+		of := about(s.Platform, "request", name, reconciler.Document{JSON: last}, u.Service)
+		if of.Service == nil { // which is no more either
+			of.Service, of.Team = jsonText(map[string]string{"name": u.Service, "owner": u.Owner}), s.Platform.Teams[u.Owner].JSON
+		}
+		failed = cmp.Or(failed, h.ask(ctx, r, of, reconciler.Position{}, h.documents[document{"service", u.Service}]))
 	}
-	delete(h.files, "")
-	delete(h.files, ".")
 	return h, failed
 }
 
