@@ -17,6 +17,7 @@
 #   PAVE_TEST_DYNALITE   a DynamoDB server
 #   PAVE_TEST_CHROMIUM   a browser
 #   PAVE_TEST_AXE        the script axe, which judges how accessible a page is
+#   PAVE_TEST_OIDC       an OpenID provider
 #   PAVE_TEST_GITEA      Gitea, with the folders beside it that it reads
 #   PAVE_TEST_TERRAFORM_PROVIDER_TARGET
 #                        the provider of the server that chaos starts
@@ -60,7 +61,7 @@ bench: build ## measure Pave beside bare commands (BENCH_UNITS=100,1000 BENCH_RO
 # passes only then has a fault to be found.
 test: ## get what the tests need, then run all of them
 	@echo "test: getting the programs that the tests drive"
-	@$(GET) engine tofu providers cue versitygw dynalite gitea terraform-provider-target gotestsum axe chromium -- \
+	@$(GET) engine tofu providers cue versitygw dynalite oidc gitea terraform-provider-target gotestsum axe chromium -- \
 		sh -c 'env | grep ^PAVE_TEST_ | sort; \
 			grep -q hashicorp/aws "$$PAVE_TEST_PROVIDERS" || echo "test: NOT RUN: examples/aws, for this machine has no AWS provider (PAVE_AWS_PROVIDER_MIRROR may name a plugin folder that has it)"; \
 			echo "test: running every test"; exec "$$PAVE_TEST_GOTESTSUM" --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=10 --rerun-fails-run-root-test --packages="$(ALL)" -- -timeout 50m'

@@ -226,7 +226,7 @@ func (c *Checked) requestSubject(name string, record *Record, cost TeamCost) Sub
 // changeOf compares two documents by their top-level fields.
 func changeOf(before, after json.RawMessage) Change {
 	if bytes.Equal(before, after) {
-		return Change{Action: "none", Before: before}
+		return Change{Action: "none", Before: after} // which is kept in any case
 	}
 	var a, b map[string]json.RawMessage
 	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {

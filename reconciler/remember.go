@@ -116,7 +116,6 @@ func (s *UnitStatus) tidy(same texts) {
 	for i := range s.Resources {
 		same.share(&s.Resources[i])
 	}
-	s.Resources, s.Sensitive, s.Sources = slices.Clip(s.Resources), slices.Clip(s.Sensitive), slices.Clip(s.Sources)
 }
 
 func (s *ServiceStatus) tidy(same texts) {
@@ -128,7 +127,9 @@ func (s *ServiceStatus) tidy(same texts) {
 }
 
 func (cs *Conditions) tidy(same texts) {
-	*cs = append(make(Conditions, 0, len(*cs)), *cs...)
+	if cap(*cs) > len(*cs) {
+		*cs = append(make(Conditions, 0, len(*cs)), *cs...)
+	}
 	for i := range *cs {
 		c := &(*cs)[i]
 		same.share(&c.Type, &c.Reason, &c.Message, &c.Since)

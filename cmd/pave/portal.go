@@ -33,6 +33,7 @@ type portalFlags struct {
 	proxies []string
 	oidc    oidc.Config
 	secret  string // the file with the client's
+	edit    string // see portal.Options.Edit
 }
 
 func (a *app) portalFlags(cmd *cobra.Command) {
@@ -48,6 +49,7 @@ func (a *app) portalFlags(cmd *cobra.Command) {
 	flags.StringVar(&p.oidc.GroupsClaim, "oidc-groups-claim", "groups", "the claim with the ids of somebody's groups")
 	flags.StringVar(&p.oidc.HandleClaim, "oidc-handle-claim", "", "the claim with somebody's account on the forge, which they cannot change: with --github nobody asks for anything without")
 	flags.StringVar(&p.oidc.GroupsURL, "oidc-groups-url", "", "where to ask for groups that are too many for a token, such as https://graph.microsoft.com/v1.0/me/getMemberGroups")
+	flags.StringVar(&p.edit, "portal-edit", "", "the address where people change a file, with {path} and perhaps {line}, such as https://github.com/acme/platform/edit/main/{path}#L{line}")
 	cmd.PreRun = func(cmd *cobra.Command, _ []string) { p.asked = cmd.Flags().Changed("portal-anonymous") }
 }
 
@@ -57,8 +59,8 @@ func (a *app) portalCommand() *cobra.Command {
 		Use:   "portal",
 		Short: "Show the platform in a browser, from any clone",
 		Long: `Show the platform in a browser: services, requests, teams, blueprints, and what
-happened. It reads the commits of the tracked and the status branch of a clone,
-needs no network and changes nothing.
+happened. It reads the commits of the tracked and the status branch of a clone
+and needs no network. What is asked for in a form becomes a branch of its own.
 
 It prints two addresses. Whoever opens the first one reads; the second one signs
 one browser in as you, by the name that Git's configuration has for you.
@@ -146,7 +148,10 @@ func (a *app) newPortal(repository portal.Repository, options portal.Options) (h
 // errNobody where there would be nobody to show it to.
 func (a *app) access(at net.Addr, tell func(address string), log *slog.Logger) (options portal.Options, err error) {
 	p := a.portal
-	options = portal.Options{Hosts: p.hosts, Anonymous: p.anonymous, Log: log}
+	options = portal.Options{Hosts: p.hosts, Anonymous: p.anonymous, Edit: p.edit, Log: log}
+	if to, err := url.Parse(p.edit); p.edit != "" && (err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" || !strings.Contains(p.edit, "{path}")) {
+		return options, usage(fmt.Errorf("--portal-edit: expected an address with {path} in it, such as https://github.com/acme/platform/edit/main/{path}; got %q", p.edit))
+	}
 	if p.url != "" {
 		if options.URL, err = url.Parse(p.url); err != nil || options.URL.Host == "" || strings.Trim(options.URL.Path, "/") != "" {
 			return options, usage(fmt.Errorf("--portal-url: expected an address without a path, such as https://portal.acme.example; got %q", p.url))

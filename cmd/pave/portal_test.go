@@ -136,15 +136,55 @@ func TestPortalOfDaemon(t *testing.T) {
 	}
 }
 
-// TestPortalForbidden checks who may read where nobody said so.
+// TestPortalForbidden checks who may read where nobody said so, or said it badly.
 func TestPortalForbidden(t *testing.T) {
 	t.Parallel()
 	h := newStarter(t)
-	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--listen", "0.0.0.0:0", "--portal-anonymous=false"}} {
+	issuer := []string{"--oidc-issuer", "https://login.acme.example", "--oidc-client-id", "pave"}
+	for want, args := range map[string][]string{
+		"--portal-anonymous shows it":                 {"--listen", "0.0.0.0:0"},
+		"--oidc-issuer lets people sign in":           {"--listen", "0.0.0.0:0", "--portal-anonymous=false"},
+		"say --portal-url":                            issuer,
+		"--portal-url: expected an address":           append([]string{"--portal-url", "portal.acme.example"}, issuer...),
+		"without a path":                              append([]string{"--portal-url", "https://acme.example/portal"}, issuer...),
+		`the redirect "http://portal.acme.example`:    append([]string{"--portal-url", "http://portal.acme.example"}, issuer...),
+		`the issuer "http://login.acme.example" does`: {"--oidc-issuer", "http://login.acme.example", "--oidc-client-id", "pave", "--portal-url", "https://portal.acme.example"},
+		"the client has no id":                        {"--oidc-issuer", "https://login.acme.example", "--portal-url", "https://portal.acme.example"},
+		"--portal-trusted-proxy: expected a network":  {"--portal-trusted-proxy", "10.1.2.3.4"},
+	} {
 		args = append([]string{"portal", "--repo", h.repo}, args...)
 		var out strings.Builder
-		if code := run(t.Context(), args, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "--portal-anonymous") {
+		if code := run(t.Context(), args, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), want) {
 			t.Errorf("pave %s: got %d %s", strings.Join(args, " "), code, out.String())
 		}
+	}
+}
+
+// TestPortalEdit refuses what is no address that a file could be changed at.
+func TestPortalEdit(t *testing.T) {
+	t.Parallel()
+	h := newStarter(t)
+	for _, edit := range []string{"javascript:alert({path})", "https://git.acme.example/edit", "/{path}", "git.acme.example/{path}"} {
+		var out strings.Builder
+		if code := run(t.Context(), []string{"portal", "--repo", h.repo, "--portal-edit", edit}, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "--portal-edit: expected") {
+			t.Errorf("%s: got %d %s", edit, code, out.String())
+		}
+	}
+}
+
+// TestPortalOfProvider checks that with a provider nobody reads who is not signed
+// in, on loopback neither.
+func TestPortalOfProvider(t *testing.T) {
+	t.Parallel()
+	h := newStarter(t)
+	secret := filepath.Join(h.dir, "secret")
+	must(t, os.WriteFile(secret, []byte("known to both\n"), 0o600))
+	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", h.repo, "--portal-url", "https://portal.acme.example",
+		"--oidc-issuer", "https://127.0.0.1:1", "--oidc-client-id", "pave", "--oidc-client-secret-file", secret))
+	if code, text := page(t, address+"services"); code != http.StatusBadGateway || strings.Contains(text, "welcome") {
+		t.Errorf("got %d %s", code, text)
+	}
+	if code, text := page(t, address+"services?format=json"); code != http.StatusUnauthorized || strings.Contains(text, "welcome") {
+		t.Errorf("got %d %s", code, text)
 	}
 }

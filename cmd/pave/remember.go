@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"syscall"
 	"time"
@@ -90,10 +92,12 @@ func (m memory) keep() error {
 	return nil
 }
 
-// serve keeps what is worth it, now and then, until the context ends.
-func (m memory) serve(ctx context.Context, log *slog.Logger) {
+// serve keeps what is worth it, now and then, until the context ends, and calls relax
+// whenever nothing has gone on for a while after something did.
+func (m memory) serve(ctx context.Context, log *slog.Logger, relax func()) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
+	var r rest
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,7 +107,41 @@ func (m memory) serve(ctx context.Context, log *slog.Logger) {
 		if err := m.keep(); err != nil {
 			log.Warn("keep what is known for the next start", "error", err)
 		}
+		if r.due(allocated()) {
+			relax()
+			debug.FreeOSMemory()
+		}
 	}
+}
+
+// rest tells work from rest by how much memory is asked for.
+type rest struct {
+	last, relaxed uint64 // what was asked for by the last look, and when it was due last
+}
+
+// Passes that find nothing new ask for so much at most between two looks, and the
+// others for more than work.
+const (
+	idleBytes = 4 << 20
+	workBytes = 32 << 20
+)
+
+// due tells whether work is over, where all was asked for so far.
+func (r *rest) due(all uint64) bool {
+	idle := all-r.last < idleBytes
+	r.last = all
+	if !idle || all-r.relaxed < workBytes {
+		return false
+	}
+	r.relaxed = all
+	return true
+}
+
+// allocated is all the memory that the process ever asked for.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // programID tells this build of the program from every other one.

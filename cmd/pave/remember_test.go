@@ -104,6 +104,20 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Memory is given back once after work, not while it goes on, and not again because
+// time passes.
+func TestRestFollowsWork(t *testing.T) {
+	var r rest
+	for i, step := range []struct {
+		asked uint64
+		due   bool
+	}{{100 << 20, false}, {50 << 20, false}, {1 << 20, true}, {1 << 20, false}, {20 << 20, false}, {1 << 20, false}, {12 << 20, false}, {0, true}, {0, false}} {
+		if due := r.due(r.last + step.asked); due != step.due {
+			t.Errorf("look %d: got %v", i, due)
+		}
+	}
+}
+
 // What an earlier process knew is used, and nothing is lost with it.
 func TestNextStartKnows(t *testing.T) {
 	h := newStarter(t)

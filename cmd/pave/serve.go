@@ -161,7 +161,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		return nil
 	})
 	group.Go(func() error {
-		a.memory.serve(ctx, log)
+		a.memory.serve(ctx, log, mirror.Relax)
 		return nil
 	})
 	served, end := context.WithCancel(context.WithoutCancel(ctx))

@@ -102,10 +102,16 @@ func rulesOf(modules map[string]*ast.Module, builtin bool) []rule {
 }
 
 // describe reads the metadata of a rule. What stands above one definition wins
-// over what is said of all of the same name.
+// over what is said of all of the same name, and that over what is said of the
+// package.
 func describe(module *ast.Module, source *ast.Rule) Rule {
 	name := packageName(module)
 	rule := Rule{ID: name + "." + termName(source.Head.Ref()[0]), Package: name}
+	for _, a := range module.Annotations {
+		if a.Scope == "package" {
+			rule.Title, rule.Description = a.Title, a.Description
+		}
+	}
 	for _, scope := range []string{"document", "rule"} {
 		for _, a := range source.Annotations {
 			if a.Scope != scope {

@@ -56,8 +56,8 @@ type blueprintPage struct {
 	Name        string         `json:"name"`
 	Title       string         `json:"title"`
 	Description string         `json:"description,omitempty"`
-	At          link           `json:"at"`
-	Folder      link           `json:"folder"`
+	At          spot           `json:"at"`
+	Folder      spot           `json:"folder"`
 	Facts       []fact         `json:"facts"`
 	Ask         link           `json:"ask"` // the form for a request of it
 	Inputs      []blueprintIn  `json:"inputs"`
@@ -74,13 +74,13 @@ type blueprintIn struct {
 	Default  string `json:"default,omitempty"`
 	Required bool   `json:"required"`
 	Fixed    bool   `json:"fixed,omitempty"` // the platform says it
-	At       link   `json:"at"`
+	At       spot   `json:"at"`
 }
 
 type blueprintOut struct {
 	Name string `json:"name"`
 	reconciler.Output
-	At link `json:"at"`
+	At spot `json:"at"`
 }
 
 func blueprint(v *view, r *http.Request) (any, error) {

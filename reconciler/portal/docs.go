@@ -25,7 +25,7 @@ import (
 // docsPage is a Markdown file of a service's documentation.
 type docsPage struct {
 	Service link          `json:"service"`
-	At      link          `json:"at"`
+	At      spot          `json:"at"`
 	Files   []link        `json:"files"`
 	Text    string        `json:"text"`
 	HTML    template.HTML `json:"-"`

@@ -30,25 +30,24 @@ func edit(v *view, r *http.Request) (any, error) {
 	} {
 		f.page.Facts = append(f.page.Facts, fact{Label: fixed.label, Links: []link{v.to(fixed.kind, fixed.name)}, At: v.field(q.Position, "request", name, fixed.field)})
 	}
-	if err := v.edits.Writer.Writable(v.Tree, q); err != nil {
+	if err := v.edits.Writer.Writable(v.Snapshot.entire().Tree, q); err != nil {
 		f.unwritten(err)
 		return f.done(), nil
 	}
-	owner := v.Platform.Services[q.Service].Owner
-	if v.person.MayWrite() && v.person.RoleFor(owner) == Developer {
-		f.page.Denied = v.denial(owner)
+	if v.person.MayWrite() {
+		f.page.Denied = v.denied(r.Context(), "update", q)
 	}
 	f.lives(q, b)
 	if f.sent == nil {
 		return f.done(), nil
 	}
 	if f.page.Denied != nil {
-		f.page.Errors = append(f.page.Errors, "The team "+owner+" owns it: only they change it.")
+		f.page.Errors = append(f.page.Errors, "It is not yours to change: see above whom to ask.")
 	}
 	if f.sent.Get("digest") != q.Digest {
 		f.page.Errors = append(f.page.Errors, "Somebody changed the request meanwhile: look at what it says now, and send the form again if you still mean it.")
 	}
-	draft := Draft{Snapshot: v.Snapshot, Request: name, File: q.Position.File, Why: f.page.Why}
+	draft := Draft{Snapshot: v.Snapshot.entire(), Request: name, File: q.Position.File, Why: f.page.Why}
 	f.changed(q, &draft)
 	if err := f.send(r.Context(), draft.by(v), f.sent.Get("do") == "submit"); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ type environmentPage struct {
 	Name     string       `json:"name"`
 	Title    string       `json:"title,omitempty"`
 	Stage    string       `json:"stage"`
-	At       link         `json:"at"`
+	At       spot         `json:"at"`
 	Facts    []fact       `json:"facts"`
 	Freezes  []freeze     `json:"freezes,omitempty"`
 	Requests []*requestIn `json:"requests"`

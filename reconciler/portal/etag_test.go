@@ -37,3 +37,18 @@ func TestUnchanged(t *testing.T) {
 	expect(t, a, "/at/2026-02-20/requests/checkout-config", http.StatusOK, "!data-live")
 	expect(t, a, "/teams", http.StatusOK, "!data-live")
 }
+
+// TestEdit checks that what can be changed leads to where that is done, and that
+// the past cannot.
+func TestEdit(t *testing.T) {
+	t.Parallel()
+	a := newAcme(t)
+	const edit = "https://git.acme.example/acme/platform/_edit/main/"
+	expect(t, a, "/services/checkout", http.StatusOK, "!_edit")
+	a.options.Edit = edit + "{path}?line={line}"
+	a.Handler = New(a.options)
+	expect(t, a, "/services/checkout", http.StatusOK, edit+"catalog/payments/checkout.cue?line=3", edit+"catalog/payments/checkout.cue?line=6")
+	expect(t, a, "/source/teams.cue", http.StatusOK, edit+"teams.cue?line=1", "Edit this file")
+	expect(t, a, "/source/catalog", http.StatusOK, "!Edit this file")
+	expect(t, a, "/at/2026-02-20/services/checkout", http.StatusOK, "!_edit")
+}

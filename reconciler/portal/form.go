@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -49,8 +50,9 @@ type fieldGroup struct {
 
 // denial says whom to ask.
 type denial struct {
-	Team    link   `json:"team"`
-	Contact string `json:"contact,omitempty"`
+	Why     []fault `json:"why"`
+	Team    link    `json:"team"`
+	Contact string  `json:"contact,omitempty"`
 }
 
 // slot is a field of a form: a place in a document, and what was entered.
@@ -141,9 +143,9 @@ func ask(v *view, r *http.Request) (any, error) {
 		return f.done(), nil
 	}
 	settings := append([]reconciler.Setting{{Path: []string{"blueprint"}, Value: jsonText(name)}}, f.settings()...)
-	draft := Draft{Snapshot: v.Snapshot, Request: f.sent.Get("name"), Why: f.page.Why}
+	draft := Draft{Snapshot: v.Snapshot.entire(), Request: f.sent.Get("name"), Why: f.page.Why}
 	draft.Subject = "Ask for " + draft.Request
-	f.named(&draft)
+	f.named(r.Context(), &draft)
 	if !f.wrong() {
 		if draft.Content, err = v.edits.Writer.Create(draft.Request, settings); err != nil {
 			f.unwritten(err)
@@ -189,13 +191,13 @@ func oneLine(text string) bool {
 
 // named finds the file of a new request, and says where its name or service
 // cannot be.
-func (f *form) named(draft *Draft) {
+func (f *form) named(ctx context.Context, draft *Draft) {
 	name, service := f.slot("name"), f.slot("service")
 	blame := func(s *slot, format string, args ...any) { s.Errors = append(s.Errors, fmt.Sprintf(format, args...)) }
 	switch {
 	case !namePattern().MatchString(draft.Request):
 		blame(name, "expected small letters, digits and hyphens, such as checkout-db")
-	case f.v.index.request[draft.Request] != nil:
+	case draft.Snapshot.indexed().request[draft.Request] != nil: // whoever may see it
 		blame(name, "is taken: choose another name")
 	}
 	s, found := f.v.Platform.Services[f.sent.Get("service")]
@@ -203,12 +205,13 @@ func (f *form) named(draft *Draft) {
 		blame(service, "expected a service of this platform")
 		return
 	}
-	if f.v.person.RoleFor(s.Owner) == Developer {
-		f.page.Denied = f.v.denial(s.Owner)
-		blame(service, "belongs to the team %s: only they ask for something in its name", s.Owner)
+	asked := reconciler.Request{Name: draft.Request, Service: s.Name, Environment: f.sent.Get("environment")}
+	asked.JSON = jsonText(map[string]string{"name": asked.Name, "service": asked.Service, "environment": asked.Environment})
+	if f.page.Denied = f.v.denied(ctx, "create", asked); f.page.Denied != nil {
+		blame(service, "is not yours to ask for: see above whom to ask")
 	}
 	draft.File = path.Join(path.Dir(s.Position.File), draft.Request+".cue")
-	if _, taken := f.v.Tree.Find(draft.File); taken && len(name.Errors) == 0 {
+	if _, taken := draft.Snapshot.Tree.Find(draft.File); taken && len(name.Errors) == 0 {
 		blame(name, "is taken: there is a file %s already", draft.File)
 	}
 }
@@ -223,9 +226,9 @@ func (f *form) slot(name string) *slot {
 }
 
 // denial says whom to ask for what a team owns.
-func (v *view) denial(team string) *denial {
+func (v *view) denial(team string, why []fault) *denial {
 	t := v.Platform.Teams[team]
-	return &denial{v.to("team", team), cmp.Or(t.Channel, t.OnCall)}
+	return &denial{why, v.to("team", team), cmp.Or(t.Channel, t.OnCall)}
 }
 
 // myServices are the services that a person may ask for something for.
@@ -449,11 +452,11 @@ func (f *form) read(s *slot) (json.RawMessage, error) {
 }
 
 // jsonText makes a JSON string.
-func jsonText(text string) json.RawMessage {
+func jsonText[T string | map[string]string](text T) json.RawMessage {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(text) // a string can always be encoded
+	_ = encoder.Encode(text) // strings can always be encoded
 	return bytes.TrimSpace(b.Bytes())
 }
 

@@ -114,7 +114,7 @@ func health(v *view, r *http.Request) (any, error) {
 func (p *healthPage) daemon(v *view, h Health) {
 	add := func(label, text string, links ...link) {
 		if text != "" || len(links) > 0 {
-			p.Daemon = append(p.Daemon, fact{label, text, links, link{}})
+			p.Daemon = append(p.Daemon, fact{label, text, links, spot{}})
 		}
 	}
 	g := h.Progress
@@ -138,7 +138,7 @@ func (p *healthPage) daemon(v *view, h Health) {
 func (p *healthPage) record(v *view) {
 	add := func(label, text string, links ...link) {
 		if text != "" || len(links) > 0 {
-			p.Record = append(p.Record, fact{label, text, links, link{}})
+			p.Record = append(p.Record, fact{label, text, links, spot{}})
 		}
 	}
 	recorded := v.Record.Platform.Revision

@@ -67,6 +67,20 @@ func (v *view) may(ctx context.Context, action string, request reconciler.Reques
 	return violations
 }
 
+// denied says why a person may not ask for a request to be so, and whom to ask;
+// nil where they may.
+func (v *view) denied(ctx context.Context, action string, request reconciler.Request) *denial {
+	violations := v.may(ctx, action, request)
+	if !denied(violations) {
+		return nil
+	}
+	var why []fault
+	for _, x := range violations {
+		why = append(why, v.fault(x))
+	}
+	return v.denial(v.rules.today.Platform.Services[request.Service].Owner, why)
+}
+
 // about is a document of a platform as rules see it, with the service that it is
 // or is for, if any, and the team of that.
 func about(platform *reconciler.Platform, kind, name string, document reconciler.Document, service string) reconciler.Subject {

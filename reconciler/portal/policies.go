@@ -30,9 +30,9 @@ type ruleRow struct {
 	Level       string `json:"level"`
 	Severity    string `json:"severity"`
 	Reason      string `json:"reason,omitempty"`
-	At          link   `json:"at"`
+	At          spot   `json:"at"`
 	Tests       int    `json:"tests"`
-	TestsAt     link   `json:"testsAt,omitzero"`
+	TestsAt     spot   `json:"testsAt,omitzero"`
 	Failed      int    `json:"failedTests,omitempty"`
 	Says        int    `json:"findings"`
 }
@@ -41,7 +41,7 @@ type ruleRow struct {
 type testRow struct {
 	Name    string `json:"name"`
 	Message string `json:"message"`
-	At      link   `json:"at"`
+	At      spot   `json:"at"`
 }
 
 func policies(v *view, r *http.Request) (any, error) {

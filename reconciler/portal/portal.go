@@ -41,6 +41,9 @@ type Options struct {
 	Snapshots Snapshots
 	// Judgements tell what the rules say; nil where nobody asks them.
 	Judgements *Judgements
+	// Edit is the address of the page where people change a file, in which {path}
+	// stands for the file and {line} for the line; empty where there is none.
+	Edit string
 	// Health asks the process that keeps the platform; nil where none is at hand.
 	Health func() Health
 	// Hosts are the names that the portal answers to beside those of this
@@ -158,7 +161,7 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Vary", "Cookie")
 	if p.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
@@ -226,6 +229,9 @@ func (p *portal) page(to route) http.Handler {
 			p.stranger(w, r)
 			return
 		}
+		if signed != nil {
+			w.Header().Set("Cache-Control", "no-store")
+		}
 		v, err := p.view(r, signed)
 		if err != nil {
 			p.unavailable(w, r, err)
@@ -276,7 +282,7 @@ func base(when string) string {
 // view finds the snapshot that a page is about, as the person of a session sees
 // it. What they are is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request, signed *session) (v *view, err error) {
-	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits}
+	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits, edit: p.Edit}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = base(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)

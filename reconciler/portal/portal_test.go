@@ -535,7 +535,7 @@ func TestHostile(t *testing.T) {
 	} {
 		judgements := NewJudgements(func(context.Context, *Snapshot) (Verdict, error) { return said(hostile), nil })
 		t.Cleanup(judgements.Close)
-		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Rules: compiler, Judgements: judgements, Health: func() Health {
+		handler := New(Options{Snapshots: beside{hostileSnapshot(t, hostile)}, Rules: compiler, Judgements: judgements, Edit: "https://git.acme.example/{path}?{line}", Health: func() Health {
 			return Health{Progress: reconciler.Progress{LastError: hostile}, Version: hostile, Forge: hostile, Confinement: hostile}
 		}, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 		name := url.PathEscape(hostile)

@@ -110,17 +110,30 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checked{Denied: reconciler.Denied(j.Violations), Before: "nothing"}
-	if before, is := f.v.Platform.Requests[draft.Request]; is {
+	before, is := f.v.Platform.Requests[draft.Request]
+	var own []reconciler.Violation // what the rules say of this person
+	switch {
+	case j.Request != nil && !is:
+		own = f.v.may(ctx, "create", *j.Request)
+	case j.Request != nil:
+		own = f.v.may(ctx, "update", *j.Request)
+	case f.page.Retire:
+		own = f.v.may(ctx, "delete", before)
+	}
+	hidden := f.v.Snapshot.hidden
+	violations := append(hidden.violations(j.Violations), own...)
+	c := &checked{Denied: reconciler.Denied(j.Violations) || denied(own), Before: "nothing"}
+	if is {
 		c.Before = f.v.money(before.Cost.Monthly)
 	}
 	switch {
 	case j.Request != nil:
+		f.compare(j.Request.JSON)
 		c.After = f.v.money(j.Request.Cost.Monthly)
 	case f.page.Retire:
 		c.After = "nothing"
 	}
-	for _, x := range j.Violations {
+	for _, x := range violations {
 		if x.Level == reconciler.Deny && x.Kind == "request" && x.Name == draft.Request && f.blame(x) {
 			continue
 		}
@@ -131,6 +144,9 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 		c.Violations = append(c.Violations, one)
 	}
 	for _, e := range j.Effects {
+		if hidden.documents[document{e.Kind, e.Name}] {
+			continue
+		}
 		c.Effects = append(c.Effects, fmt.Sprintf("%s %s %s", e.Kind, e.Name, e.Message))
 	}
 	for _, n := range j.Approvals {
@@ -154,6 +170,26 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 		c.Lines = append(c.Lines, diffedLine{kind, strings.TrimSuffix(line, "\n")})
 	}
 	return c, err
+}
+
+// compare says at a field where the platform would say something else than was
+// entered: another place has a say in it.
+func (f *form) compare(evaluated json.RawMessage) {
+	for _, s := range f.slots {
+		value, err := f.read(s)
+		if s.path == nil || value == nil || err != nil {
+			continue
+		}
+		said := evaluated
+		for _, step := range s.path {
+			var fields map[string]json.RawMessage
+			_ = json.Unmarshal(said, &fields) // or there is no such field
+			said = fields[step]
+		}
+		if !sameJSON(value, said) {
+			s.Errors = append(s.Errors, "something else than the file decides what this is: "+plain(said))
+		}
+	}
 }
 
 // diffOf returns the unified diff of a change.

@@ -15,7 +15,7 @@ import (
 type requestPage struct {
 	*requestIn
 	Description string            `json:"description,omitempty"`
-	At          link              `json:"at"`
+	At          spot              `json:"at"`
 	Edit        link              `json:"edit"` // the form that changes it
 	Graph       string            `json:"graph"`
 	Facts       []fact            `json:"facts"`
@@ -39,7 +39,7 @@ type input struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	From  link   `json:"from"` // the request whose output it is
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 // condition is a condition as pages show it.
@@ -122,7 +122,7 @@ func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, r
 		if text == "" && len(links) == 0 {
 			return
 		}
-		at := link{}
+		at := spot{}
 		if field != "" && !row.Gone {
 			at = v.field(q.Position, "request", q.Name, field)
 		}

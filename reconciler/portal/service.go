@@ -20,7 +20,7 @@ type fact struct {
 	Label string `json:"label"`
 	Text  string `json:"text,omitempty"`
 	Links []link `json:"links,omitempty"`
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 // servicePage is a service.
@@ -31,7 +31,7 @@ type servicePage struct {
 	Lifecycle   string       `json:"lifecycle"`
 	Tier        int          `json:"tier,omitempty"`
 	Type        string       `json:"type"`
-	At          link         `json:"at"`
+	At          spot         `json:"at"`
 	Graph       string       `json:"graph"`
 	Owner       link         `json:"owner"`
 	Facts       []fact       `json:"facts"`
@@ -64,7 +64,7 @@ type api struct {
 	Name       string `json:"name"`
 	Type       string `json:"type"`
 	Definition string `json:"definition"`
-	File       link   `json:"file"` // where it is a file of the repository
+	File       spot   `json:"file"` // where it is a file of the repository
 	URL        string `json:"-"`    // where it is an address
 	// Says is what the document says, where it is OpenAPI in the repository.
 	Says *description `json:"says,omitempty"`
@@ -238,7 +238,7 @@ func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
 	if f, found := v.document(d.Docs, ""); found {
 		add("Documentation", "", "docs", link{d.Docs, v.docsOf(s.Name, d.Docs, f.Path)})
 	} else if d.Docs != "" {
-		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}))
+		add("Documentation", "", "docs", v.at(reconciler.Position{File: d.Docs}).link)
 	}
 	add("Ends", s.Sunset, "sunset")
 	if s.Successor != "" {

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -91,6 +92,9 @@ func (s *Snapshot) key() string {
 	}
 	return short(s.Revision.Commit) + "-" + short(s.Status.Commit)
 }
+
+// entire is the snapshot with what is hidden from somebody.
+func (s *Snapshot) entire() *Snapshot { return cmp.Or(s.whole, s) }
 
 // short is a commit as links have it: digits enough for any repository.
 func short(commit string) string { return commit[:min(12, len(commit))] }

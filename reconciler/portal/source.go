@@ -20,6 +20,7 @@ type sourcePage struct {
 	Text   string   `json:"text,omitempty"`
 	Lines  []string `json:"-"`
 	Note   string   `json:"note,omitempty"` // why there is no text
+	Edit   string   `json:"edit,omitempty"`
 }
 
 func source(v *view, r *http.Request) (any, error) {
@@ -33,6 +34,7 @@ func source(v *view, r *http.Request) (any, error) {
 		}
 		return p, nil
 	}
+	p.Edit = v.at(reconciler.Position{File: name}).Edit
 	content, err := v.Tree.Read(f)
 	switch {
 	case f.Mode != reconciler.Regular && f.Mode != reconciler.Executable:

@@ -23,7 +23,7 @@ type ending struct {
 	NeededBy  []neighbour `json:"dependents,omitempty"`
 	More      int         `json:"moreDependents,omitempty"`
 	Users     []link      `json:"usedBy,omitempty"` // requests of others
-	At        link        `json:"at"`
+	At        spot        `json:"at"`
 	Graph     string      `json:"graph"`
 }
 

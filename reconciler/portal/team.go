@@ -45,7 +45,7 @@ type teamPage struct {
 	Name        string       `json:"name"`
 	Title       string       `json:"title"`
 	Description string       `json:"description,omitempty"`
-	At          link         `json:"at"`
+	At          spot         `json:"at"`
 	Facts       []fact       `json:"facts"`
 	Members     []string     `json:"members"`
 	Lead        string       `json:"lead,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +80,7 @@ type view struct {
 	snapshots  Snapshots // for pages about several
 	judgements *Judgements
 	health     func() Health
+	edit       string // see Options.Edit
 
 	base   string // what its addresses begin with
 	when   string
@@ -157,21 +159,30 @@ func (v *view) among(list, field, value string) link {
 	return link{value, v.base + "/" + list + "?" + url.Values{field: {value}}.Encode()}
 }
 
-// at leads to a place in a file, at this commit.
-func (v *view) at(p reconciler.Position) link {
+// spot is a place in a file, and where people change it.
+type spot struct {
+	link
+	Edit string `json:"edit,omitempty"`
+}
+
+// at leads to a place in a file, at this commit. Only the present is changed.
+func (v *view) at(p reconciler.Position) spot {
 	if p.File == "" {
-		return link{}
+		return spot{}
 	}
-	l := link{p.File, v.permanent() + "/source/" + escapePath(p.File)}
+	s := spot{link: link{p.File, v.permanent() + "/source/" + escapePath(p.File)}}
 	if p.Line > 0 {
-		l.Text += fmt.Sprintf(":%d", p.Line)
-		l.Href += fmt.Sprintf("#L%d", p.Line)
+		s.Text += fmt.Sprintf(":%d", p.Line)
+		s.Href += fmt.Sprintf("#L%d", p.Line)
 	}
-	return l
+	if _, file := v.Tree.Find(p.File); file && v.edit != "" && v.when == "" {
+		s.Edit = strings.NewReplacer("{path}", escapePath(p.File), "{line}", strconv.Itoa(max(1, p.Line))).Replace(v.edit)
+	}
+	return s
 }
 
 // field leads to where a field of a document is written.
-func (v *view) field(document reconciler.Position, kind, name string, path ...string) link {
+func (v *view) field(document reconciler.Position, kind, name string, path ...string) spot {
 	// To find a field is to parse its file.
 	const large = 256 << 10
 	if f, found := v.Tree.Find(document.File); v.Locate == nil || !found || f.Size > large {
@@ -219,7 +230,7 @@ type fault struct {
 	Level string `json:"level"`
 	Text  string `json:"text"`
 	Hint  string `json:"hint,omitempty"`
-	At    link   `json:"at"`
+	At    spot   `json:"at"`
 }
 
 func (v *view) faults(keep func(reconciler.Violation) bool) []fault {

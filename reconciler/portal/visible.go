@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func (r rules) visible(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 	tree.Files = slices.DeleteFunc(slices.Clone(tree.Files), func(f reconciler.File) bool { return h.file(f.Path) })
 	return &Snapshot{
 		Revision: s.Revision, Status: s.Status, Platform: &platform, Violations: h.violations(s.Violations), Record: &record, Tree: &tree,
-		Log: h.log(s.Log), Changes: h.changes(s.Changes), Locate: s.Locate, asked: s.asked, whole: s, hidden: h,
+		Log: h.log(s.Log), Changes: h.changes(s.Changes), Locate: s.Locate, asked: s.asked, library: s.library, whole: s, hidden: h,
 	}, nil
 }
 
@@ -172,11 +173,8 @@ func (r rules) hidden(ctx context.Context, s *Snapshot) (hidden, error) {
 	}
 	for name, one := range p.Services {
 		judge(about(p, "service", name, one.Document, name), one.Position, false)
-		var fields struct {
-			Docs string `json:"docs"`
-		}
-		if h.documents[document{"service", name}] && json.Unmarshal(one.JSON, &fields) == nil && fields.Docs != "" {
-			h.folders = append(h.folders, strings.TrimSuffix(fields.Docs, "/")+"/")
+		if h.documents[document{"service", name}] {
+			h.says(one.JSON)
 		}
 	}
 	for name, one := range p.Requests {
@@ -196,11 +194,29 @@ func (r rules) hidden(ctx context.Context, s *Snapshot) (hidden, error) {
 		}
 	}
 	delete(h.files, "")
+	delete(h.files, ".")
 	return h, failed
 }
 
-func (h hidden) file(path string) bool {
-	return h.files[path] || slices.ContainsFunc(h.folders, func(folder string) bool { return strings.HasPrefix(path, folder) })
+// says hides the files of which a service says that they are about it.
+func (h *hidden) says(service json.RawMessage) {
+	var of struct {
+		Docs string                        `json:"docs"`
+		APIs []struct{ Definition string } `json:"apis"`
+	}
+	if json.Unmarshal(service, &of) != nil {
+		return
+	}
+	if of.Docs != "" {
+		h.folders = append(h.folders, path.Clean(of.Docs)+"/")
+	}
+	for _, api := range of.APIs {
+		h.files[path.Clean(api.Definition)] = true
+	}
+}
+
+func (h hidden) file(name string) bool {
+	return h.files[name] || slices.ContainsFunc(h.folders, func(folder string) bool { return strings.HasPrefix(name, folder) })
 }
 
 func (h hidden) violations(all []reconciler.Violation) []reconciler.Violation {

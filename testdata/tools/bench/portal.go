@@ -92,6 +92,11 @@ var pages = []struct {
 	{"team", func(_ *stage, n int) string { return "/teams/" + teamName(n) }},
 	{"blueprint", func(*stage, int) string { return "/blueprints/note" }},
 	{"environment", func(*stage, int) string { return "/environments/production" }},
+	{"graph", func(_ *stage, n int) string { return "/graph?service=" + serviceName(n) }},
+	{"audit", func(_ *stage, n int) string { return "/audit?service=" + serviceName(n) }},
+	{"policies", func(*stage, int) string { return "/policies" }},
+	{"health", func(*stage, int) string { return "/health" }},
+	{"sunset", func(*stage, int) string { return "/sunset" }},
 }
 
 // page returns the kind and the address of one of many pages.
