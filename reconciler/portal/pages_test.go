@@ -4,7 +4,9 @@ import (
 	"context"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -38,6 +40,8 @@ func TestPages(t *testing.T) {
 	must(t, err)
 	t.Cleanup(end)
 	plain := way{name: "without scripts", width: 1280, height: 900, noScript: true}
+	_, err = look(browser, s.address, s.door(), plain)
+	must(t, err)
 	for _, page := range pages {
 		t.Run(page.kind, func(t *testing.T) {
 			t.Logf("the page is %s", page.path)
@@ -89,4 +93,44 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A newcomer signs in, orders a certificate by the form, with scripts off, and sees
+// it Ready once a colleague has merged what came of that.
+func TestOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Chromium and the example's providers: make test")
+	}
+	s, err := openStand(t.Context(), t.TempDir(), built.Pave(t))
+	must(t, err)
+	t.Cleanup(s.close)
+	browser, end, err := openBrowser(t.Context(), t.TempDir())
+	must(t, err)
+	t.Cleanup(end)
+	plain := way{name: "without scripts", width: 1280, height: 900, noScript: true}
+	at := func(path string, then func(tab context.Context) error) {
+		t.Helper()
+		seen, err := look(browser, s.address, path, plain, then)
+		must(t, err)
+		for _, complaint := range seen.complaints {
+			t.Errorf("%s: %s", path, complaint)
+		}
+	}
+	at(s.door(), func(tab context.Context) error { return chromedp.Do(tab, chromedp.WaitVisible("form.who")) })
+	at("/blueprints/tls-cert/new", func(tab context.Context) error {
+		return chromedp.Do(tab,
+			chromedp.SetValue("#name", "search-cert"), chromedp.SetValue("#service", "search"), chromedp.SetValue("#environment", `"development"`),
+			chromedp.SetValue(`[id="input.hostname"]`, "search.acme.example"), chromedp.Click("button[value=submit]"), chromedp.WaitVisible("#proposed"))
+	})
+	branch, err := exec.Command("git", "-C", s.repo, "for-each-ref", "--format=%(refname:short)", "refs/heads/pave/search-cert*").Output()
+	must(t, err)
+	must(t, s.git(t.Context(), "merge", "--quiet", "--no-ff", "--no-edit", strings.TrimSpace(string(branch))))
+	must(t, s.converge(t.Context()))
+	at("/requests/search-cert", func(tab context.Context) error {
+		text, err := chromedp.Run(tab, chromedp.Text(".head"))
+		if err == nil && !strings.Contains(text, "Ready") {
+			t.Errorf("the page says %q", text)
+		}
+		return err
+	})
 }

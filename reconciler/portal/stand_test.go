@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +22,9 @@ import (
 // stand is examples/acme as a repository that was converged twice, and its portal.
 type stand struct {
 	dir, repo, pave string
-	address         string // of the portal, without a slash
-	door            string // the address by which one browser signs in
+	address         string        // of the portal, without a slash
+	doors           <-chan string // the addresses by which one browser each signs in
+	client          http.Client   // of somebody who is signed in
 	end             func()
 }
 
@@ -66,8 +68,10 @@ func (s *stand) edit(name string, change func(string) string) error {
 }
 
 func (s *stand) begin(ctx context.Context) error {
-	if err := s.git(ctx, "init", "--quiet", "--initial-branch", "main"); err != nil {
-		return err
+	for _, args := range [][]string{{"init", "--quiet", "--initial-branch", "main"}, {"config", "user.name", "Alice"}, {"config", "user.email", "alice@acme.example"}} {
+		if err := s.git(ctx, args...); err != nil {
+			return err
+		}
 	}
 	return s.commit(ctx, "Bring Acme's platform under Pave")
 }
@@ -90,7 +94,7 @@ func (s *stand) commit(ctx context.Context, subject string) error {
 }
 
 func (s *stand) git(ctx context.Context, args ...string) error {
-	return s.command(ctx, "git", append([]string{"-C", s.repo, "-c", "user.name=Alice", "-c", "user.email=alice@acme.example"}, args...)...)
+	return s.command(ctx, "git", append([]string{"-C", s.repo}, args...)...)
 }
 
 func (s *stand) converge(ctx context.Context) error {
@@ -137,16 +141,30 @@ func (s *stand) show(ctx context.Context) error {
 		cancel()
 		_ = cmd.Wait() // it was killed
 	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if door, is := strings.CutPrefix(lines.Text(), "to sign in: "); is {
-			s.door = door
-		} else {
-			s.address = strings.TrimRight(lines.Text(), "/")
-			return nil
+	doors := make(chan string, 8)
+	s.doors = doors
+	said := make(chan struct{})
+	go func() {
+		defer close(doors)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if door, is := strings.CutPrefix(lines.Text(), "to sign in: "); is {
+				doors <- door
+			} else {
+				s.address = strings.TrimRight(lines.Text(), "/")
+				close(said)
+			}
 		}
+	}()
+	select {
+	case <-said:
+		return nil
+	case <-ctx.Done():
+		return errors.New("the portal did not say its address")
 	}
-	return errors.New("the portal did not say its address")
 }
+
+// door is the path by which somebody signs in, once.
+func (s *stand) door() string { return strings.TrimPrefix(<-s.doors, s.address) }
 
 // page is one page of a kind.
 type page struct{ kind, path string }
@@ -159,9 +177,17 @@ var more = []page{
 
 var href = regexp.MustCompile(`(?:href|action)="(/[^"#]*)`)
 
-// kinds follows every link of the present, and returns the page with the most on
-// it of each kind; and the home page of the past.
+// kinds follows every link of the present, as somebody who is signed in, and returns
+// the page with the most on it of each kind; and the home page of the past.
 func (s *stand) kinds(ctx context.Context) ([]page, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	s.client.Jar = jar
+	if _, _, err := s.get(ctx, s.door()); err != nil {
+		return nil, err
+	}
 	best, size := map[string]page{}, map[string]int{}
 	seen := map[string]bool{"/": true}
 	past := ""
@@ -200,7 +226,7 @@ func (s *stand) get(ctx context.Context, path string) (string, bool, error) {
 	if err != nil {
 		return "", false, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := s.client.Do(r)
 	if err != nil {
 		return "", false, err
 	}
