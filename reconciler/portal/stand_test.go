@@ -66,8 +66,10 @@ func (s *stand) edit(name string, change func(string) string) error {
 }
 
 func (s *stand) begin(ctx context.Context) error {
-	if err := s.git(ctx, "init", "--quiet", "--initial-branch", "main"); err != nil {
-		return err
+	for _, args := range [][]string{{"init", "--quiet", "--initial-branch", "main"}, {"config", "user.name", "Alice"}, {"config", "user.email", "alice@acme.example"}} {
+		if err := s.git(ctx, args...); err != nil {
+			return err
+		}
 	}
 	return s.commit(ctx, "Bring Acme's platform under Pave")
 }
@@ -142,6 +144,8 @@ func (s *stand) show(ctx context.Context) error {
 			s.door = door
 		} else {
 			s.address = strings.TrimRight(lines.Text(), "/")
+		}
+		if s.door != "" && s.address != "" {
 			return nil
 		}
 	}
