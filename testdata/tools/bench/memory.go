@@ -73,7 +73,7 @@ func (b *bench) memory(ctx context.Context, units int) (err error) {
 	}
 	b.say("  %d MB of what is resident are pages of the program's file\n", status.RssFile>>20)
 	b.say("  a pass took %.3f s of a processor and %.3f s; Terraform ran %d times\n", (after-before).Seconds()/float64(len(commits)), took.Seconds()/float64(len(commits)), runs)
-	b.say("  live heap: what the last collection left; idle: %s without a commit, within which the runtime collects by itself\n", b.quiet)
+	b.say("  live heap: what the last collection left; idle: %s without a commit, within which the daemon gives back what it does not need\n", b.quiet)
 	return s.catchUp(ctx)
 }
 
