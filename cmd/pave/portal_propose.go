@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
@@ -138,9 +139,20 @@ func messageOf(draft portal.Draft) string {
 // command is what brings a branch to the tracked one where there is no forge.
 func (p *portalProposer) command(branch string) string {
 	if path, local := git.Local(p.repo); local {
-		return fmt.Sprintf("git -C %s merge %s", path, branch)
+		return fmt.Sprintf("git -C %s merge %s", shellWord(path), branch)
 	}
 	return fmt.Sprintf("git fetch origin %s && git merge FETCH_HEAD && git push", branch)
+}
+
+// shellWord writes a path so that a shell takes it for one word.
+func shellWord(path string) string {
+	plain := func(c rune) bool {
+		return strings.ContainsRune("/._-+@%:,", c) || c < 0x80 && (unicode.IsLetter(c) || unicode.IsDigit(c))
+	}
+	if !strings.ContainsFunc(path, func(c rune) bool { return !plain(c) }) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // ownMirror opens the mirror of the repository when it is first needed.

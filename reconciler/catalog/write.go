@@ -406,7 +406,7 @@ func without(content []byte, decls []ast.Decl, field *ast.Field) []byte {
 		lineEnd = to + n + 1
 	}
 	above := from
-	for _, group := range field.Comments() {
+	for _, group := range ast.Comments(field) {
 		if group.Doc && len(group.List) > 0 {
 			above = min(above, group.Pos().Offset())
 		}

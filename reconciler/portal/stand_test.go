@@ -208,7 +208,7 @@ func (s *stand) kinds(ctx context.Context) ([]page, error) {
 			if strings.HasPrefix(next, "/at/") {
 				past = cmp.Or(past, next)
 			}
-			if !seen[next] && !strings.HasPrefix(next, "/static/") && !strings.Contains(next, "format=") && (!strings.HasPrefix(next, "/at/") || strings.Contains(next, "/source/")) {
+			if !seen[next] && !strings.HasPrefix(next, "/static/") && next != "/logout" && !strings.Contains(next, "format=") && (!strings.HasPrefix(next, "/at/") || strings.Contains(next, "/source/")) {
 				seen[next] = true
 				queue = append(queue, next)
 			}
