@@ -113,7 +113,7 @@ func (d *decider) decide() map[string]decision {
 		}
 	}
 	for name, u := range d.checked.Units {
-		if !d.isQuiet(u) {
+		if !d.isQuiet(name, u) {
 			d.of(name)
 		}
 	}
@@ -124,7 +124,7 @@ func (d *decider) decide() map[string]decision {
 }
 
 // isQuiet tells whether there is nothing to decide about a unit.
-func (d *decider) isQuiet(u *Unit) bool { return d.quiet.of(u) && !d.running[u.Name()] }
+func (d *decider) isQuiet(name string, u *Unit) bool { return d.quiet.of(name, u) && !d.running[name] }
 
 // explain decides again about the units that wait for others, after a rollout
 // had its say: they wait still, for a reason that may have changed.
@@ -153,7 +153,7 @@ func (d *decider) of(name string) decision {
 		return made
 	}
 	u := d.checked.Units[name]
-	if d.isQuiet(u) {
+	if d.isQuiet(name, u) {
 		return decision{verb: keep, reason: ReasonApplied, basis: d.shapes[name].basis}
 	}
 	made := d.orBusy(name, d.unit(u))

@@ -363,10 +363,15 @@ func (r *Reconciler) count() {
 		if _, asked := r.checked.Platform.Requests[name]; !asked {
 			p.Units++ // held, or about to be destroyed
 		}
-		if u.Is(Drifted) {
-			p.Drifted++
+		var c Condition // Ready; they are many, and looked through once
+		for _, said := range u.Conditions {
+			switch {
+			case said.Type == Ready:
+				c = said
+			case said.Type == Drifted && said.Status:
+				p.Drifted++
+			}
 		}
-		c, _ := u.Conditions.Get(Ready)
 		switch {
 		case c.Status:
 			p.Ready++

@@ -188,6 +188,19 @@ func (f *facts) insiders(who electors, team string) bool {
 	return members > 0
 }
 
+// carried tells whether Pave proposed the change for people of the teams.
+func (f *facts) carried(who electors) bool {
+	if !f.Complete || f.Courier == 0 || f.Courier != f.Pull.Author.ID || len(f.Took) < 2 {
+		return false
+	}
+	for id := range f.Took {
+		if id != f.Courier && !who.anybody(id) {
+			return false
+		}
+	}
+	return true
+}
+
 // approved returns who of the team approves by a review that counts. The last
 // word of each person counts, a comment is none, and whoever asks for changes
 // speaks against the approval of the whole team.

@@ -82,6 +82,10 @@ func TestInsiders(t *testing.T) {
 			if got := f.insiders(who, "payments"); got != test.want {
 				t.Errorf("got %v", got)
 			}
+			f.Pull.Author.ID = 9
+			if got, want := f.carried(who), test.courier == 9 && test.want; got != want {
+				t.Errorf("carried for people of the teams: got %v, want %v", got, want)
+			}
 		})
 	}
 }

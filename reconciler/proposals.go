@@ -595,8 +595,11 @@ func (x *proposed) mayPlan(r Report, who electors) bool {
 	return approved(platform) || slices.ContainsFunc(r.Approvals, func(n Needed) bool { return approved(n.Team) })
 }
 
-// insider tells whether somebody of the teams proposes it.
-func (x *proposed) insider(who electors) bool { return !x.pull.Fork && who.anybody(x.pull.Author.ID) }
+// insider tells whether somebody of the teams proposes it, by themselves or in the
+// portal; of the latter nobody knows before it was read who took part.
+func (x *proposed) insider(who electors) bool {
+	return !x.pull.Fork && (who.anybody(x.pull.Author.ID) || x.facts != nil && x.facts.carried(who))
+}
 
 func (x *proposed) unplannedWhy(r Report) string {
 	jobs, all := len(x.jobs()), len(x.proposal.Jobs)

@@ -98,6 +98,7 @@ type Reconciler struct {
 	// before settledUntil it else does not.
 	stirred      bool
 	settledUntil time.Time
+	renewed      time.Time // when every unit was decided about last, quiet or not
 	progress     Progress
 
 	gate         *gate
@@ -208,10 +209,11 @@ func (r *Reconciler) Serve(ctx context.Context, leave Leave) error {
 			return r.drain(leave)
 		}
 	}
-	r.observed = map[string]sight{}
+	r.observed, r.renewed = map[string]sight{}, r.Now()
 	for ctx.Err() == nil {
-		if !r.stirred && !r.Now().Before(r.settledUntil) {
+		if now := r.Now(); !r.stirred && !now.Before(r.settledUntil) && now.Sub(r.renewed) >= mostSettled {
 			r.quiet.reset() // whatever was missed is seen now
+			r.renewed = now
 		}
 		if r.checked != nil && (r.stirred || !r.Now().Before(r.settledUntil)) {
 			if err := r.step(ctx); err != nil {

@@ -84,7 +84,7 @@ type quiet struct {
 }
 
 // of tells whether a unit is quiet.
-func (q *quiet) of(u *Unit) bool { return u != nil && q.units[u.Name()] == u }
+func (q *quiet) of(name string, u *Unit) bool { return u != nil && q.units[name] == u }
 
 // disturb notes that what is recorded or known of a unit may have changed.
 func (q *quiet) disturb(name string) {

@@ -1,6 +1,8 @@
 package reconciler
 
 import (
+	"crypto/sha1"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -70,7 +72,8 @@ func (t *Tree) With(path string, content []byte) *Tree {
 	}
 	var made []File
 	if content != nil {
-		made = []File{{Path: path, Size: int64(len(content))}}
+		blob := fmt.Appendf(nil, "blob %d\x00%s", len(content), content)
+		made = []File{{Path: path, Hash: fmt.Sprintf("%x", sha1.Sum(blob)), Size: int64(len(content))}}
 	}
 	return &Tree{Files: slices.Concat(t.Files[:i], made, t.Files[j:]), Read: func(f File) ([]byte, error) {
 		if f.Path == path {

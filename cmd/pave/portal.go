@@ -59,8 +59,8 @@ func (a *app) portalCommand() *cobra.Command {
 		Use:   "portal",
 		Short: "Show the platform in a browser, from any clone",
 		Long: `Show the platform in a browser: services, requests, teams, blueprints, and what
-happened. It reads the commits of the tracked and the status branch of a clone,
-needs no network and changes nothing.
+happened. It reads the commits of the tracked and the status branch of a clone
+and needs no network. What is asked for in a form becomes a branch of its own.
 
 It prints two addresses. Whoever opens the first one reads; the second one signs
 one browser in as you, by the name that Git's configuration has for you.

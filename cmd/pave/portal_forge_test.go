@@ -144,7 +144,7 @@ func TestFormOnForge(t *testing.T) {
 		}
 		log := p.git("log", "-1", "--format=%an <%ae> %cn %B", "origin/"+branchOfPull(p))
 		expect(t, "the commit", log, "Alice <", "@users.noreply.127.0.0.1> Pave Ask for alice-box", "Pave-Requested-By: alice")
-		p.expect("success", "Ready to merge", "alice-box")
+		p.expect("success", "Ready to merge", "alice-box", "2 to create")
 		p.refused("alice", "approvals")
 		p.review("bob", "APPROVE") // the forge wants one, of whomever
 		p.merge("alice")
@@ -191,10 +191,10 @@ func TestFormOnForge(t *testing.T) {
 		f := f.sub(t)
 		carol := f.visitor("c3")
 		page := carol.send(path, carol.form(path), "submit", entered("carol-box")...)
-		expect(t, "the page", textOf(page), "belongs to the team payments", "Ask the team payments: pagerduty:P2")
+		expect(t, "the page", textOf(page), "service ledger belongs to Payments, and Carol is not in that team", "Ask the team payments: pagerduty:P2")
 		const edit = "/requests/ledger-box/edit"
 		page = carol.send(edit, carol.form(edit), "submit", "input.value", "by carol")
-		expect(t, "the page", textOf(page), "The team payments owns it", "Ask the team payments")
+		expect(t, "the page", textOf(page), "It is not yours to change", "Ask the team payments")
 		zoe := f.visitor("z9")
 		page = zoe.send(path, zoe.form(path), "submit", entered("zoe-box")...)
 		expect(t, "the page", textOf(page), "It could not be proposed", "nobody knows your account on the forge")

@@ -39,7 +39,8 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 		return nil, err
 	}
 	q := e.queries[subject.Kind]
-	violations, known := e.said.of(subject)
+	name, all := named{subject.Kind, subject.Name}, digest(subject)
+	violations, known := e.said.of(name, all)
 	if known && len(q.fresh) == 0 {
 		return violations, nil
 	}
@@ -49,7 +50,7 @@ func (e *Engine) judge(ctx context.Context, subject reconciler.Subject) ([]recon
 		if violations, err = e.findings(ctx, q.kept, v); err != nil {
 			return nil, err
 		}
-		e.said.keep(subject, violations)
+		e.said.keep(name, all, violations)
 	}
 	more, err := e.findings(ctx, q.fresh, v)
 	if err != nil {

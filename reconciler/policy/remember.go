@@ -2,26 +2,14 @@ package policy
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
-
-	"github.com/pave-dev/pave/reconciler"
 )
 
 // remembered is what rules leave to the next process of the same program.
 type remembered struct {
 	Bundle   []byte // of the rules
-	Verdicts []rememberedVerdict
-}
-
-type rememberedVerdict struct {
-	Kind, Name string
-	Subject    [sha256.Size]byte // see digest
-	Found      []reconciler.Violation
+	Verdicts map[named]verdict
 }
 
 // Remember returns what the rules of the last revision found, for another process
@@ -34,12 +22,7 @@ func (c *Compiler) Remember() any {
 	if engine == nil {
 		return nil
 	}
-	m := remembered{Bundle: engine.bundle}
-	for name, last := range engine.said.unsaved() {
-		if subject, ok := digest(last.subject); ok {
-			m.Verdicts = append(m.Verdicts, rememberedVerdict{name.kind, name.name, subject, last.found})
-		}
-	}
+	m := remembered{engine.bundle, engine.said.unsaved()}
 	if len(m.Verdicts) == 0 {
 		return nil
 	}
@@ -83,52 +66,5 @@ func (v *verdicts) take(m *remembered, bundle []byte) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.recalled = make(map[named]rememberedVerdict, len(m.Verdicts))
-	for _, r := range m.Verdicts {
-		v.recalled[named{r.Kind, r.Name}] = r
-	}
-}
-
-// recall returns what another process found about the subject, once: from then on
-// it is known here. The caller holds mu.
-func (v *verdicts) recall(s reconciler.Subject) ([]reconciler.Violation, bool) {
-	name := named{s.Kind, s.Name}
-	r, known := v.recalled[name]
-	if !known || len(s.Plan) > 0 {
-		return nil, false
-	}
-	if delete(v.recalled, name); len(v.recalled) == 0 {
-		v.recalled = nil
-	}
-	if subject, ok := digest(s); !ok || subject != r.Subject {
-		return nil, false
-	}
-	v.put(name, verdict{s, r.Found})
-	return slices.Clone(r.Found), true
-}
-
-// digest tells subjects apart as same does, beyond this process.
-func digest(s reconciler.Subject) (sum [sha256.Size]byte, ok bool) {
-	type head struct {
-		Kind, Name     string
-		Heal, Reviewed bool
-		Day            int64
-		Action         string
-		Fields         []string
-		Cost           *reconciler.Cost
-	}
-	text, err := json.Marshal(head{s.Kind, s.Name, s.Heal, s.Reviewed, day(s.Now), s.Change.Action, s.Change.Fields, s.Cost})
-	if err != nil { // a cost that is no number
-		return sum, false
-	}
-	h := sha256.New()
-	write := func(text []byte) {
-		h.Write(binary.AppendUvarint(nil, uint64(len(text))))
-		h.Write(text)
-	}
-	for _, part := range append([]json.RawMessage{text, s.Change.Before, s.Document, s.Team, s.Service, s.Environment, s.Blueprint, s.Settings}, s.Dependencies...) {
-		write(part)
-	}
-	h.Sum(sum[:0])
-	return sum, true
+	v.young = m.Verdicts
 }

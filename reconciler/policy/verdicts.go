@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -10,22 +10,21 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 )
 
-// verdicts are what an engine found about each subject last: with the next revision
-// nearly all of a platform is asked about again as it was.
+// verdicts are what an engine found about each subject last: it may be asked again
+// about most of a platform as it was, in this process or in the next.
 type verdicts struct {
 	mu sync.Mutex
 	// Those that were asked for lately are in young, and go with old when young is
 	// full twice. Both are guarded by mu.
 	young, old map[named]verdict
-	recalled   map[named]rememberedVerdict // of another process; guarded by mu
-	news       int                         // how many came since they were remembered; guarded by mu
+	news       int // how many came since they were remembered; guarded by mu
 }
 
-type named struct{ kind, name string }
+type named struct{ Kind, Name string }
 
 type verdict struct {
-	subject reconciler.Subject
-	found   []reconciler.Violation
+	Subject key // see digest
+	Found   []reconciler.Violation
 }
 
 // mostVerdicts is how many may be young: of ten thousand services and requests
@@ -33,38 +32,33 @@ type verdict struct {
 const mostVerdicts = 1 << 16
 
 // of returns what was found, where the rules would see the subject as they did then.
-func (v *verdicts) of(s reconciler.Subject) ([]reconciler.Violation, bool) {
-	if s.Of != "" {
+func (v *verdicts) of(name named, subject key) ([]reconciler.Violation, bool) {
+	if subject == (key{}) {
 		return nil, false
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	name := named{s.Kind, s.Name}
 	last, known := v.young[name]
 	if !known {
 		if last, known = v.old[name]; known {
 			v.put(name, last)
 		}
 	}
-	if !known {
-		return v.recall(s)
-	}
-	if !same(last.subject, s) {
+	if !known || last.Subject != subject {
 		return nil, false
 	}
-	return slices.Clone(last.found), true
+	return slices.Clone(last.Found), true
 }
 
-// keep remembers what was found, unless a plan was judged, which happens once, or a
-// person, of whom there are many.
-func (v *verdicts) keep(s reconciler.Subject, found []reconciler.Violation) {
-	if len(s.Plan) > 0 || s.Of != "" {
+// keep remembers what was found.
+func (v *verdicts) keep(name named, subject key, found []reconciler.Violation) {
+	if subject == (key{}) {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.news++
-	v.put(named{s.Kind, s.Name}, verdict{s, slices.Clone(found)})
+	v.put(name, verdict{subject, slices.Clone(found)})
 }
 
 func (v *verdicts) put(name named, said verdict) {
@@ -74,24 +68,30 @@ func (v *verdicts) put(name named, said verdict) {
 	v.young[name] = said
 }
 
-// same tells whether rules can see no difference between two subjects, but for the
-// time within a day. Documents that did not change are the same memory, which is not
-// even looked at.
-func same(a, b reconciler.Subject) bool {
-	equal := func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }
-	return a.Kind == b.Kind && a.Name == b.Name && a.Heal == b.Heal && a.Reviewed == b.Reviewed && len(a.Plan)+len(b.Plan) == 0 &&
-		day(a.Now) == day(b.Now) && a.Change.Action == b.Change.Action && slices.Equal(a.Change.Fields, b.Change.Fields) &&
-		equal(a.Change.Before, b.Change.Before) && sameCost(a.Cost, b.Cost) &&
-		equal(a.Document, b.Document) && equal(a.Team, b.Team) && equal(a.Service, b.Service) && equal(a.Environment, b.Environment) &&
-		equal(a.Blueprint, b.Blueprint) && equal(a.Settings, b.Settings) && slices.EqualFunc(a.Dependencies, b.Dependencies, equal)
-}
-
-func sameCost(a, b *reconciler.Cost) bool {
-	if a == nil || b == nil {
-		return a == b
+// digest identifies all of a subject in which rules can see a difference: of the time
+// the day. It is zero for a plan, which is judged once, for what a person does, of whom
+// there are many, and for what JSON cannot say.
+func digest(s reconciler.Subject) key {
+	if len(s.Plan) > 0 || s.Of != "" {
+		return key{}
 	}
-	return a.Monthly == b.Monthly && a.Before == b.Before && a.Team.Before == b.Team.Before && a.Team.After == b.Team.After &&
-		(a.Team.Budget == nil) == (b.Team.Budget == nil) && (a.Team.Budget == nil || *a.Team.Budget == *b.Team.Budget)
+	type head struct {
+		Kind, Name     string
+		Heal, Reviewed bool
+		Day            int64
+		Action         string
+		Fields         []string
+		Cost           *reconciler.Cost
+	}
+	text, err := json.Marshal(head{s.Kind, s.Name, s.Heal, s.Reviewed, day(s.Now), s.Change.Action, s.Change.Fields, s.Cost})
+	if err != nil { // a cost that is no number
+		return key{}
+	}
+	h := sha256.New()
+	for _, part := range append([]json.RawMessage{text, s.Change.Before, s.Document, s.Team, s.Service, s.Environment, s.Blueprint, s.Settings}, s.Dependencies...) {
+		add(h, part)
+	}
+	return key(h.Sum(nil))
 }
 
 // Stands tells whether what the rules found at one time they find at another: on the

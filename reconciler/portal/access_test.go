@@ -203,6 +203,7 @@ func TestInside(t *testing.T) {
 		"/services?q=a%20b": "/services?q=a%20b", "/at/2026-01-01/": "/at/2026-01-01/", "/": "/",
 		"": "/", "services": "/", "//evil.example": "/", "///evil.example": "/", "/\\evil.example": "/", "\\\\evil.example": "/", "https://evil.example/": "/",
 		"http:evil.example": "/", "javascript:evil()": "/", "/\t/evil.example": "/", "/\n/evil.example": "/", " //evil.example": "/", "/ /evil.example": "/", "/%": "/", "\x00/": "/", "https:///evil.example": "/",
+		"/" + strings.Repeat("a", 3000): "/",
 	} {
 		if got := inside(address); got != want {
 			t.Errorf("%q: got %q", address, got)

@@ -30,7 +30,7 @@ func edit(v *view, r *http.Request) (any, error) {
 	} {
 		f.page.Facts = append(f.page.Facts, fact{Label: fixed.label, Links: []link{v.to(fixed.kind, fixed.name)}, At: v.field(q.Position, "request", name, fixed.field)})
 	}
-	if err := v.edits.Writer.Writable(v.Tree, q); err != nil {
+	if err := v.edits.Writer.Writable(v.Snapshot.entire().Tree, q); err != nil {
 		f.unwritten(err)
 		return f.done(), nil
 	}

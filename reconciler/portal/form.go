@@ -197,7 +197,7 @@ func (f *form) named(ctx context.Context, draft *Draft) {
 	switch {
 	case !namePattern().MatchString(draft.Request):
 		blame(name, "expected small letters, digits and hyphens, such as checkout-db")
-	case f.v.index.request[draft.Request] != nil:
+	case draft.Snapshot.indexed().request[draft.Request] != nil: // whoever may see it
 		blame(name, "is taken: choose another name")
 	}
 	s, found := f.v.Platform.Services[f.sent.Get("service")]
@@ -211,7 +211,7 @@ func (f *form) named(ctx context.Context, draft *Draft) {
 		blame(service, "is not yours to ask for: see above whom to ask")
 	}
 	draft.File = path.Join(path.Dir(s.Position.File), draft.Request+".cue")
-	if _, taken := f.v.Tree.Find(draft.File); taken && len(name.Errors) == 0 {
+	if _, taken := draft.Snapshot.Tree.Find(draft.File); taken && len(name.Errors) == 0 {
 		blame(name, "is taken: there is a file %s already", draft.File)
 	}
 }

@@ -116,11 +116,11 @@ func (p *portal) logout(w http.ResponseWriter, r *http.Request) {
 
 // inside returns an address if it leads to a page of this portal, and that of the
 // first one otherwise. Browsers take a backslash for a slash and leave control
-// characters out, so neither passes.
+// characters out, so neither passes; and a cookie holds so much.
 func inside(address string) string {
 	u, err := url.Parse(address)
 	odd := func(c rune) bool { return c <= ' ' || c == '\\' || c == 0x7f }
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") || strings.ContainsFunc(address, odd) {
+	if err != nil || len(address) > 2000 || u.IsAbs() || u.Host != "" || !strings.HasPrefix(address, "/") || strings.HasPrefix(address, "//") || strings.ContainsFunc(address, odd) {
 		return "/"
 	}
 	return address

@@ -128,6 +128,7 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 	}
 	switch {
 	case j.Request != nil:
+		f.compare(j.Request.JSON)
 		c.After = f.v.money(j.Request.Cost.Monthly)
 	case f.page.Retire:
 		c.After = "nothing"
@@ -169,6 +170,26 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 		c.Lines = append(c.Lines, diffedLine{kind, strings.TrimSuffix(line, "\n")})
 	}
 	return c, err
+}
+
+// compare says at a field where the platform would say something else than was
+// entered: another place has a say in it.
+func (f *form) compare(evaluated json.RawMessage) {
+	for _, s := range f.slots {
+		value, err := f.read(s)
+		if s.path == nil || value == nil || err != nil {
+			continue
+		}
+		said := evaluated
+		for _, step := range s.path {
+			var fields map[string]json.RawMessage
+			_ = json.Unmarshal(said, &fields) // or there is no such field
+			said = fields[step]
+		}
+		if !sameJSON(value, said) {
+			s.Errors = append(s.Errors, "something else than the file decides what this is: "+plain(said))
+		}
+	}
 }
 
 // diffOf returns the unified diff of a change.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -15,8 +16,13 @@ import (
 // claims are what a provider says of somebody.
 type claims map[string]any
 
+// text is a claim that may stand in a line of a commit; empty where it may not.
 func (c claims) text(name string) string {
 	s, _ := c[name].(string)
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == '<' || r == '>' || r == unicode.ReplacementChar }
+	if len(s) > 320 || strings.ContainsFunc(s, odd) {
+		return ""
+	}
 	return s
 }
 

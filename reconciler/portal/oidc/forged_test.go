@@ -189,6 +189,8 @@ func TestForged(t *testing.T) {
 		"one of another login":          {with(map[string]any{"nonce": "another"}), false},
 		"one of no login":               {with(map[string]any{"nonce": nil}), false},
 		"one about nobody":              {with(map[string]any{"sub": nil}), false},
+		"one about several lines":       {with(map[string]any{"sub": "alice\nApproved-By: bob"}), false},
+		"one about too much":            {with(map[string]any{"sub": strings.Repeat("a", 400)}), false},
 		"one by another key":            {func(nonce string) string { return token(i.honest(nonce), "one", other) }, false},
 		"one by a key nobody published": {func(nonce string) string { return token(i.honest(nonce), "two", other) }, false},
 		"one by the secret":             {func(nonce string) string { return hashed(i.honest(nonce), []byte("secret")) }, false},
@@ -320,6 +322,27 @@ func TestOverage(t *testing.T) {
 	}
 	if elsewhere.asked > 0 || configured.asked == 0 {
 		t.Errorf("asked %d times where the token says, and %d times where the host does", elsewhere.asked, configured.asked)
+	}
+}
+
+// TestNames takes only what may stand in a line of a commit for a name.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t, "")
+	for name, want := range map[any]string{
+		"Li Na": "Li Na", "Zoë Żółć": "Zoë Żółć", "": "li-na", 7: "li-na", "A\nB": "li-na", "A <b@acme.example>": "li-na", "A\u202eB": "li-na", "A\x00": "li-na", strings.Repeat("a", 400): "li-na",
+	} {
+		s := newSite(t)
+		s.trust(oidc.Config{Issuer: i.name(), GroupsClaim: "groups"})
+		i.mint = func(nonce string) string {
+			claims := i.honest(nonce)
+			claims["name"], claims["preferred_username"] = name, "li-na"
+			return token(claims, "one", i.keys["one"])
+		}
+		s.end(url.Values{"code": {"x"}, "state": {i.begin(s)}})
+		if _, _, text := s.get(s.address + "/me?format=json"); !strings.Contains(text, fmt.Sprintf(`"name": %q`, want)) {
+			t.Errorf("%q: got %s", name, text)
+		}
 	}
 }
 

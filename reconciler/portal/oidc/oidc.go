@@ -186,7 +186,7 @@ func (p *Provider) verify(ctx context.Context, found *oidc.Provider, token *oaut
 		return nil, errors.New("the ID token is of another login")
 	case party != "" && party != p.ClientID, party == "" && len(signed.Audience) > 1:
 		return nil, fmt.Errorf("the ID token was made for %q", party)
-	case signed.Subject == "":
+	case c.text("sub") == "":
 		return nil, errors.New("the ID token is about nobody")
 	}
 	return c, nil

@@ -133,6 +133,11 @@ func (d *demo) platform(ctx context.Context) error {
 	if err := d.git(ctx, "init", "--quiet", "--initial-branch", "main"); err != nil {
 		return err
 	}
+	// By this the daemon knows who signs in to its portal.
+	who := fmt.Sprintf("[user]\n\tname = %s\n\temail = %s\n", d.who, address(d.who))
+	if err := os.WriteFile(filepath.Join(d.dir, ".gitconfig"), []byte(who), 0o600); err != nil {
+		return err
+	}
 	return d.commit(ctx, "Bring Acme's platform under Pave")
 }
 
@@ -207,11 +212,14 @@ func (d *demo) command(ctx context.Context, name string, args ...string) *exec.C
 		"HOME=" + d.dir, "TMPDIR=" + d.dir,
 		"LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"),
 		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1", "GIT_PAGER=cat",
-		"GIT_AUTHOR_NAME=" + d.who, "GIT_AUTHOR_EMAIL=" + d.who + "@example.com",
-		"GIT_COMMITTER_NAME=" + d.who, "GIT_COMMITTER_EMAIL=" + d.who + "@example.com",
+		"GIT_AUTHOR_NAME=" + d.who, "GIT_AUTHOR_EMAIL=" + address(d.who),
+		"GIT_COMMITTER_NAME=" + d.who, "GIT_COMMITTER_EMAIL=" + address(d.who),
 	}
 	return cmd
 }
+
+// address is the e-mail address of somebody.
+func address(handle string) string { return handle + "@example.com" }
 
 func (d *demo) git(ctx context.Context, args ...string) error {
 	if out, err := d.command(ctx, "git", args...).CombinedOutput(); err != nil {

@@ -36,7 +36,7 @@ func begin(t *testing.T) (tmp string) {
 }
 
 // demos are both stories, as they end by themselves.
-var demos = map[string]options{"Repository": {}, "Forge": {forge: true, once: true}}
+var demos = map[string]options{"Repository": {once: true}, "Forge": {forge: true, once: true}}
 
 func TestDemoTellsItsWholeStory(t *testing.T) {
 	for name, o := range demos {

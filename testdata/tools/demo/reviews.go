@@ -84,8 +84,8 @@ func (d *demo) invite(ctx context.Context) error {
 			fmt.Printf("    %-12s %-14s %s\n", t.name, login, d.hub.Users[login].Password)
 		}
 	}
-	if d.once {
-		return nil
+	if err := d.portal(); err != nil || d.once {
+		return err
 	}
 	const approver = "yuki-tanaka"
 	api := fmt.Sprintf("curl -u %s:%s -H 'Content-Type: application/json' %srepos/%s/pulls/%d", approver, d.hub.Users[approver].Password, d.hub.API, d.hub.Repository, d.foreign)
