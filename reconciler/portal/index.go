@@ -48,6 +48,7 @@ type serviceRow struct {
 	Requests  int    `json:"requests"`
 	NotReady  int    `json:"notReady"`
 
+	said serviceDocument
 	text string // what a text filter looks at
 }
 
@@ -66,7 +67,8 @@ type requestRow struct {
 	// Gone tells that the revision does not ask for it, or that its document is refused.
 	Gone bool `json:"gone,omitempty"`
 
-	text string
+	about string
+	text  string
 }
 
 // state is how a request stands, in one word and one tone.
@@ -137,7 +139,8 @@ func newIndex(s *Snapshot) *index {
 
 func (x *index) addService(s reconciler.Service) {
 	row := &serviceRow{Name: s.Name, Title: s.Title, Owner: s.Owner, Type: s.Type, Lifecycle: s.Lifecycle, Tier: s.Tier}
-	row.text = strings.ToLower(strings.Join([]string{s.Name, s.Title, described(s.JSON).Description, strings.Join(s.Aliases, " ")}, "\n"))
+	row.said, _ = readService(s) // it was evaluated; where it was not, it says nothing
+	row.text = strings.ToLower(strings.Join([]string{s.Name, s.Title, row.said.Description, strings.Join(s.Aliases, " ")}, "\n"))
 	x.services = append(x.services, row)
 	x.service[s.Name] = row
 	x.servicesOf[s.Owner] = append(x.servicesOf[s.Owner], row)
@@ -159,7 +162,7 @@ func (x *index) addRequest(s *Snapshot, r reconciler.Request) {
 			x.users[ref.Request] = append(x.users[ref.Request], r.Name)
 		}
 	}
-	row.text = described(r.JSON).Description
+	row.about = described(r.JSON).Description
 	x.addRow(row, s.Record.Units[r.Name])
 }
 
@@ -179,7 +182,7 @@ func (x *index) addRow(row *requestRow, unit *reconciler.UnitStatus) {
 			x.ending = append(x.ending, row)
 		}
 	}
-	row.text = strings.ToLower(strings.Join([]string{row.Name, row.Service, row.Blueprint, row.text}, "\n"))
+	row.text = strings.ToLower(strings.Join([]string{row.Name, row.Service, row.Blueprint, row.about}, "\n"))
 	x.request[row.Name] = row
 	x.requests = append(x.requests, row)
 }

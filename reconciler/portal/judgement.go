@@ -59,6 +59,15 @@ type judgement struct {
 	err     error
 }
 
+func (made *judgement) ended() bool {
+	select {
+	case <-made.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // The judgements that are kept, and how long their page waits for one.
 const (
 	keptJudgements = 3
@@ -86,6 +95,9 @@ func (j *Judgements) of(ctx context.Context, s *Snapshot, wait time.Duration) (V
 		return Verdict{}, false, nil
 	}
 	made := j.begin(s)
+	if made == nil {
+		return Verdict{}, false, nil
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -101,8 +113,8 @@ func (j *Judgements) of(ctx context.Context, s *Snapshot, wait time.Duration) (V
 	}
 }
 
-// begin returns the judgement of a snapshot, which it begins where nobody did.
-// One that failed is begun again.
+// begin returns the judgement of a snapshot, which it begins where nobody did; nil
+// where too many are going on. One that failed is begun again.
 func (j *Judgements) begin(s *Snapshot) *judgement {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -112,11 +124,15 @@ func (j *Judgements) begin(s *Snapshot) *judgement {
 			return made
 		}
 	}
+	if len(j.kept) == keptJudgements {
+		ended := slices.IndexFunc(j.kept, (*judgement).ended)
+		if ended < 0 {
+			return nil
+		}
+		j.kept = slices.Delete(j.kept, ended, ended+1)
+	}
 	made := &judgement{key: s.key(), done: make(chan struct{})}
 	j.kept = append(j.kept, made)
-	if len(j.kept) > keptJudgements {
-		j.kept = slices.Delete(j.kept, 0, 1)
-	}
 	j.busy.Go(func() {
 		j.one.Lock()
 		defer j.one.Unlock()

@@ -67,3 +67,31 @@ func TestJudging(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgementsAreFew checks that no reader makes many wait for each other.
+func TestJudgementsAreFew(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	judgements := NewJudgements(func(ctx context.Context, _ *Snapshot) (Verdict, error) {
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return Verdict{}, ctx.Err()
+	})
+	t.Cleanup(judgements.Close)
+	snapshot := func(commit string) *Snapshot { return &Snapshot{Revision: reconciler.Revision{Commit: commit}} }
+	for i, want := range []bool{true, true, true, false, false} {
+		if begun := judgements.begin(snapshot(string(rune('a'+i)))) != nil; begun != want {
+			t.Errorf("%d: begun: %v", i, begun)
+		}
+	}
+	if judgements.begin(snapshot("b")) == nil {
+		t.Error("one that goes on is not found")
+	}
+	close(release)
+	<-judgements.begin(snapshot("a")).done
+	if judgements.begin(snapshot("z")) == nil {
+		t.Error("none is begun after one ended")
+	}
+}

@@ -62,8 +62,7 @@ func (x *index) search(s *Snapshot) {
 	p := s.Platform
 	for _, row := range x.services {
 		s := p.Services[row.Name]
-		d := described(s.JSON)
-		x.add("service", s.Name, s.Title, d.Description, append(append([]string{s.Owner}, s.Aliases...), d.Tags...)...)
+		x.add("service", s.Name, s.Title, row.said.Description, append(append([]string{s.Owner}, s.Aliases...), row.said.Tags...)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {
 		t := p.Teams[name]
@@ -76,7 +75,7 @@ func (x *index) search(s *Snapshot) {
 		x.add("environment", name, described(p.Environments[name].JSON).Title, p.Environments[name].Stage)
 	}
 	for _, r := range x.requests {
-		x.add("request", r.Name, r.Name, r.Blueprint+" for "+r.Service+" in "+r.Environment, described(p.Requests[r.Name].JSON).Description)
+		x.add("request", r.Name, r.Name, r.Blueprint+" for "+r.Service+" in "+r.Environment, r.about)
 	}
 	for _, row := range x.services {
 		x.searchService(s, row)
@@ -100,8 +99,8 @@ func (x *index) add(kind, name, title, about string, more ...string) *entry {
 
 // searchService adds the APIs and the documentation of a service.
 func (x *index) searchService(s *Snapshot, row *serviceRow) {
-	d, err := readService(s.Platform.Services[row.Name])
-	if err != nil || x.documents >= mostDocuments {
+	d := row.said
+	if x.documents >= mostDocuments {
 		return
 	}
 	page := "/services/" + url.PathEscape(row.Name)
