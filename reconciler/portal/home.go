@@ -3,6 +3,7 @@ package portal
 import (
 	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/pave-dev/pave/reconciler"
@@ -24,6 +25,17 @@ type homePage struct {
 	Drifted    []*requestIn `json:"drifted"`
 	Ending     []*requestIn `json:"expiring"`
 	Recent     []recent     `json:"recent"`
+	Mine       *mine        `json:"mine,omitempty"`
+}
+
+// mine is what the teams of a person answer for; nil where they are in none.
+type mine struct {
+	Waiting      []*requestIn `json:"notReady"`
+	Ending       []*requestIn `json:"expiring"`
+	Services     []*serviceIn `json:"services"`
+	MoreServices []count      `json:"allServices,omitempty"` // by team, where there are more
+	Requests     []*requestIn `json:"requests"`
+	MoreRequests []count      `json:"allRequests,omitempty"`
 }
 
 // count is how many there are of one kind.
@@ -77,11 +89,32 @@ func home(v *view, _ *http.Request) (any, error) {
 	if more := len(p.Violations) - glance; more > 0 {
 		p.Violations, p.MoreFaults = p.Violations[:glance], more
 	}
-	p.Refused = v.refused()
+	p.Refused, p.Mine = v.refused(), v.mine()
 	for _, c := range first(v.Log) {
 		p.Recent = append(p.Recent, v.recent(c, c.Subject, "/"))
 	}
 	return p, nil
+}
+
+// mine gathers what the person's teams answer for.
+func (v *view) mine() *mine {
+	if v.person == nil || len(v.person.Teams) == 0 {
+		return nil
+	}
+	own := func(r *requestRow) bool { return slices.Contains(v.person.Teams, r.Owner) }
+	m := &mine{Waiting: v.rows(first(keep(v.waiting, own))), Ending: v.rows(first(keep(v.ending, own)))}
+	for _, team := range v.person.Teams {
+		services, requests := v.servicesOf[team], v.requestsFor[team]
+		m.Services = append(m.Services, v.serviceRows(first(services))...)
+		if len(services) > glance {
+			m.MoreServices = append(m.MoreServices, count{link{"all of " + team, v.among("services", "owner", team).Href}, len(services)})
+		}
+		m.Requests = append(m.Requests, v.rows(first(requests))...)
+		if len(requests) > glance {
+			m.MoreRequests = append(m.MoreRequests, count{link{"all of " + team, v.among("requests", "owner", team).Href}, len(requests)})
+		}
+	}
+	return m
 }
 
 // refused returns the revision that is not in force; nil where there is none.
