@@ -29,8 +29,9 @@ type Checked struct {
 	Judge    Judge
 	// Units are the requests that may run, by name.
 	Units map[string]*Unit
-	// Violations are all of the revision, sorted.
-	Violations []Violation
+	// Violations are all of the revision, sorted; Stated are those of them that the
+	// evaluator found.
+	Violations, Stated []Violation
 	// Complete tells whether every file was read. Where it was not, what is
 	// missing must not be taken for deleted.
 	Complete bool
@@ -69,7 +70,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	if err != nil {
 		return nil, err
 	}
-	c.Violations = violations
+	c.Violations, c.Stated = violations, slices.Clone(violations)
 	if platform == nil || c.refuses() {
 		c.Violations = SortViolations(c.Violations)
 		return c, nil

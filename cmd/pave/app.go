@@ -208,11 +208,15 @@ func (a *app) mirror(ctx context.Context) (*git.Mirror, error) {
 // parts returns the adapters that read and judge a revision.
 func (a *app) parts() reconciler.Parts {
 	return reconciler.Parts{
-		Evaluator: catalog.New([]string{confine.Path, evalVerb}, 0),
+		Evaluator: a.evaluator(),
 		Inspector: terraform.Inspector{},
 		Rules:     &policy.Compiler{},
 		Calendar:  calendar.Calendar{},
 	}
+}
+
+func (a *app) evaluator() reconciler.Evaluator {
+	return catalog.New([]string{confine.Path, evalVerb}, 0)
 }
 
 // The folders of runs, below the state of a repository. A preview has its own,

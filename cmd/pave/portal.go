@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,7 +104,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
-	handler, closePortal := a.newPortal(repository, options)
+	handler, closePortal := a.newPortal(repository, a.evaluator, options)
 	defer closePortal()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
@@ -130,9 +131,9 @@ func loopback(address net.Addr) bool {
 var errNobody = errors.New("nobody may read the portal")
 
 // newPortal returns the portal of a repository, and what ends it.
-func (a *app) newPortal(repository portal.Repository, options portal.Options) (http.Handler, func()) {
+func (a *app) newPortal(repository portal.Repository, evaluators func() reconciler.Evaluator, options portal.Options) (http.Handler, func()) {
 	parts := a.parts()
-	history := portal.NewHistory(repository, func() reconciler.Evaluator { return a.parts().Evaluator }, time.Second, options.Log)
+	history := portal.NewHistory(repository, evaluators, time.Second, options.Log)
 	if a.portal.edits != nil {
 		options.Edits = a.portal.edits(history.Evaluator())
 	}
@@ -209,8 +210,8 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds; none where nobody may read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+// holds; none where nobody may read it. view asks the loop what is in force.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(context.Context) (reconciler.View, error), health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
 		return nil, func() {}, nil
@@ -236,11 +237,30 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, health func() p
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, options)
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return inForce{a.evaluator(), view} }, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()
 	}, nil
+}
+
+// inForce is an evaluator beside the loop: what that has in force is evaluated, and
+// held in memory, once.
+type inForce struct {
+	reconciler.Evaluator
+	view func(context.Context) (reconciler.View, error)
+}
+
+// Evaluate implements [reconciler.Evaluator]. The loop answers between two passes,
+// so a revision that it is reading is waited for.
+func (e inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
+	asking, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	now, err := e.view(asking)
+	if err == nil && now.InForce != nil && slices.Equal(now.InForce.Tree.Files, tree.Files) {
+		return now.InForce.Platform, slices.Clone(now.InForce.Stated), nil
+	}
+	return e.Evaluator.Evaluate(ctx, tree)
 }
 
 // commits is a repository whose commits can be read: a clone or a mirror.

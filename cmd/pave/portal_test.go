@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // page asks for a page and returns its status and text.
@@ -187,4 +189,42 @@ func TestPortalOfProvider(t *testing.T) {
 	if code, text := page(t, address+"services?format=json"); code != http.StatusUnauthorized || strings.Contains(text, "welcome") {
 		t.Errorf("got %d %s", code, text)
 	}
+}
+
+// TestInForce checks that the daemon's portal takes over what the loop evaluated,
+// and evaluates what that does not have in force.
+func TestInForce(t *testing.T) {
+	t.Parallel()
+	tree := func(hash string) *reconciler.Tree {
+		return &reconciler.Tree{Files: []reconciler.File{{Path: "platform.cue", Hash: hash}}}
+	}
+	known, own := &reconciler.Platform{}, &reconciler.Platform{}
+	for _, c := range []struct {
+		name    string
+		inForce *reconciler.Checked
+		err     error
+		want    *reconciler.Platform
+	}{
+		{"in force", &reconciler.Checked{Tree: tree("1"), Platform: known, Stated: []reconciler.Violation{{Message: "stated"}}}, nil, known},
+		{"another revision", &reconciler.Checked{Tree: tree("2"), Platform: known}, nil, own},
+		{"nothing yet", nil, nil, own},
+		{"no answer", nil, context.DeadlineExceeded, own},
+	} {
+		e := inForce{portalEvaluator{own}, func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }}
+		got, violations, err := e.Evaluate(t.Context(), tree("1"))
+		if err != nil || got != c.want || (got == known) != (len(violations) == 1) {
+			t.Errorf("%s: got %p %v %v", c.name, got, violations, err)
+		}
+	}
+}
+
+// portalEvaluator evaluates everything to one platform.
+type portalEvaluator struct{ platform *reconciler.Platform }
+
+func (e portalEvaluator) Evaluate(context.Context, *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
+	return e.platform, nil, nil
+}
+
+func (portalEvaluator) Locate(_ *reconciler.Tree, at reconciler.Position, _, _ string, _ []string) reconciler.Position {
+	return at
 }
