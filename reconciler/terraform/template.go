@@ -195,6 +195,13 @@ func (e *execution) makeTemplate(ctx context.Context, c code, env map[string]str
 	if err := e.own(fresh); err != nil {
 		return err
 	}
+	if backend == "pg" { // the first two at once would both make what all states of a database share, and one fail
+		alone, err := awaitLock(ctx, filepath.Join(root, ".pg.lock"))
+		if err != nil {
+			return err
+		}
+		defer unlock(alone)
+	}
 	if err := e.runInit(ctx, fresh, env, args); err != nil {
 		return err
 	}
