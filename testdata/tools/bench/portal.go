@@ -31,6 +31,10 @@ func (b *bench) portal(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
+	rest := min(b.quiet, 30*time.Second) // after which the daemon gives back what it does not need
+	if err := d.settle(ctx, rest); err != nil {
+		return err
+	}
 	before, err := d.status()
 	if err != nil {
 		return err
@@ -61,6 +65,13 @@ func (b *bench) portal(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := d.settle(ctx, rest); err != nil {
+		return err
+	}
+	rested, err := d.status()
+	if err != nil {
+		return err
+	}
 	b.say("\n%d pages of the portal, of %d services and as many requests\n  %-12s %10s %10s %10s\n", looks, units, "", "median", "95 of 100", "slowest")
 	line := func(name string, of []time.Duration) {
 		slices.Sort(of)
@@ -71,7 +82,7 @@ func (b *bench) portal(ctx context.Context, units int) (err error) {
 	}
 	line("all", all)
 	b.say("  the first page of all took %.1f ms; a page took %.1f ms of a processor\n", milliseconds(first), milliseconds((until-from)/looks))
-	b.say("  resident: %d MB before the first page, %d MB after the last\n", before.VmRSS>>20, after.VmRSS>>20)
+	b.say("  resident: %d MB before the first page, %d MB after the last, %d MB once nobody looks\n", before.VmRSS>>20, after.VmRSS>>20, rested.VmRSS>>20)
 	return nil
 }
 
