@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,24 @@ func (d *daemon) stop() error {
 	case <-time.After(time.Minute):
 		return errors.Join(errors.New("pave serve did not end"), d.cmd.Process.Kill())
 	}
+}
+
+// get returns what is at an address of the daemon.
+func get(ctx context.Context, address string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", address, resp.Status)
+	}
+	return body, err
 }
 
 func (d *daemon) proc() (procfs.Proc, error) { return procfs.NewProc(d.cmd.Process.Pid) }

@@ -134,20 +134,15 @@ func (d *daemon) pass(ctx context.Context, server *gitServer, metrics string) (t
 var fetchedAt = regexp.MustCompile(`(?m)^pave_last_fetch_timestamp_seconds (.*)$`)
 
 func fetched(ctx context.Context, metrics string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metrics, nil)
+	body, err := get(ctx, metrics)
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
+	found := fetchedAt.FindSubmatch(body)
+	if found == nil {
+		return "", errors.New("the metrics do not say when the repository was fetched")
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if found := fetchedAt.FindSubmatch(body); found != nil {
-		return string(found[1]), err
-	}
-	return "", errors.Join(err, errors.New("the metrics do not say when the repository was fetched"))
+	return string(found[1]), nil
 }
 
 // childFaults counts the page faults of all processes that the daemon waited for.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -118,19 +116,7 @@ func (s *stage) page(i int) (kind, path string) {
 
 // look gets a page and returns how long that took.
 func look(ctx context.Context, address string) (time.Duration, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return 0, err
-	}
 	began := time.Now()
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", address, answer.Status)
-	}
+	_, err := get(ctx, address)
 	return time.Since(began), err
 }
