@@ -43,29 +43,36 @@ func (d *demo) visit(ctx context.Context) error {
 		return err
 	}
 	d.say("What you ask for is a branch, which a colleague merges here after five seconds. Ctrl-C ends it all.")
+	left := map[string]bool{} // what cannot be merged
 	for {
 		look := time.Now().Add(5 * time.Second)
 		if err := d.watch(ctx, nil, func() bool { return time.Now().After(look) }); err != nil {
 			return err
 		}
-		if err := d.mergeAsked(ctx); err != nil {
+		if err := d.mergeAsked(ctx, left); err != nil {
 			return err
 		}
 	}
 }
 
-// mergeAsked merges what was asked for in the portal.
-func (d *demo) mergeAsked(ctx context.Context) error {
+// mergeAsked merges what was asked for in the portal. What does not fit what was
+// merged before is left alone from then on.
+func (d *demo) mergeAsked(ctx context.Context, left map[string]bool) error {
 	out, err := d.command(ctx, "git", "for-each-ref", "--format=%(refname:short)", "--no-merged", "main", "refs/heads/pave/").Output()
 	if err != nil {
 		return fmt.Errorf("git for-each-ref: %w", err)
 	}
 	for _, branch := range strings.Fields(string(out)) {
-		if branch == "pave/status" {
+		if branch == "pave/status" || left[branch] {
 			continue
 		}
 		if err := d.git(ctx, "merge", "--quiet", "--no-ff", "--message", "Merge branch '"+branch+"'", branch); err != nil {
-			return err
+			left[branch] = true
+			d.say("Branch %s does not fit what was merged before: ask for it again.", branch)
+			if err := d.git(ctx, "merge", "--abort"); err != nil {
+				return err
+			}
+			continue
 		}
 		d.say("A colleague merged branch %s.", branch)
 	}
