@@ -70,6 +70,7 @@ type execution struct {
 	locks   []*os.File // what an apply keeps locked beyond the run's own end
 	secrets secrets
 	said    []string // what engines said when they failed, not yet masked
+	log     log
 	tmp     string
 	reads   []string // what the unit's engines read of the template
 	store   []string // where engines find providers, once it was looked up
@@ -231,6 +232,7 @@ func (e *execution) planned() string { return filepath.Join(e.private(), planned
 // run does the steps and makes the result of how they ended.
 func (e *execution) run(ctx context.Context) {
 	e.result = reconciler.Result{ID: e.job.ID, Unit: e.job.Unit, Started: time.Now().UTC()}
+	e.beginLog()
 	outcome, err := e.steps(ctx)
 	if outcome == reconciler.Unchanged && e.before == nil {
 		if err = e.readBefore(ctx); err != nil {
@@ -273,6 +275,7 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 // consider makes the plan in an initialised folder and judges it. The outcome is
 // empty where it may be applied.
 func (e *execution) consider(ctx context.Context, at room) (reconciler.Outcome, error) {
+	e.note("plan")
 	changes, err := e.plan(ctx, at)
 	if err != nil {
 		return reconciler.PlanFailed, err
@@ -555,6 +558,9 @@ func (e *execution) explain(ctx context.Context, step string, err error, stderr 
 		stderr = err.Error()
 	}
 	e.said = append(e.said, step+":\n"+stderr)
+	for _, d := range ds {
+		e.log.add(logLine{at: time.Now().UTC(), text: step + ": " + d.String(), foreign: true})
+	}
 	said := joinDiagnostics(ds)
 	switch {
 	case ctx.Err() != nil && said != "":
@@ -690,6 +696,7 @@ func (e *execution) show(ctx context.Context, at room) (json.RawMessage, error) 
 		addAuthors(&e.result.Plan, plan)
 	}
 	e.result.Plan.Digest = e.job.PlanDigest(e.result.Plan.Digest, e.result.Lock)
+	e.notePlan()
 	return raw, err
 }
 
@@ -722,6 +729,7 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	if err := writeJSON(filepath.Join(e.dir, begunName), e.result.Plan); err != nil {
 		return reconciler.PlanFailed, fmt.Errorf("note what begins: %w", err)
 	}
+	e.note("apply")
 	applyErr := e.runApply(ctx)
 	// A run that was asked to stop has still changed things: it reads them.
 	state, err := e.readState(context.WithoutCancel(ctx))
@@ -786,6 +794,7 @@ func (e *execution) runApply(ctx context.Context) error {
 	}
 	defer stderr.Close()
 	stop := bound(stdout, stderr)
+	told := e.follow(stdout.Name())
 	path, env := e.confined(e.env, append(slices.Clone(e.reads), e.planFile()), e.writes())
 	err = e.locking(func() error {
 		return command{
@@ -793,6 +802,7 @@ func (e *execution) runApply(ctx context.Context) error {
 			stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
 		}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+e.patience(), e.planFile())
 	})
+	told()
 	cut := stop()
 	if err == nil {
 		return nil
@@ -851,6 +861,7 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 	}
 	e.reportState()
 	r.Finished = time.Now().UTC()
+	e.endLog()
 }
 
 func (e *execution) maskPlan() {
