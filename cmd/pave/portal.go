@@ -209,9 +209,16 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 	return provider, nil
 }
 
+// keeper is what the process that keeps the platform tells its portal.
+type keeper struct {
+	view   func(context.Context) (reconciler.View, error) // what the loop has in force
+	health func() portal.Health
+	runs   func(request string) (reconciler.RunLog, bool)
+}
+
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds; none where nobody may read it. view asks the loop what is in force.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(context.Context) (reconciler.View, error), health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+// holds and what the keeper says; none where nobody may read it.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, says keeper, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
 		return nil, func() {}, nil
@@ -219,7 +226,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(conte
 	if err != nil {
 		return nil, nil, err
 	}
-	options.Health = health
+	options.Health, options.Runs = says.health, says.runs
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -237,7 +244,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(conte
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return inForce{a.evaluator(), view} }, options)
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return inForce{a.evaluator(), says.view} }, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()

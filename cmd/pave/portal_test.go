@@ -65,7 +65,7 @@ func TestPortal(t *testing.T) {
 	h.git("clone", "--quiet", "--config", "user.name=Alice", "--config", "user.email=alice@acme.example", h.repo, clone)
 	before := filesOf(t, clone)
 	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", clone))
-	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "source/platform.cue": "schema.#Root", "audit": "welcome-note"} {
+	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "requests/welcome-note?at=": "the portal of `pave serve` shows it", "source/platform.cue": "schema.#Root", "audit": "welcome-note"} {
 		if code, text := page(t, address+path); code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("/%s: got %d %s", path, code, text)
 		}
@@ -127,6 +127,9 @@ func TestPortalOfDaemon(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("the portal never says that the request is ready: %d %s", code, text)
 		}
+	}
+	if _, text := page(t, "http://"+address+"/requests/welcome-note"); !strings.Contains(text, `The last run <span class="badge good">applied</span>`) || !strings.Contains(text, ": create: done after") {
+		t.Errorf("what the run said: got %s", text)
 	}
 	if _, text := page(t, "http://"+address+"/health"); !strings.Contains(text, "Revision in force") || !strings.Contains(text, "up to date") {
 		t.Errorf("/health: got %s", text)

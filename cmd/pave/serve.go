@@ -143,7 +143,11 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	}
 	forge, _ := r.Forge.(*github.Forge)
 	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge)
-	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), r.View, func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
+	says := keeper{view: r.View, health: func() portal.Health { return monitor.health(a.forgeAddress()) }}
+	if runner, ok := r.Runner.(*terraform.Runner); ok {
+		says.runs = runner.Log
+	}
+	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), says, log)
 	if err != nil {
 		return err
 	}

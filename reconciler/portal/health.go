@@ -12,8 +12,8 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 )
 
-// Health is what the process that keeps the platform says of itself. It is the
-// one thing on any page that is not in Git.
+// Health is what the process that keeps the platform says of itself, which is not in
+// Git.
 type Health struct {
 	Progress reconciler.Progress
 	Version  string

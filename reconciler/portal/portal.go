@@ -4,7 +4,8 @@
 // A [Snapshot] is what a commit of the tracked branch and one of the status
 // branch say. Every page is a function of a snapshot and the request, so every
 // page exists for the past as well, below /at/, and nothing on it comes from
-// anywhere but Git. The same values that a template shows are the page's JSON
+// anywhere but Git, but for what the process that keeps the platform says of itself
+// and of its runs today. The same values that a template shows are the page's JSON
 // (?format=json). No page needs a script.
 //
 // What a person does is a form: a [Person] whose session sent it is known before
@@ -46,6 +47,10 @@ type Options struct {
 	Edit string
 	// Health asks the process that keeps the platform; nil where none is at hand.
 	Health func() Health
+	// Runs returns the log of a request's run that goes on, or of its last one, where
+	// the process that keeps the platform has one; nil where none is at hand. Whoever
+	// may see the request reads it.
+	Runs func(request string) (reconciler.RunLog, bool)
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
@@ -283,7 +288,7 @@ func base(when string) string {
 // view finds the snapshot that a page is about, as the person of a session sees
 // it. What they are is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request, signed *session) (v *view, err error) {
-	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits, edit: p.Edit}
+	v = &view{judgements: p.Judgements, health: p.Health, runs: p.Runs, edits: p.Edits, edit: p.Edit}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = base(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)

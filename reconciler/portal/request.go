@@ -27,6 +27,8 @@ type requestPage struct {
 	Drift       *plan             `json:"drift,omitempty"`
 	Resources   []string          `json:"resources,omitempty"`
 	IDs         map[string]string `json:"ids,omitempty"`
+	Run         *run              `json:"run,omitempty"`
+	NoRun       string            `json:"noRun,omitempty"` // why no run is shown
 	History     []recent          `json:"history,omitempty"`
 	Document    json.RawMessage   `json:"document,omitempty"`
 	Text        string            `json:"-"` // of the document
@@ -99,7 +101,8 @@ func request(v *view, r *http.Request) (any, error) {
 		}
 		p.Inputs = append(p.Inputs, in)
 	}
-	p.Unfinished = v.unfinished(row)
+	p.Run, p.NoRun = v.run(name)
+	p.Unfinished = v.unfinished(row) || p.Run != nil && p.Run.Ended.IsZero()
 	unit := v.Record.Units[name]
 	p.Facts = v.requestFacts(q, unit, p.requestIn)
 	if unit != nil {
@@ -119,6 +122,7 @@ func request(v *view, r *http.Request) (any, error) {
 func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, row *requestIn) []fact {
 	var facts []fact
 	add := func(label, text, field string, links ...link) {
+		links = slices.DeleteFunc(links, func(l link) bool { return l.Href == "" }) // the record of old may not name it
 		if text == "" && len(links) == 0 {
 			return
 		}

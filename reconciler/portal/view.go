@@ -80,6 +80,7 @@ type view struct {
 	snapshots  Snapshots // for pages about several
 	judgements *Judgements
 	health     func() Health
+	runs       func(request string) (reconciler.RunLog, bool)
 	edit       string // see Options.Edit
 
 	base   string // what its addresses begin with
