@@ -1,9 +1,9 @@
 package portal
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,32 +69,9 @@ func (x *index) audit(s *Snapshot) {
 		author[c.ID] = c.Author
 	}
 	for _, c := range s.Log {
-		e := event{Time: c.Time, commit: c.ID}
-		_, lines, _ := strings.Cut(c.Message, "\n\n")
-		var units, pulls, people, approved []string
-		for line := range strings.Lines(lines) {
-			key, value, is := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-			switch {
-			case !is:
-			case key == "Unit":
-				units = append(units, value)
-			case key == "Revision":
-				e.revision = value
-			case key == "Pull-Request":
-				pull, by, _ := strings.Cut(value, " by ")
-				pulls = append(pulls, pull)
-				if by != "" && !slices.Contains(people, by) {
-					people = append(people, by)
-				}
-			case key == "Approved-By":
-				approved = append(approved, value)
-			}
-		}
-		if len(people) == 0 && author[e.revision] != "" {
-			people = []string{author[e.revision]}
-		}
-		e.By, e.Pulls, e.Approved = strings.Join(people, ", "), strings.Join(pulls, ", "), strings.Join(approved, ", ")
-		for _, unit := range units {
+		said := c.said()
+		e := event{Time: c.Time, commit: c.ID, revision: said.revision, By: cmp.Or(said.by, author[said.revision]), Pulls: said.pulls, Approved: said.approved}
+		for _, unit := range said.units {
 			if len(x.events) == mostEvents {
 				return
 			}

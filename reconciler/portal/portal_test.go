@@ -253,7 +253,7 @@ func TestPages(t *testing.T) {
 		"/requests":                             {"checkout-db", "1–26 of 26", "old-queue", "not in this revision"},
 		"/requests?state=AwaitingApproval":      {"checkout-config", "1–1 of 1"},
 		"/requests?drift=drifted":               {"checkout-db", "1–1 of 1"},
-		"/requests/checkout-db":                 {"Open and paid orders.", "Drifted", "db-7.acme.example", "secret", "terraform_data.database", "update", "EUR 170.00", "applied +0 ~1 -0", "applied +2 ~0 -0", "checkout-config", "catalog/payments/checkout.cue", `"storage": 500`},
+		"/requests/checkout-db":                 {"Open and paid orders.", "Drifted", "db-7.acme.example", "secret", "terraform_data.database", "update", "EUR 170.00", "applied</span> +0 ~1 -0", "applied</span> +2 ~0 -0", "Hand checkout over", "committed", "checkout-config", "catalog/payments/checkout.cue", `"storage": 500`},
 		"/requests/checkout-config":             {"the plan waits for storefront", "checkout-db.password", "/requests/checkout-db"},
 		"/requests/old-queue":                   {"deletions wait for a reviewed change"},
 		"/teams":                                {"Payments", "Takes the money"},

@@ -29,7 +29,7 @@ type requestPage struct {
 	IDs         map[string]string `json:"ids,omitempty"`
 	Run         *run              `json:"run,omitempty"`
 	NoRun       string            `json:"noRun,omitempty"` // why no run is shown
-	History     []recent          `json:"history,omitempty"`
+	History     []step            `json:"history,omitempty"`
 	Document    json.RawMessage   `json:"document,omitempty"`
 	Text        string            `json:"-"` // of the document
 	Unfinished  bool              `json:"unfinished"`
@@ -72,9 +72,6 @@ func planOf(p reconciler.PlanSummary) *plan {
 // troubles are the conditions that are good where they are false.
 var troubles = map[string]bool{reconciler.Drifted: true, reconciler.Stalled: true, reconciler.Expiring: true}
 
-// mostHistory bounds the history on the page of a request.
-const mostHistory = 50
-
 func request(v *view, r *http.Request) (any, error) {
 	name := r.PathValue("name")
 	row := v.index.request[name]
@@ -106,16 +103,9 @@ func request(v *view, r *http.Request) (any, error) {
 	unit := v.Record.Units[name]
 	p.Facts = v.requestFacts(q, unit, p.requestIn)
 	if unit != nil {
-		v.recorded(p, unit)
+		p.recorded(v, unit)
 	}
-	for _, c := range v.Log {
-		if text, said := c.unit(name); said {
-			p.History = append(p.History, v.recent(c, text, "/requests/"+name))
-			if len(p.History) == mostHistory {
-				break
-			}
-		}
-	}
+	p.History = v.timeline(name, v.saidIn(q, unit))
 	return p, nil
 }
 
@@ -164,8 +154,16 @@ func moments(at string) string {
 	return at[:10] + " " + at[11:16]
 }
 
+// saidIn are the files that say what a request is, or said it last.
+func (v *view) saidIn(q reconciler.Request, unit *reconciler.UnitStatus) []string {
+	if q.Position.File == "" && unit != nil {
+		return unit.Sources
+	}
+	return append([]string{q.Position.File}, q.Sources...)
+}
+
 // recorded adds what happened to a request.
-func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
+func (p *requestPage) recorded(v *view, unit *reconciler.UnitStatus) {
 	p.Resources, p.IDs = unit.Resources, unit.IDs
 	p.Conditions = conditionsOf(unit.Conditions)
 	declared := v.Platform.Blueprints[unit.Blueprint].Outputs
