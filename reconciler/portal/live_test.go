@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/policy"
@@ -142,5 +143,47 @@ func TestLiveRun(t *testing.T) {
 		if *screens != "" {
 			must(t, os.WriteFile(filepath.Join(*screens, "request-run-"+as.name+".png"), seen.picture, 0o644))
 		}
+	}
+}
+
+// TestArrows goes through what a search found by the arrow keys.
+func TestArrows(t *testing.T) {
+	snapshot := standing(true, reconciler.ReasonApplied)
+	for _, name := range []string{"db-1", "db-2"} {
+		snapshot.Platform.Requests[name] = reconciler.Request{Name: name}
+	}
+	platform := &latest{}
+	platform.Store(snapshot)
+	browser, address := handed(t, portal.Options{Snapshots: platform})
+	seen, err := look(browser, address, "/search?q=db", way{name: "light", width: 1280, height: 900}, func(tab context.Context) error {
+		if err := chromedp.Do(tab, chromedp.Focus("#search")); err != nil {
+			return err
+		}
+		for _, step := range []struct{ key, at string }{
+			{kb.ArrowUp, ""}, {kb.ArrowDown, "db"}, {kb.ArrowDown, "db-1"}, {kb.ArrowDown, "db-2"}, {kb.ArrowDown, "db-2"}, {kb.ArrowUp, "db-1"}, {kb.ArrowUp, "db"}, {kb.ArrowUp, ""}, {kb.ArrowDown, "db"},
+		} {
+			if err := chromedp.Do(tab, chromedp.KeyEvent(step.key)); err != nil {
+				return err
+			}
+			at, err := chromedp.Run(tab, chromedp.Evaluate[string]("document.activeElement.textContent"))
+			if err != nil {
+				return err
+			}
+			if at != step.at {
+				t.Errorf("expected to be at %q: got %q", step.at, at)
+			}
+		}
+		if err := chromedp.Do(tab, chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(".head")); err != nil {
+			return err
+		}
+		where, err := chromedp.Run(tab, chromedp.Evaluate[string]("location.pathname"))
+		if err == nil && where != "/requests/db" {
+			t.Errorf("it leads to %s", where)
+		}
+		return err
+	})
+	must(t, err)
+	for _, complaint := range seen.complaints {
+		t.Error(complaint)
 	}
 }

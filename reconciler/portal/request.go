@@ -81,7 +81,7 @@ func request(v *view, r *http.Request) (any, error) {
 	v.title, v.here = name, "/requests"
 	q := v.Platform.Requests[name]
 	p := &requestPage{
-		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.at(q.Position), Graph: v.graphOf("request", name),
+		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.requestAt(q), Graph: v.graphOf("request", name),
 		Document: q.JSON, Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "request" && x.Name == name }),
 	}
 	if len(q.JSON) > 0 {
@@ -92,7 +92,7 @@ func request(v *view, r *http.Request) (any, error) {
 		p.Users = append(p.Users, v.to("request", user))
 	}
 	for _, key := range slices.Sorted(maps.Keys(q.Inputs)) {
-		in := input{Name: key, Value: plain(q.Inputs[key]), At: v.field(q.Position, "request", name, "inputs", key)}
+		in := input{Name: key, Value: plain(q.Inputs[key]), At: v.requestAt(q, "inputs", key)}
 		if ref, is := reconciler.Reference(q.Inputs[key]); is {
 			in.Value, in.From = "", link{ref.Request + "." + ref.Output, v.to("request", ref.Request).Href}
 		}
@@ -109,6 +109,39 @@ func request(v *view, r *http.Request) (any, error) {
 	return p, nil
 }
 
+// requestAt leads to where a field of a request is written, or to its document, and to
+// where the form changes it.
+func (v *view) requestAt(q reconciler.Request, field ...string) spot {
+	if len(q.JSON) == 0 {
+		return v.at(q.Position)
+	}
+	form := v.formAt("", "/requests/"+url.PathEscape(q.Name)+"/edit").Href
+	if len(field) == 0 {
+		at := v.at(q.Position)
+		at.Form = form
+		return at
+	}
+	at := v.field(q.Position, "request", q.Name, field...)
+	if slot := slotOf(field, v.Platform.Blueprints[q.Blueprint]); slot != "" && form != "" {
+		at.Form = form + "#" + url.PathEscape(slot)
+	}
+	return at
+}
+
+// slotOf names the field of the form for a request that changes one of its own;
+// nothing where none does.
+func slotOf(field []string, b reconciler.Blueprint) string {
+	switch field[0] {
+	case "description", "expires", "protect", "suspend":
+		return field[0]
+	case "inputs":
+		if in, is := b.Inputs[field[1]]; is && !in.Field.Fixed {
+			return "input." + field[1]
+		}
+	}
+	return ""
+}
+
 func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, row *requestIn) []fact {
 	var facts []fact
 	add := func(label, text, field string, links ...link) {
@@ -118,7 +151,7 @@ func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, r
 		}
 		at := spot{}
 		if field != "" && !row.Gone {
-			at = v.field(q.Position, "request", q.Name, field)
+			at = v.requestAt(q, field)
 		}
 		facts = append(facts, fact{label, text, links, at})
 	}
