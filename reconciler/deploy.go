@@ -213,13 +213,13 @@ func (d *deployment) report(r *Reconciler, number int) Report {
 	report.Approvals = merge(report.Approvals)
 	switch {
 	case failed > 0:
-		report.State, report.Headline = CheckFailed, plural(failed, "unit")+" failed"
+		report.State, report.Headline = CheckFailed, Plural(failed, "unit")+" failed"
 	case waiting > 0:
-		report.State, report.Headline = CheckPending, plural(waiting, "unit")+" to go"
+		report.State, report.Headline = CheckPending, Plural(waiting, "unit")+" to go"
 	case done == 0:
 		report.Headline = "Merged and in force"
 	default:
-		report.Headline = "Deployed: " + plural(done, "unit")
+		report.Headline = "Deployed: " + Plural(done, "unit")
 	}
 	return report
 }

@@ -324,6 +324,9 @@ func (a *app) portalRepository(ctx context.Context) (portalRepository, error) {
 		return portalRepository{mirror, seldom(30*time.Second, mirror.Fetch)}, nil
 	}
 	clone, err := git.OpenClone(path)
+	if errors.Is(err, git.ErrNoRepository) {
+		err = fmt.Errorf("%w: name a clone with --repo, or make a repository: pave init %s", err, shellWord(path))
+	}
 	if err != nil {
 		return portalRepository{}, err
 	}

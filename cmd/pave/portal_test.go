@@ -165,6 +165,17 @@ func TestPortalForbidden(t *testing.T) {
 	}
 }
 
+// TestPortalOfNothing says what to type where there is no repository.
+func TestPortalOfNothing(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "not here")
+	must(t, os.Mkdir(folder, 0o700))
+	var out strings.Builder
+	if code := run(t.Context(), []string{"portal", "--repo", folder}, strings.NewReader(""), &out, &out); code != exitFailure || !strings.Contains(out.String(), "no Git repository at "+folder+": name a clone with --repo, or make a repository: pave init '"+folder+"'") {
+		t.Errorf("got %d %s", code, out.String())
+	}
+}
+
 // TestPortalEdit refuses what is no address that a file could be changed at.
 func TestPortalEdit(t *testing.T) {
 	t.Parallel()

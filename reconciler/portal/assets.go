@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"sync"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 //go:embed templates static
@@ -18,7 +20,7 @@ var files embed.FS
 // pages are the templates by name, each with the frame and the parts around it.
 // Most processes of this program show none, so they are parsed for the first that does.
 var pages = sync.OnceValue(func() map[string]*template.Template {
-	frame := template.Must(template.New("frame.html").Funcs(template.FuncMap{"line": func(i int) int { return i + 1 }}).ParseFS(files, "templates/frame.html", "templates/parts.html"))
+	frame := template.Must(template.New("frame.html").Funcs(template.FuncMap{"line": func(i int) int { return i + 1 }, "plural": reconciler.Plural, "noun": reconciler.Noun}).ParseFS(files, "templates/frame.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	list, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
