@@ -176,17 +176,17 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
 	case p.Direct && passedOn(r.Header):
-		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
+		p.refuse(w, r, http.StatusForbidden, "This portal is for this machine alone", "Something passed the request on to it.")
 	case !p.within(r):
 		h.Set("Retry-After", "10")
-		http.Error(w, "That is too often. Wait a little.", http.StatusTooManyRequests)
+		p.refuse(w, r, http.StatusTooManyRequests, "That is too often", "Wait a little, then load the page again.")
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		p.travel(w, r)
 	case r.Method == http.MethodPost:
 		p.act(w, r)
 	default:
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "This portal shows pages and takes forms.", http.StatusMethodNotAllowed)
+		p.refuse(w, r, http.StatusMethodNotAllowed, "That is no page and no form", "This portal shows pages and takes forms.")
 	}
 }
 
@@ -270,7 +270,11 @@ func (p *portal) page(to route) http.Handler {
 // stranger answers somebody who is not signed in where nobody else may read.
 func (p *portal) stranger(w http.ResponseWriter, r *http.Request) {
 	if p.Provider == nil || r.URL.Query().Has("format") || r.Method == http.MethodPost {
-		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
+		why := "This portal is for people who are known: open the address that it printed, or logged, when it started."
+		if p.Provider != nil {
+			why = "This portal is for people who are known: sign in first."
+		}
+		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", why)
 		return
 	}
 	when, _ := r.Context().Value(whenKey{}).(string)
@@ -346,7 +350,11 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
+	f := frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}}
+	if p.Provider != nil {
+		f.SignIn = "/login"
+	}
+	p.show(w, r, code, "missing", f)
 }
 
 // show renders a page, whole or not at all.

@@ -292,7 +292,7 @@ func TestPast(t *testing.T) {
 	} {
 		expect(t, a, "/at/"+when+"/services/checkout", http.StatusOK, texts...)
 	}
-	expect(t, a, "/at/2026-01-31/requests/checkout-db", http.StatusOK, "Ready", "applied +2 ~0 -0", "!applied +0 ~1 -0", "!db-7.acme.example")
+	expect(t, a, "/at/2026-01-31/requests/checkout-db", http.StatusOK, "Ready", "applied</span> +2 ~0 -0", "!applied</span> +0 ~1 -0", "!db-7.acme.example")
 	expect(t, a, "/at/2026-01-31/source/catalog/payments/checkout.cue", http.StatusOK, `owner:       "payments"`)
 	a.git("2026-03-01T00:00:00Z", "branch", "elsewhere", a.git("2026-03-01T00:00:00Z", "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "Elsewhere"))
 	for _, when := range []string{"2026-01-09", "2026-13-01", "yesterday", "0000000", strings.Repeat("0", 40), "..", a.git("", "rev-parse", "elsewhere")} {
