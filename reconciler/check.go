@@ -144,9 +144,9 @@ func (c *Checked) locate(e Evaluator, platform *Platform) {
 		case "team":
 			at = platform.Teams[v.Name].Position
 		case "service":
-			at = platform.Services[v.Name].Position
+			at = platform.Service(v.Name).Position
 		case "request":
-			at = platform.Requests[v.Name].Position
+			at = platform.Request(v.Name).Position
 		case "blueprint":
 			at = platform.Blueprints[v.Name].Position
 		case "platform":
@@ -197,7 +197,7 @@ func (c *Checked) sort(earlier *Checked) {
 			}
 		}
 	}
-	units := sharing{c, earlier, pointers(c.Platform.Services), pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
+	units := sharing{c, earlier, pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
 	if c.news != nil && !c.news.everything() {
 		c.Units = maps.Clone(earlier.Units)
 		for name := range c.news.moved {
@@ -220,7 +220,6 @@ func (c *Checked) sort(earlier *Checked) {
 type sharing struct {
 	*Checked
 	earlier     *Checked // nil where there is none
-	service     func(string) *Service
 	environment func(string) *Environment
 	blueprint   func(string) *Blueprint
 	module      func(string) *Module
@@ -253,7 +252,7 @@ func (c sharing) make(name string) {
 		delete(c.Units, name)
 		return
 	}
-	u := &Unit{r, c.service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
+	u := &Unit{r, c.Platform.Service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
 	if c.earlier != nil {
 		if old := c.earlier.Units[name]; old != nil && old.same(u) && old.Request.Position == r.Position && old.Service.Position == u.Service.Position {
 			u = old

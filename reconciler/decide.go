@@ -269,7 +269,7 @@ func (d *decider) renamed(u *Unit, from string) (*Takeover, *decision) {
 			from, old.Blueprint, old.Environment, old.Owner, u.Blueprint.Name, u.Environment.Name, u.Service.Owner))
 	}
 	for _, name := range sortedNames(d.checked.Platform.Requests) {
-		if other := d.checked.Platform.Requests[name]; other.RenamedFrom == from && name != u.Name() && d.record.renames(from, name) {
+		if other := d.checked.Platform.Request(name); other.RenamedFrom == from && name != u.Name() && d.record.renames(from, name) {
 			return halted(fmt.Sprintf("%s says renamedFrom: %q as well: one request can take over a state", name, from))
 		}
 	}
@@ -616,7 +616,7 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 		return halted(ReasonProtected, "was removed while protected: restore it, set protect: false in one revision and remove it in the next")
 	}
 	for _, user := range sortedNames(d.checked.Platform.Requests) {
-		u := d.checked.Platform.Requests[user]
+		u := d.checked.Platform.Request(user)
 		if u.RenamedFrom == name && d.record.renames(name, u.Name) {
 			return decision{verb: wait, reason: ReasonRename, message: fmt.Sprintf("is renamed to %s, which takes over its state", u.Name)}
 		}
