@@ -42,9 +42,10 @@ type Checked struct {
 	asks     map[string][]Violation // approvals that rules ask for, by request
 
 	// What was found of documents, and by what, is taken over by the next revision.
-	refused  map[key]bool // that were refused by themselves
-	dangling map[key]bool // whose references are wrong
-	circling map[key]bool // that refer to themselves in a circle
+	uses     map[string][]string // the requests whose outputs one uses, of those that use any
+	refused  map[key]bool        // that were refused by themselves
+	dangling map[key]bool        // whose references are wrong
+	circling map[key]bool        // that refer to themselves in a circle
 	judged   judged
 	news     *news // until the revision is in force
 }
@@ -82,6 +83,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	}
 	c.refused = c.broken()
 	c.news = c.newsSince(earlier, platform)
+	c.uses = usesOf(platform.Requests, c.news)
 	c.Violations = append(c.Violations, c.references(platform, c.news)...)
 	c.Violations = append(c.Violations, checkFreezes(platform, parts.Calendar, revision.Time)...)
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
@@ -94,7 +96,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 		return c, nil
 	}
 	c.Platform, c.Judge = platform, judge
-	c.sumCosts()
+	c.sumCosts(c.news)
 	if err := c.judge(ctx, record, c.news); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func TestCostsDoNotDependOnAnOrder(t *testing.T) {
 		p.Requests[fmt.Sprint("shop-", i)] = r
 	}
 	c := &Checked{Platform: p}
-	c.sumCosts()
+	c.sumCosts(&news{})
 	for range 100 {
 		if changes := costChanges(p, p); len(changes) > 0 {
 			t.Fatalf("nothing changes, got %+v", changes)

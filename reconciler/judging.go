@@ -295,9 +295,29 @@ func (c *Checked) costOf(owner string, before float64) TeamCost {
 }
 
 // sumCosts sums what is asked for, by owning team.
-func (c *Checked) sumCosts() {
+func (c *Checked) sumCosts(n *news) {
+	if !n.everything() && !n.costs() {
+		c.asked = n.earlier.asked
+		return
+	}
 	c.asked = map[string]float64{}
 	for _, r := range c.Platform.Requests {
 		c.asked[c.Platform.Service(r.Service).Owner] += r.Cost.Monthly
 	}
+}
+
+// costs tells whether any team may be asked for another sum.
+func (n *news) costs() bool {
+	before, after := n.earlier.Platform, n.platform
+	for name := range n.services {
+		if before.Service(name).Owner != after.Service(name).Owner {
+			return true
+		}
+	}
+	for name := range n.requests {
+		if a, b := before.Request(name), after.Request(name); a.Service != b.Service || a.Cost.Monthly != b.Cost.Monthly {
+			return true
+		}
+	}
+	return false
 }

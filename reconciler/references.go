@@ -30,30 +30,26 @@ func (c *Checked) references(p *Platform, n *news) []Violation {
 			c.dangling[key{kind, name}] = true
 		}
 	}
-	for _, name := range referring(p.Services, n, "service", n.speaksOf()) {
+	services, requests := sortedNames(p.Services), sortedNames(p.Requests)
+	if !n.everything() {
+		services, requests = n.speaking(), n.using(c.uses)
+	}
+	for _, name := range services {
 		look("service", name, func() { k.service(p.Service(name)) })
 	}
-	for _, name := range referring(p.Requests, n, "request", n.uses) {
+	for _, name := range requests {
 		look("request", name, func() { k.request(p.Request(name)) })
 	}
 	c.circling = map[key]bool{}
-	k.requestCycles(c.circling, n)
+	k.requestCycles(c.circling, c.uses, n)
 	k.serviceCycles(c.circling, n)
 	return k.violations
 }
 
-// referring returns the names of the documents whose references are to be checked,
-// sorted: those that are news or were found wrong, and those that refer to news.
-func referring[D any](all map[string]D, n *news, kind string, refers func(name string, d D) bool) []string {
-	if n.everything() {
-		return sortedNames(all)
-	}
-	return sortedWhere(all, func(name string, d D) bool { return refers(name, d) || n.earlier.dangling[key{kind, name}] })
-}
-
-// speaksOf tells whether a service is news or speaks of a service that is, by its
-// name or by an alias that it has or had.
-func (n *news) speaksOf() func(name string, s *Service) bool {
+// speaking returns the services whose references are to be checked, sorted: those
+// that are news or were found wrong, and those that speak of a service that is news,
+// by its name or by an alias that it has or had.
+func (n *news) speaking() []string {
 	spoken := maps.Clone(n.services)
 	for name := range n.services {
 		for _, p := range []*Platform{n.earlier.Platform, n.platform} {
@@ -62,24 +58,68 @@ func (n *news) speaksOf() func(name string, s *Service) bool {
 			}
 		}
 	}
-	return func(name string, s *Service) bool {
-		is := func(other string) bool { return spoken[other] }
-		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is) || is(s.Successor)
-	}
+	is := func(other string) bool { return spoken[other] }
+	return sortedWhere(n.platform.Services, func(name string, s *Service) bool {
+		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is) || s.Successor != "" && is(s.Successor) ||
+			n.earlier.dangling[key{"service", name}]
+	})
 }
 
-// uses tells whether a request is news, is of a service that is, or refers to
-// another request of which either holds.
-func (n *news) uses(name string, r *Request) bool {
-	if n.moved[name] || n.requests[r.RenamedFrom] {
-		return true
+// using returns the requests whose references are to be checked, sorted: those that
+// are news, that are of a service that is, or that were found wrong, and those that
+// refer to one that is news.
+func (n *news) using(uses map[string][]string) []string {
+	names := map[string]bool{}
+	for name := range n.moved {
+		names[name] = true
 	}
-	for _, value := range r.Inputs {
-		if ref, ok := Reference(value); ok && n.moved[ref.Request] {
-			return true
+	for k := range n.earlier.dangling {
+		if k.kind == "request" {
+			names[k.name] = true
 		}
 	}
-	return false
+	for name, upstreams := range uses {
+		if slices.ContainsFunc(upstreams, func(upstream string) bool { return n.moved[upstream] }) {
+			names[name] = true
+		}
+	}
+	for name, r := range n.platform.Requests {
+		if r.RenamedFrom != "" && n.requests[r.RenamedFrom] {
+			names[name] = true
+		}
+	}
+	return sortedWhere(names, func(name string, _ bool) bool { return n.platform.Requests[name] != nil })
+}
+
+// usesOf returns the requests whose outputs each request uses that uses any.
+func usesOf(requests map[string]*Request, n *news) map[string][]string {
+	uses := map[string][]string{}
+	if n.everything() {
+		for name, r := range requests {
+			if names := upstreams(r); len(names) > 0 {
+				uses[name] = names
+			}
+		}
+		return uses
+	}
+	uses = n.earlier.uses
+	shared := true
+	for name := range n.requests {
+		var names []string
+		if r := requests[name]; r != nil {
+			names = upstreams(r)
+		}
+		if slices.Equal(names, uses[name]) {
+			continue
+		}
+		if shared {
+			uses, shared = maps.Clone(uses), false
+		}
+		if delete(uses, name); len(names) > 0 {
+			uses[name] = names
+		}
+	}
+	return uses
 }
 
 type referenceChecker struct {
@@ -316,8 +356,8 @@ func nestedReference(value json.RawMessage) bool {
 }
 
 // requestCycles refuses every request that, through references, uses itself.
-func (c *referenceChecker) requestCycles(circling map[key]bool, n *news) {
-	edges := edgesFrom("request", c.platform.Requests, n, n.requests, upstreams)
+func (c *referenceChecker) requestCycles(circling map[key]bool, uses map[string][]string, n *news) {
+	edges := edgesFrom("request", uses, n, n.requests, func(upstreams []string) []string { return upstreams })
 	for _, circle := range circles(edges) {
 		for _, name := range circle.members {
 			circling[key{"request", name}] = true
