@@ -150,7 +150,7 @@ func TestLiveRun(t *testing.T) {
 func TestArrows(t *testing.T) {
 	snapshot := standing(true, reconciler.ReasonApplied)
 	for _, name := range []string{"db-1", "db-2"} {
-		snapshot.Platform.Requests[name] = reconciler.Request{Name: name}
+		snapshot.Platform.Requests[name] = &reconciler.Request{Name: name}
 	}
 	platform := &latest{}
 	platform.Store(snapshot)

@@ -56,7 +56,7 @@ func owned() *portal.Snapshot {
 		"payments": {Name: "payments", Title: "Payments", Channel: "#team-payments", Document: document(`{"name": "payments", "title": "Payments", "channel": "#team-payments"}`)},
 		"search":   search,
 	}
-	s.Platform.Services = map[string]reconciler.Service{"ledger": {Name: "ledger", Title: "Ledger", Owner: "payments", Document: document(`{"name": "ledger", "owner": "payments"}`)}}
+	s.Platform.Services = map[string]*reconciler.Service{"ledger": {Name: "ledger", Title: "Ledger", Owner: "payments", Document: document(`{"name": "ledger", "owner": "payments"}`)}}
 	s.Platform.Environments = map[string]reconciler.Environment{"production": {Name: "production"}}
 	s.Platform.Blueprints = map[string]reconciler.Blueprint{"queue": {Name: "queue", Title: "Queue"}}
 	return s

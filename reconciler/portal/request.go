@@ -111,7 +111,7 @@ func request(v *view, r *http.Request) (any, error) {
 
 // requestAt leads to where a field of a request is written, or to its document, and to
 // where the form changes it.
-func (v *view) requestAt(q reconciler.Request, field ...string) spot {
+func (v *view) requestAt(q *reconciler.Request, field ...string) spot {
 	if len(q.JSON) == 0 {
 		return v.at(q.Position)
 	}
@@ -188,7 +188,7 @@ func moments(at string) string {
 }
 
 // saidIn are the files that say what a request is, or said it last.
-func (v *view) saidIn(q reconciler.Request, unit *reconciler.UnitStatus) []string {
+func (v *view) saidIn(q *reconciler.Request, unit *reconciler.UnitStatus) []string {
 	if q.Position.File == "" && unit != nil {
 		return unit.Sources
 	}
