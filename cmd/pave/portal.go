@@ -18,9 +18,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/portal"
 	"github.com/pave-dev/pave/reconciler/portal/oidc"
+	"github.com/pave-dev/pave/reconciler/terraform"
 )
 
 // portalFlags say who may read the portal, and how it knows them.
@@ -95,7 +97,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	a.ignored()
 	mirror, closeMirror := a.ownMirror()
 	defer closeMirror()
-	a.portal.edits = a.edits(mirror, nil)
+	a.portal.edits = a.edits(mirror, nil, nil)
 	options, err := a.access(listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
 		return usage(fmt.Errorf("nobody may read the portal at %s: --oidc-issuer lets people sign in, --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
@@ -209,16 +211,9 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 	return provider, nil
 }
 
-// keeper is what the process that keeps the platform tells its portal.
-type keeper struct {
-	view   func(context.Context) (reconciler.View, error) // what the loop has in force
-	health func() portal.Health
-	runs   func(request string) (reconciler.RunLog, bool)
-}
-
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds and what the keeper says; none where nobody may read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, says keeper, log *slog.Logger) (pages http.Handler, end func(), err error) {
+// holds and what the loop says; none where nobody may read it.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop *reconciler.Reconciler, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
 		return nil, func() {}, nil
@@ -226,7 +221,10 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, says keeper, lo
 	if err != nil {
 		return nil, nil, err
 	}
-	options.Health, options.Runs = says.health, says.runs
+	options.Health = health
+	if runner, ok := loop.Runner.(*terraform.Runner); ok {
+		options.Runs = runner.Log
+	}
 	clone, err := mirror.Reader()
 	if err != nil {
 		return nil, nil, err
@@ -244,7 +242,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, says keeper, lo
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return inForce{a.evaluator(), says.view} }, options)
+	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return a.beside(loop) }, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()
@@ -252,22 +250,50 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, says keeper, lo
 }
 
 // inForce is an evaluator beside the loop: what that has in force is evaluated, and
-// held in memory, once.
+// held in memory, once, and of any other revision what differs from it.
 type inForce struct {
 	reconciler.Evaluator
-	view func(context.Context) (reconciler.View, error)
+	view  func(context.Context) (reconciler.View, error)
+	learn func() // what the loop's evaluator remembers
+
+	mu    sync.Mutex
+	known string // guarded by mu: the revision that was in force when it learned last
+}
+
+// beside returns an evaluator beside a loop.
+func (a *app) beside(loop *reconciler.Reconciler) *inForce {
+	evaluator := a.evaluator()
+	e := &inForce{Evaluator: evaluator, view: loop.View, learn: func() {}}
+	known, both := loop.Evaluator.(*catalog.Evaluator)
+	if own, is := evaluator.(*catalog.Evaluator); is && both {
+		e.learn = func() { own.Learn(known) }
+	}
+	return e
 }
 
 // Evaluate implements [reconciler.Evaluator]. The loop answers between two passes,
 // so a revision that it is reading is waited for.
-func (e inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
+func (e *inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
 	asking, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	now, err := e.view(asking)
 	if err == nil && now.InForce != nil && slices.Equal(now.InForce.Tree.Files, tree.Files) {
 		return now.InForce.Platform, slices.Clone(now.InForce.Stated), nil
 	}
+	if err == nil && now.InForce != nil {
+		e.follow(now.InForce.Revision.Commit)
+	}
 	return e.Evaluator.Evaluate(ctx, tree)
+}
+
+// follow learns from the loop, once for each revision that comes into force.
+func (e *inForce) follow(revision string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.known != revision {
+		e.learn()
+		e.known = revision
+	}
 }
 
 // commits is a repository whose commits can be read: a clone or a mirror.

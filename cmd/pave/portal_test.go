@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/git"
+	"github.com/pave-dev/pave/reconciler/portal"
 )
 
 // page asks for a page and returns its status and text.
@@ -224,11 +226,86 @@ func TestInForce(t *testing.T) {
 		{"nothing yet", nil, nil, own},
 		{"no answer", nil, context.DeadlineExceeded, own},
 	} {
-		e := inForce{portalEvaluator{own}, func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }}
+		e := &inForce{Evaluator: portalEvaluator{own}, learn: func() {}, view: func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }}
 		got, violations, err := e.Evaluate(t.Context(), tree("1"))
 		if err != nil || got != c.want || (got == known) != (len(violations) == 1) {
 			t.Errorf("%s: got %p %v %v", c.name, got, violations, err)
 		}
+	}
+}
+
+// counted are rules that count what they are asked about.
+type counted struct {
+	reconciler.Rules
+	asked *int
+}
+
+func (c counted) Compile(ctx context.Context, tree *reconciler.Tree, settings reconciler.Settings) (reconciler.Judge, []reconciler.Violation) {
+	judge, violations := c.Rules.Compile(ctx, tree, settings)
+	return countedJudge{judge, c.asked}, violations
+}
+
+type judges = reconciler.Judge
+
+type countedJudge struct {
+	judges
+	asked *int
+}
+
+func (c countedJudge) Judge(ctx context.Context, of reconciler.Subject) ([]reconciler.Violation, error) {
+	*c.asked++
+	return c.judges.Judge(ctx, of)
+}
+
+// TestFirstCheck checks that the first change that somebody asks for in the daemon's
+// portal costs what it changes, where the rules say what they said when the loop asked
+// them: the loop knows the rest. The second one always does.
+func TestFirstCheck(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	must(t, os.CopyFS(folder, os.DirFS("../../examples/acme")))
+	tree, err := git.WorkTree(folder)
+	must(t, err)
+	for name, at := range map[string]time.Time{"of today": time.Now().UTC(), "of old": time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			a := &app{}
+			loop := reconciler.New(reconciler.Options{Parts: a.parts()})
+			loop.Rules = counted{loop.Rules, &asked}
+			record, revision := reconciler.NewRecord(), reconciler.Revision{Commit: strings.Repeat("1", 40), Time: at}
+			inForce, err := reconciler.Check(t.Context(), loop.Parts, tree, revision, record, nil)
+			must(t, err)
+			all := asked
+			view := func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: inForce}, nil }
+			e := a.beside(loop)
+			e.view = view
+			proposer := a.edits(nil, nil, loop)(e).Proposer.(*portalProposer)
+			proposer.view = view
+			request := inForce.Platform.Requests["ledger-db"]
+			few := 3 * len(inForce.Platform.Blueprints) // which are asked about each time; and of the team whose cost is another
+			for _, r := range inForce.Platform.Requests {
+				if inForce.Platform.Services[r.Service].Owner == "payments" {
+					few++
+				}
+			}
+			for i, storage := range []string{"900", "950"} {
+				asked = 0
+				found, _ := tree.Find(request.Position.File)
+				content, err := tree.Read(found)
+				must(t, err)
+				outlook, err := proposer.Judge(t.Context(), portal.Draft{
+					Snapshot: &portal.Snapshot{Revision: revision, Platform: inForce.Platform, Record: record, Tree: tree},
+					Request:  request.Name, File: found.Path, Content: []byte(strings.Replace(string(content), "storage: 800", "storage: "+storage, 1)),
+				})
+				must(t, err)
+				if outlook.Request == nil || outlook.Request.Cost.Monthly == request.Cost.Monthly || len(outlook.Violations) > 0 {
+					t.Errorf("got %+v", outlook)
+				}
+				if asked > few && (i > 0 || name == "of today") {
+					t.Errorf("check %d: the rules were asked %d times, expected at most %d of %d", i+1, asked, few, all)
+				}
+			}
+		})
 	}
 }
 

@@ -142,12 +142,8 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		return err
 	}
 	forge, _ := r.Forge.(*github.Forge)
-	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge)
-	says := keeper{view: r.View, health: func() portal.Health { return monitor.health(a.forgeAddress()) }}
-	if runner, ok := r.Runner.(*terraform.Runner); ok {
-		says.runs = runner.Log
-	}
-	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), says, log)
+	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge, r)
+	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), r, func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
 	if err != nil {
 		return err
 	}
