@@ -18,6 +18,7 @@ type stage struct {
 	remote   string // the folder of the repository
 	address  string // by which Pave reaches it
 	versions map[int]int
+	pulls    int  // pull requests that were opened
 	cost     cost // of converging
 }
 
