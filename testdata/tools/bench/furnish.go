@@ -18,10 +18,10 @@ import (
 // furnish records units as applied that nobody made: to make ten thousand takes
 // hours, and what is measured afterwards does not touch them. Everything else of it
 // is real, in the folders of a daemon that has ended.
-func (b *bench) furnish(ctx context.Context, remote, cache, state string) error {
-	id := git.RepositoryID(remote)
+func (b *bench) furnish(ctx context.Context, address, cache, state string) error {
+	id := git.RepositoryID(address)
 	cache, state = filepath.Join(cache, id), filepath.Join(state, id)
-	mirror, err := git.Open(ctx, git.Options{URL: remote, Cache: filepath.Join(cache, "mirror"), Tracked: "main", Status: "pave/status"})
+	mirror, err := git.Open(ctx, git.Options{URL: address, Cache: filepath.Join(cache, "mirror"), Tracked: "main", Status: "pave/status"})
 	if err != nil {
 		return err
 	}
