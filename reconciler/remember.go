@@ -2,29 +2,69 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"maps"
 	"slices"
 )
 
+// keptPart is a part of a record: all but its units and services, or one of those.
+type keptPart struct {
+	Record  *Record
+	Unit    *UnitStatus
+	Service *ServiceStatus
+}
+
 // Remember returns the record as it was published last, for another process of the
 // same program to Recall. It returns nil as long as little of it is news to who
 // called it before. It may be called at any time, and does not wait.
-func (r *Reconciler) Remember() any {
-	if kept := r.kept.Swap(nil); kept != nil {
-		return kept
+func (r *Reconciler) Remember() iter.Seq[any] {
+	kept := r.kept.Swap(nil)
+	if kept == nil {
+		return nil
 	}
-	return nil
+	return func(yield func(any) bool) {
+		if !yield(keptPart{Record: &Record{Tip: kept.Tip, Locks: kept.Locks, Platform: kept.Platform}}) {
+			return
+		}
+		for _, u := range kept.Units {
+			if !yield(keptPart{Unit: u}) {
+				return
+			}
+		}
+		for _, s := range kept.Services {
+			if !yield(keptPart{Service: s}) {
+				return
+			}
+		}
+	}
 }
 
 // Recall takes over the record that another process remembered, which is believed as
 // the mirror is: what its commit holds need not be read.
 func (r *Reconciler) Recall(read func(into any) error) error {
-	kept := NewRecord()
-	if err := read(kept); err != nil {
-		return fmt.Errorf("read the record of another process: %w", err)
+	kept, same := NewRecord(), texts{}
+	for {
+		var p keptPart
+		if err := read(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("read the record of another process: %w", err)
+		}
+		switch {
+		case p.Record != nil:
+			kept.Tip, kept.Platform = p.Record.Tip, p.Record.Platform
+			maps.Copy(kept.Locks, p.Record.Locks)
+		case p.Unit != nil:
+			p.Unit.tidy(same)
+			kept.Units[p.Unit.Request] = p.Unit
+		case p.Service != nil:
+			p.Service.tidy(same)
+			kept.Services[p.Service.Service] = p.Service
+		}
 	}
-	kept.tidy()
 	r.recalled, r.keptTip = kept, kept.Tip
 	return nil
 }
