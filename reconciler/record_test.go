@@ -196,8 +196,9 @@ func TestRecordIsRemembered(t *testing.T) {
 	if before.Remember() != nil {
 		t.Error("what was not published was remembered")
 	}
-	record.Units["ledger-db"].Conditions.Set(Ready, true, ReasonApplied, "", now)
-	record.Units["ledger-db"].Drift.Times = 3
+	changed := before.journal.unit("ledger-db") // and not what was remembered
+	changed.Conditions.Set(Ready, true, ReasonApplied, "", now)
+	changed.Drift.Times = 3
 	delete(record.Units, "checkout-db")
 	write("second", record)
 

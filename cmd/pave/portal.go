@@ -237,36 +237,74 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(conte
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return inForce{a.evaluator(), view} }, options)
+	loop := loop{view}
+	pages, closePortal := a.newPortal(besideLoop{portalRepository{clone, heads}, loop, clone}, func() reconciler.Evaluator { return inForce{a.evaluator(), loop} }, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()
 	}, nil
 }
 
-// inForce is an evaluator beside the loop: what that has in force is evaluated, and
-// held in memory, once.
-type inForce struct {
-	reconciler.Evaluator
+// loop is that of the daemon. What it holds in memory, nobody beside it reads and
+// holds again.
+type loop struct {
 	view func(context.Context) (reconciler.View, error)
 }
 
-// Evaluate implements [reconciler.Evaluator]. The loop answers between two passes,
-// so a revision that it is reading is waited for.
-func (e inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
+// now returns how things stand. The loop answers between two passes, so a revision
+// that it is reading is waited for, but not for ever.
+func (l loop) now(ctx context.Context) reconciler.View {
 	asking, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	now, err := e.view(asking)
-	if err == nil && now.InForce != nil && slices.Equal(now.InForce.Tree.Files, tree.Files) {
-		return now.InForce.Platform, slices.Clone(now.InForce.Stated), nil
+	now, err := l.view(asking)
+	if err != nil {
+		return reconciler.View{} // of which nothing is known
+	}
+	return now
+}
+
+// inForce is an evaluator that asks the loop first.
+type inForce struct {
+	reconciler.Evaluator
+	loop loop
+}
+
+// Evaluate implements [reconciler.Evaluator].
+func (e inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
+	if c := e.loop.now(ctx).InForce; c != nil && slices.Equal(c.Tree.Files, tree.Files) {
+		return c.Platform, slices.Clone(c.Stated), nil
 	}
 	return e.Evaluator.Evaluate(ctx, tree)
+}
+
+// besideLoop is a repository of which the loop is asked first.
+type besideLoop struct {
+	portalRepository
+	loop  loop
+	clone *git.Clone
+}
+
+// Tree returns the content of a commit.
+func (r besideLoop) Tree(ctx context.Context, commit string) (*reconciler.Tree, error) {
+	if c := r.loop.now(ctx).InForce; c != nil && c.Revision.Commit == commit {
+		return r.clone.Reads(c.Tree), nil
+	}
+	return r.portalRepository.Tree(ctx, commit)
+}
+
+// Record returns what a commit of the status branch says.
+func (r besideLoop) Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error) {
+	if record := r.loop.now(ctx).Record; record != nil && record.Tip == commit {
+		return record, nil
+	}
+	return r.portalRepository.Record(ctx, commit, known)
 }
 
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history
 	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	Part(ctx context.Context, commit string, paths ...string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
 	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
@@ -281,6 +319,11 @@ type portalRepository struct {
 
 // Heads returns the tips of both branches.
 func (r portalRepository) Heads(ctx context.Context) (reconciler.Heads, error) { return r.heads(ctx) }
+
+// Record returns what a commit of the status branch says.
+func (r portalRepository) Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error) {
+	return reconciler.RecordAt(ctx, r.commits, commit, known)
+}
 
 // Log returns at most so many commits that led to tip, latest first.
 func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]portal.Commit, error) {

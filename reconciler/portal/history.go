@@ -19,6 +19,9 @@ type Repository interface {
 	Heads(ctx context.Context) (reconciler.Heads, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	// Record returns what a commit of the status branch says: of what is known of
+	// another one, only what differs is read. known may be nil, and stays as it is.
+	Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error)
 	// Line is that of [reconciler.Source].
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
 	// Changes is Line with what the commits say and, of the newest of them, so many
@@ -231,23 +234,17 @@ func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, 
 
 // readStatus reads the record at a commit of the status branch: what differs from
 // a known one.
-func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status string) error {
+func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status string) (err error) {
 	if status == "" {
 		return nil
 	}
-	tree, err := h.repository.Tree(ctx, status)
-	if err != nil {
+	var before *reconciler.Record
+	if known != nil {
+		before = known.Record
+	}
+	if s.Record, err = h.repository.Record(ctx, status, before); err != nil {
 		return err
 	}
-	if known != nil && known.recorded != nil {
-		s.Record, err = known.Record.Reread(known.recorded, tree, status)
-	} else {
-		s.Record, err = reconciler.ReadRecord(tree, status)
-	}
-	if err != nil {
-		return err
-	}
-	s.recorded = tree
 	s.Status, err = h.repository.Revision(ctx, status)
 	return err
 }

@@ -34,13 +34,12 @@ type Snapshot struct {
 	// nil, the place of a field is that of its document.
 	Locate func(document reconciler.Position, kind, name string, path []string) reconciler.Position
 
-	asked    string           // the tracked commit it was asked for, where that one was refused
-	recorded *reconciler.Tree // of Status
-	library  *library         // of what its files say; shared
-	whole    *Snapshot        // of which this is what somebody may see, but for what is hidden; nil where it is all
-	hidden   hidden
-	once     sync.Once
-	index    *index
+	asked   string    // the tracked commit it was asked for, where that one was refused
+	library *library  // of what its files say; shared
+	whole   *Snapshot // of which this is what somebody may see, but for what is hidden; nil where it is all
+	hidden  hidden
+	once    sync.Once
+	index   *index
 }
 
 // Commit is one commit of the status branch.
