@@ -594,11 +594,11 @@ func hostileSnapshot(t *testing.T, s string) *Snapshot {
 			Document: reconciler.Document{JSON: document(map[string]any{"freeze": []any{map[string]any{"from": s, "for": s, "timeZone": s, "reason": s}}}), Position: at}}},
 		Blueprints: map[string]reconciler.Blueprint{s: {Name: s, Title: s, Description: s, Folder: s, Environments: []string{s}, Stateful: []string{s},
 			Outputs: map[string]reconciler.Output{s: {Type: s, Description: s}}, Inputs: map[string]reconciler.Input{s: {Type: s, Position: at}}, Document: reconciler.Document{JSON: document(map[string]any{}), Position: at}}},
-		Services: map[string]reconciler.Service{s: {Name: s, Title: s, Owner: s, Type: s, Lifecycle: s, Tier: 1, OnCall: s, DependsOn: []string{s}, Aliases: []string{s + s}, Sunset: s, Successor: s,
+		Services: map[string]*reconciler.Service{s: {Name: s, Title: s, Owner: s, Type: s, Lifecycle: s, Tier: 1, OnCall: s, DependsOn: []string{s}, Aliases: []string{s + s}, Sunset: s, Successor: s,
 			Document: reconciler.Document{Position: at, JSON: document(map[string]any{"system": s, "repository": s, "language": s, "docs": s,
 				"links": []any{map[string]any{"type": s, "title": s, "url": s}}, "apis": []any{map[string]any{"name": s, "type": s, "definition": s}, map[string]any{"name": s, "type": s, "definition": "http" + s}, map[string]any{"name": s, "type": "openapi", "definition": s + ".yaml"}, map[string]any{"name": s, "type": "openapi", "definition": "evil.txt"}},
 				"slos": []any{map[string]any{"name": s, "objective": 99, "window": s, "description": s}}})}}},
-		Requests: map[string]reconciler.Request{s: {Name: s, Blueprint: s, Service: s, Environment: s, Expires: s, Inputs: map[string]json.RawMessage{s: value}, Document: reconciler.Document{JSON: document(map[string]any{}), Position: at}}},
+		Requests: map[string]*reconciler.Request{s: {Name: s, Blueprint: s, Service: s, Environment: s, Expires: s, Inputs: map[string]json.RawMessage{s: value}, Document: reconciler.Document{JSON: document(map[string]any{}), Position: at}}},
 	}
 	p.Settings.Title, p.Settings.Currency = s, s
 	record := reconciler.NewRecord()
@@ -679,7 +679,7 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	s := &Snapshot{Platform: &reconciler.Platform{
 		Blueprints: map[string]reconciler.Blueprint{"db": {Name: "db", Outputs: map[string]reconciler.Output{"password": {Sensitive: true}}}},
-		Requests:   map[string]reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
+		Requests:   map[string]*reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
 	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
