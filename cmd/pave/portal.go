@@ -104,7 +104,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
-	handler, closePortal := a.newPortal(repository, a.evaluator, options)
+	handler, closePortal := a.newPortal(repository, loop{}, options)
 	defer closePortal()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
@@ -131,13 +131,13 @@ func loopback(address net.Addr) bool {
 var errNobody = errors.New("nobody may read the portal")
 
 // newPortal returns the portal of a repository, and what ends it.
-func (a *app) newPortal(repository portal.Repository, evaluators func() reconciler.Evaluator, options portal.Options) (http.Handler, func()) {
+func (a *app) newPortal(repository portal.Repository, loop loop, options portal.Options) (http.Handler, func()) {
 	parts := a.parts()
-	history := portal.NewHistory(repository, evaluators, time.Second, options.Log)
+	history := portal.NewHistory(repository, func() reconciler.Evaluator { return inForce{a.evaluator(), loop} }, time.Second, options.Log)
 	if a.portal.edits != nil {
 		options.Edits = a.portal.edits(history.Evaluator())
 	}
-	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts))
+	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts, loop))
 	return portal.New(options), func() {
 		options.Judgements.Close()
 		history.Close()
@@ -210,8 +210,8 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds; none where nobody may read it. view asks the loop what is in force.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(context.Context) (reconciler.View, error), health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+// holds; none where nobody may read it.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop loop, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
 		return nil, func() {}, nil
@@ -237,23 +237,26 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, view func(conte
 		}
 		return heads, err
 	}
-	loop := loop{view}
-	pages, closePortal := a.newPortal(besideLoop{portalRepository{clone, heads}, loop, clone}, func() reconciler.Evaluator { return inForce{a.evaluator(), loop} }, options)
+	pages, closePortal := a.newPortal(besideLoop{portalRepository{clone, heads}, loop, clone}, loop, options)
 	return pages, func() {
 		closePortal()
 		clone.Close()
 	}, nil
 }
 
-// loop is that of the daemon. What it holds in memory, nobody beside it reads and
-// holds again.
+// loop is that of the daemon; the zero one of a process without. What it holds in
+// memory, nobody beside it reads and holds again.
 type loop struct {
-	view func(context.Context) (reconciler.View, error)
+	view  func(context.Context) (reconciler.View, error)
+	parts reconciler.Parts
 }
 
 // now returns how things stand. The loop answers between two passes, so a revision
 // that it is reading is waited for, but not for ever.
 func (l loop) now(ctx context.Context) reconciler.View {
+	if l.view == nil {
+		return reconciler.View{}
+	}
 	asking, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	now, err := l.view(asking)

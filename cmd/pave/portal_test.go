@@ -210,7 +210,7 @@ func TestInForce(t *testing.T) {
 		{"nothing yet", nil, nil, own},
 		{"no answer", nil, context.DeadlineExceeded, own},
 	} {
-		e := inForce{portalEvaluator{own}, loop{func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }}}
+		e := inForce{portalEvaluator{own}, loop{view: func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }}}
 		got, violations, err := e.Evaluate(t.Context(), tree("1"))
 		if err != nil || got != c.want || (got == known) != (len(violations) == 1) {
 			t.Errorf("%s: got %p %v %v", c.name, got, violations, err)

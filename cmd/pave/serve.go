@@ -143,7 +143,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	}
 	forge, _ := r.Forge.(*github.Forge)
 	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge)
-	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), r.View, func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
+	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), loop{r.View, r.Parts}, func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
 	if err != nil {
 		return err
 	}
