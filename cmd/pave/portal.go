@@ -210,19 +210,20 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds; none where nobody may read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop loop, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+// holds; none where nobody may read it. relax gives back what it read only to find the
+// next thing faster.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop loop, health func() portal.Health, log *slog.Logger) (pages http.Handler, relax, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
-		return nil, func() {}, nil
+		return nil, func() {}, func() {}, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	options.Health = health
 	clone, err := mirror.Reader()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	heads := func(context.Context) (heads reconciler.Heads, err error) {
 		fetched := false
@@ -238,7 +239,7 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop loop, heal
 		return heads, err
 	}
 	pages, closePortal := a.newPortal(besideLoop{portalRepository{clone, heads}, loop, clone}, loop, options)
-	return pages, func() {
+	return pages, clone.Relax, func() {
 		closePortal()
 		clone.Close()
 	}, nil
@@ -311,6 +312,7 @@ type commits interface {
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
 	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
+	Relax()
 	Close()
 }
 

@@ -95,6 +95,9 @@ func (s *Snapshot) key() string {
 // entire is the snapshot with what is hidden from somebody.
 func (s *Snapshot) entire() *Snapshot { return cmp.Or(s.whole, s) }
 
+// size is how many documents there are.
+func (s *Snapshot) size() int { return len(s.Platform.Services) + len(s.Platform.Requests) }
+
 // short is a commit as links have it: digits enough for any repository.
 func short(commit string) string { return commit[:min(12, len(commit))] }
 
