@@ -3,17 +3,21 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/portal"
 )
 
 // page asks for a page and returns its status and text.
@@ -227,4 +231,49 @@ func (e portalEvaluator) Evaluate(context.Context, *reconciler.Tree) (*reconcile
 
 func (portalEvaluator) Locate(_ *reconciler.Tree, at reconciler.Position, _, _ string, _ []string) reconciler.Position {
 	return at
+}
+
+// TestJudgeBesideLoop checks that the rules say the same of what the loop has in
+// force, whether its findings are known or not, and also where something was
+// recorded since.
+func TestJudgeBesideLoop(t *testing.T) {
+	t.Parallel()
+	document := func(text string) reconciler.Document { return reconciler.Document{JSON: json.RawMessage(text)} }
+	db := document(`{"name":"shop-db","service":"shop","blueprint":"box","environment":"test","inputs":{}}`)
+	platform := &reconciler.Platform{
+		Settings:     reconciler.Settings{Document: document(`{"owner":"shops"}`)},
+		Teams:        map[string]reconciler.Team{"shops": {Name: "shops", Document: document(`{"name":"shops"}`)}},
+		Environments: map[string]reconciler.Environment{"test": {Name: "test", Document: document(`{"name":"test","stage":"test"}`)}},
+		Blueprints:   map[string]reconciler.Blueprint{"box": {Name: "box", Document: document(`{"name":"box","environments":["test"]}`)}},
+		Services:     map[string]*reconciler.Service{"shop": {Name: "shop", Owner: "shops", Document: document(`{"name":"shop","owner":"shops","lifecycle":"retired"}`)}},
+		Requests:     map[string]*reconciler.Request{"shop-db": {Name: "shop-db", Service: "shop", Blueprint: "box", Environment: "test", Document: db}},
+	}
+	parts := (&app{}).parts()
+	parts.Evaluator = portalEvaluator{platform}
+	tree, revision := &reconciler.Tree{}, reconciler.Revision{Commit: "1", Time: time.Now()}
+	inForce, err := reconciler.Check(t.Context(), parts, tree, revision, reconciler.NewRecord(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := loop{func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: inForce}, nil }, parts}
+	applied := reconciler.NewRecord()
+	applied.Units["shop-db"] = &reconciler.UnitStatus{Request: "shop-db", Owner: "shops", State: reconciler.State{Address: "local"}, Document: db.JSON}
+	for name, c := range map[string]struct {
+		record  *reconciler.Record
+		refused bool // for nothing may be added to a service that is retired
+	}{"new": {reconciler.NewRecord(), true}, "recorded since": {applied, false}} {
+		s := &portal.Snapshot{Revision: revision, Tree: tree, Platform: platform, Record: c.record}
+		own, err := portalJudge(parts, loop{})(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := portalJudge(reconciler.Parts{}, beside)(t.Context(), s) // which cannot judge by itself
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := slices.ContainsFunc(got.Violations, func(v reconciler.Violation) bool { return v.Rule == "lifecycle-ended" })
+		if !reflect.DeepEqual(got, own) || refused != c.refused || len(got.Rules) == 0 {
+			t.Errorf("%s: got %+v\nwant %+v", name, got.Violations, own.Violations)
+		}
+	}
 }
