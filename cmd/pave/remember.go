@@ -121,15 +121,13 @@ func (m memory) serve(ctx context.Context, log *slog.Logger, relax func()) {
 	}
 }
 
-// beginTidily has garbage be collected at half the usual growth until the returned
-// function is called. What a start reads stays, and lies between what does not: the
-// more of that there is at a time, the larger the gaps that stay as well.
-func beginTidily() (begun func()) {
-	usual := debug.SetGCPercent(50)
-	if usual < 50 {
-		debug.SetGCPercent(usual)
+// holdLess has garbage be collected at half the usual growth, unless the environment
+// says at which: what stays lies between what does not, and the more of that there is at
+// a time, the larger the gaps that stay as well.
+func holdLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
 	}
-	return func() { debug.SetGCPercent(usual) }
 }
 
 // rest tells work from rest by how much memory is asked for.
