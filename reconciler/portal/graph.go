@@ -234,9 +234,9 @@ func (p *graphPage) tiers(v *view, all []reached) {
 		}
 	}
 	for _, tier := range slices.Sorted(maps.Keys(numbers)) {
-		text := "services without a tier"
+		text := "without a tier"
 		if tier < 9 {
-			text = "services of tier " + strconv.Itoa(tier)
+			text = "of tier " + strconv.Itoa(tier)
 		}
 		p.Tiers = append(p.Tiers, count{link{Text: text}, numbers[tier]})
 	}

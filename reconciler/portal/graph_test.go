@@ -55,7 +55,7 @@ func TestImpact(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
-	expect(t, handler, "/graph?service=base", http.StatusOK, "2 services of tier 1", "1 services without a tier")
+	expect(t, handler, "/graph?service=base", http.StatusOK, "2 services of tier 1", "1 service without a tier")
 	expect(t, handler, "/graph?request=free", http.StatusOK, "runs on it", "!base")
 }
 
