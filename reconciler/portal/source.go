@@ -45,7 +45,7 @@ func source(v *view, r *http.Request) (any, error) {
 		p.Note = fmt.Sprintf("This file is no text. It has %d bytes.", f.Size)
 	default:
 		p.Text = string(content)
-		p.Lines = strings.Split(strings.TrimSuffix(visible(p.Text), "\n"), "\n")
+		p.Lines = strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
 	}
 	return p, nil
 }
