@@ -42,9 +42,10 @@ type Checked struct {
 	asks     map[string][]Violation // approvals that rules ask for, by request
 
 	// What was found of documents, and by what, is taken over by the next revision.
-	refused  map[key]bool // that were refused by themselves
-	dangling map[key]bool // whose references are wrong
-	circling map[key]bool // that refer to themselves in a circle
+	uses     map[string][]string // the requests whose outputs one uses, of those that use any
+	refused  map[key]bool        // that were refused by themselves
+	dangling map[key]bool        // whose references are wrong
+	circling map[key]bool        // that refer to themselves in a circle
 	judged   judged
 	news     *news // until the revision is in force
 }
@@ -82,6 +83,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 	}
 	c.refused = c.broken()
 	c.news = c.newsSince(earlier, platform)
+	c.uses = usesOf(platform.Requests, c.news)
 	c.Violations = append(c.Violations, c.references(platform, c.news)...)
 	c.Violations = append(c.Violations, checkFreezes(platform, parts.Calendar, revision.Time)...)
 	judge, vs := parts.Rules.Compile(ctx, tree, platform.Settings)
@@ -94,7 +96,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 		return c, nil
 	}
 	c.Platform, c.Judge = platform, judge
-	c.sumCosts()
+	c.sumCosts(c.news)
 	if err := c.judge(ctx, record, c.news); err != nil {
 		return nil, err
 	}
@@ -144,9 +146,9 @@ func (c *Checked) locate(e Evaluator, platform *Platform) {
 		case "team":
 			at = platform.Teams[v.Name].Position
 		case "service":
-			at = platform.Services[v.Name].Position
+			at = platform.Service(v.Name).Position
 		case "request":
-			at = platform.Requests[v.Name].Position
+			at = platform.Request(v.Name).Position
 		case "blueprint":
 			at = platform.Blueprints[v.Name].Position
 		case "platform":
@@ -197,7 +199,7 @@ func (c *Checked) sort(earlier *Checked) {
 			}
 		}
 	}
-	units := sharing{c, earlier, pointers(c.Platform.Services), pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
+	units := sharing{c, earlier, pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
 	if c.news != nil && !c.news.everything() {
 		c.Units = maps.Clone(earlier.Units)
 		for name := range c.news.moved {
@@ -220,7 +222,6 @@ func (c *Checked) sort(earlier *Checked) {
 type sharing struct {
 	*Checked
 	earlier     *Checked // nil where there is none
-	service     func(string) *Service
 	environment func(string) *Environment
 	blueprint   func(string) *Blueprint
 	module      func(string) *Module
@@ -253,7 +254,7 @@ func (c sharing) make(name string) {
 		delete(c.Units, name)
 		return
 	}
-	u := &Unit{r, c.service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
+	u := &Unit{r, c.Platform.Service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
 	if c.earlier != nil {
 		if old := c.earlier.Units[name]; old != nil && old.same(u) && old.Request.Position == r.Position && old.Service.Position == u.Service.Position {
 			u = old

@@ -20,14 +20,14 @@ func TestImpossibleNamesAreNotRecorded(t *testing.T) {
 
 // Sums of the same amounts differ in their last digits by the order of a map.
 func TestCostsDoNotDependOnAnOrder(t *testing.T) {
-	p := &Platform{Services: map[string]Service{"shop": {Owner: "storefront"}}, Requests: map[string]Request{}, Teams: map[string]Team{"storefront": {}}}
+	p := &Platform{Services: map[string]*Service{"shop": {Owner: "storefront"}}, Requests: map[string]*Request{}, Teams: map[string]Team{"storefront": {}}}
 	for i := range 100 {
-		r := Request{Service: "shop"}
+		r := &Request{Service: "shop"}
 		r.Cost.Monthly = 0.1 * float64(i)
 		p.Requests[fmt.Sprint("shop-", i)] = r
 	}
 	c := &Checked{Platform: p}
-	c.sumCosts()
+	c.sumCosts(&news{})
 	for range 100 {
 		if changes := costChanges(p, p); len(changes) > 0 {
 			t.Fatalf("nothing changes, got %+v", changes)

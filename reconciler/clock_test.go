@@ -84,7 +84,7 @@ func TestCommitEndsTheDoubt(t *testing.T) {
 // The end is told ahead, once, and no longer once it is extended.
 func TestExpiring(t *testing.T) {
 	w := newWorld(t)
-	expiring := func(day string) Request { r := request("db"); r.Expires = day; return r }
+	expiring := func(day string) *Request { r := request("db"); r.Expires = day; return r }
 	w.revise("one", expiring("2027-03-09"))
 	w.checked.Platform.Settings.Expiry.Warn = Interval(7 * 24 * time.Hour)
 	w.apply("db")

@@ -102,7 +102,7 @@ func owningTeams(p *Platform) map[string][]string {
 		add(s.Position, s.Owner)
 	}
 	for _, r := range p.Requests {
-		add(r.Position, p.Services[r.Service].Owner)
+		add(r.Position, p.Service(r.Service).Owner)
 	}
 	return files
 }

@@ -269,7 +269,7 @@ func (d *decider) renamed(u *Unit, from string) (*Takeover, *decision) {
 			from, old.Blueprint, old.Environment, old.Owner, u.Blueprint.Name, u.Environment.Name, u.Service.Owner))
 	}
 	for _, name := range sortedNames(d.checked.Platform.Requests) {
-		if other := d.checked.Platform.Requests[name]; other.RenamedFrom == from && name != u.Name() && d.record.renames(from, name) {
+		if other := d.checked.Platform.Request(name); other.RenamedFrom == from && name != u.Name() && d.record.renames(from, name) {
 			return halted(fmt.Sprintf("%s says renamedFrom: %q as well: one request can take over a state", name, from))
 		}
 	}
@@ -462,11 +462,21 @@ func (d *decider) looks() (names []string, next time.Time) {
 	if d.observed == nil {
 		return nil, next
 	}
+	cadences := map[string]time.Duration{}
 	for name, recorded := range d.record.Units {
+		every, found := cadences[recorded.Environment]
+		if !found {
+			every = d.cadence(recorded.Environment)
+			cadences[recorded.Environment] = every
+		}
 		seen, known := d.observed[name]
 		if !known { // a look may come a tenth of the interval early; none is due at once
-			seen = sight{at: d.now.Add(-spread(name, d.cadence(recorded.Environment)*9/10))}
+			seen = sight{at: d.now.Add(-spread(name, every*9/10))}
 			d.observed[name] = seen
+		}
+		if early := seen.at.Add(every * 9 / 10); seen.failures == 0 && d.now.Before(early) { // as nearly always
+			later(early)
+			continue
 		}
 		// Where the last apply failed, what runs is not what was applied, and the
 		// next try looks first.
@@ -474,11 +484,6 @@ func (d *decider) looks() (names []string, next time.Time) {
 			continue
 		}
 		if v := d.made[name].verb; v == start || v == destroy || v == busy {
-			continue
-		}
-		every := d.cadence(recorded.Environment)
-		if early := seen.at.Add(every * 9 / 10); seen.failures == 0 && d.now.Before(early) { // as nearly always
-			later(early)
 			continue
 		}
 		at := seen.at.Add(every - spread(name+seen.at.String(), every/10))
@@ -587,9 +592,11 @@ func (d *decider) rolloutOf(b Blueprint, names, failed []string) {
 func (d *decider) deletions() {
 	d.successor = d.checked.successor(d.record)
 	gone := sortedWhere(d.record.Units, func(name string, _ *UnitStatus) bool {
+		if d.checked.Units[name] != nil { // as nearly always
+			return false
+		}
 		_, decided := d.made[name]
-		_, runs := d.checked.Units[name]
-		return !decided && !runs
+		return !decided
 	})
 	for _, name := range gone {
 		d.made[name] = d.orBusy(name, d.removed(name, d.record.Units[name]))
@@ -616,7 +623,7 @@ func (d *decider) removed(name string, recorded *UnitStatus) decision {
 		return halted(ReasonProtected, "was removed while protected: restore it, set protect: false in one revision and remove it in the next")
 	}
 	for _, user := range sortedNames(d.checked.Platform.Requests) {
-		u := d.checked.Platform.Requests[user]
+		u := d.checked.Platform.Request(user)
 		if u.RenamedFrom == name && d.record.renames(name, u.Name) {
 			return decision{verb: wait, reason: ReasonRename, message: fmt.Sprintf("is renamed to %s, which takes over its state", u.Name)}
 		}

@@ -22,14 +22,14 @@ type situation struct {
 }
 
 // newSituation is a revision with the requests, of which nothing was applied.
-func newSituation(requests ...Request) *situation {
+func newSituation(requests ...*Request) *situation {
 	p := &Platform{
-		Services: map[string]Service{"checkout": {Name: "checkout", Owner: "payments"}},
+		Services: map[string]*Service{"checkout": {Name: "checkout", Owner: "payments"}},
 		Environments: map[string]Environment{
 			"development": {Name: "development", Stage: "development"}, "staging": {Name: "staging", Stage: "staging"},
 			"production": {Name: "production", Stage: Production}},
 		Blueprints: map[string]Blueprint{"db": {Name: "db"}, "cache": {Name: "cache"}},
-		Requests:   map[string]Request{},
+		Requests:   map[string]*Request{},
 	}
 	p.Settings.Guards = Guards{MaxDeletes: 2, MaxDeletesPerHour: 3}
 	p.Settings.Rollout.Stages, p.Settings.Rollout.MaxParallel, p.Settings.Rollout.MaxFailures = []string{"development", "staging", "production"}, 2, 1
@@ -57,8 +57,8 @@ func (s *situation) sorted() *situation {
 		}
 		module := s.blueprints[r.Blueprint]
 		module.Lock = []byte("lock")
-		service, environment, blueprint := s.checked.Platform.Services[r.Service], s.checked.Platform.Environments[r.Environment], s.checked.Platform.Blueprints[r.Blueprint]
-		s.checked.Units[name] = &Unit{Request: r, Service: &service, Environment: &environment, Blueprint: &blueprint, Module: &module}
+		environment, blueprint := s.checked.Platform.Environments[r.Environment], s.checked.Platform.Blueprints[r.Blueprint]
+		s.checked.Units[name] = &Unit{Request: r, Service: s.checked.Platform.Service(r.Service), Environment: &environment, Blueprint: &blueprint, Module: &module}
 	}
 	return s
 }
@@ -76,10 +76,10 @@ func renderPlainly(u Unit) (Rendering, error) {
 }
 
 // ask is a request, in development unless a change says otherwise.
-func ask(name string, changes ...func(*Request)) Request {
-	r := Request{Name: name, Blueprint: "db", Service: "checkout", Environment: "development"}
+func ask(name string, changes ...func(*Request)) *Request {
+	r := &Request{Name: name, Blueprint: "db", Service: "checkout", Environment: "development"}
 	for _, change := range changes {
-		change(&r)
+		change(r)
 	}
 	return r
 }
@@ -192,7 +192,7 @@ func (s *situation) committed(day string) *situation {
 // the guards allow any number.
 func fourOfEight() *situation {
 	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
-	var requests []Request
+	var requests []*Request
 	for _, name := range names {
 		requests = append(requests, ask(name))
 	}
@@ -232,11 +232,11 @@ func (s *situation) removed(names ...string) *situation {
 
 // changed asks for something else.
 func (s *situation) changed(name string, changes ...func(*Request)) *situation {
-	r := s.checked.Platform.Requests[name]
+	r := *s.checked.Platform.Requests[name]
 	for _, change := range changes {
 		change(&r)
 	}
-	s.checked.Platform.Requests[name] = r
+	s.checked.Platform.Requests[name] = &r
 	return s.sorted()
 }
 
@@ -648,7 +648,7 @@ func pace(s *situation, maxParallel, maxFailures int) {
 }
 
 // rollout is a change of the blueprint db, from which the requests were applied.
-func rollout(requests ...Request) *situation {
+func rollout(requests ...*Request) *situation {
 	s := newSituation(requests...)
 	return s.applied(sortedNames(s.checked.Units)...).then(func(s *situation) { s.blueprints["db"] = Module{Digest: "db-2"} })
 }

@@ -142,17 +142,17 @@ func (g *gatehouse) review(number int, handle, commit string, at time.Time) {
 func (g *gatehouse) revise(commit, owner, document string) {
 	g.Helper()
 	p := &Platform{
-		Services: map[string]Service{"ledger": {Name: "ledger", Owner: owner}},
+		Services: map[string]*Service{"ledger": {Name: "ledger", Owner: owner}},
 		Teams: map[string]Team{"payments": {Name: "payments", Members: []string{"alice", "bob"}}, "search": {Name: "search", Members: []string{"carol"}},
 			"security": {Name: "security", Members: []string{"sam"}}},
-		Blueprints: map[string]Blueprint{"box": {Name: "box", Folder: "blueprints/box"}}, Requests: map[string]Request{},
+		Blueprints: map[string]Blueprint{"box": {Name: "box", Folder: "blueprints/box"}}, Requests: map[string]*Request{},
 	}
 	p.Settings.Guards.RequirePullRequest = true
 	g.Reconciler.checked = &Checked{Revision: Revision{Commit: commit, Time: g.noon}, Tree: g.source.trees[commit], Platform: p,
 		Units: map[string]*Unit{}, holds: map[string]hold{}, asks: map[string][]Violation{}}
 	if document != "" {
-		r := Request{Name: "ledger", Blueprint: "box", Service: "ledger", Document: Document{JSON: json.RawMessage(document), Sources: []string{ledgerSource}}}
-		_ = json.Unmarshal([]byte(document), &r)
+		r := &Request{Name: "ledger", Blueprint: "box", Service: "ledger", Document: Document{JSON: json.RawMessage(document), Sources: []string{ledgerSource}}}
+		_ = json.Unmarshal([]byte(document), r)
 		p.Requests["ledger"] = r
 	}
 	g.Reconciler.checked.sort(nil)
@@ -399,9 +399,7 @@ func TestMoveOfWhatWaits(t *testing.T) {
 			g.merged(3, "fourth", "alice")
 			g.merged(2, "third", "alice")
 			g.revise("fourth", "payments", `{"name":"ledger"}`)
-			r := g.Reconciler.checked.Platform.Requests["ledger"]
-			r.Sources = []string{"catalog/moved.cue"}
-			g.Reconciler.checked.Platform.Requests["ledger"] = r
+			g.Reconciler.checked.Platform.Requests["ledger"].Sources = []string{"catalog/moved.cue"}
 			g.Reconciler.checked.sort(nil)
 			g.asking["ledger"] = asking{key: "b", plan: "plan"}
 			g.expectHeld(g.decide(starts("b")), "payments", "#1 by carol")

@@ -30,18 +30,18 @@ func newWorld(t *testing.T) *world {
 }
 
 // request is one whose unit gives the engine nothing but its name.
-func request(name string) Request {
-	return Request{Name: name, Blueprint: "db", Service: "checkout", Environment: "staging",
+func request(name string) *Request {
+	return &Request{Name: name, Blueprint: "db", Service: "checkout", Environment: "staging",
 		Document: Document{JSON: json.RawMessage(fmt.Sprintf(`{"name": %q}`, name))}}
 }
 
 // revise brings a revision with the requests into force.
-func (w *world) revise(commit string, requests ...Request) {
+func (w *world) revise(commit string, requests ...*Request) {
 	p := &Platform{
-		Services:     map[string]Service{"checkout": {Name: "checkout", Owner: "payments"}},
+		Services:     map[string]*Service{"checkout": {Name: "checkout", Owner: "payments"}},
 		Environments: map[string]Environment{"staging": {Name: "staging", Stage: "staging"}, "production": {Name: "production", Stage: Production}},
 		Blueprints:   map[string]Blueprint{"db": {Name: "db"}, "cache": {Name: "cache"}},
-		Requests:     map[string]Request{},
+		Requests:     map[string]*Request{},
 	}
 	p.Settings.Guards.MaxDeletes, p.Settings.Guards.MaxDeletesPerHour = 3, 10
 	p.Settings.Rollout.Stages, p.Settings.Rollout.MaxParallel, p.Settings.Rollout.MaxFailures = stages, 4, 1
@@ -98,7 +98,7 @@ func (w *world) end(job Job, outcome Outcome) {
 
 func (w *world) apply(name string) { w.end(w.job(name), Applied) }
 
-func protected(r Request) Request { r.Protect = true; return r }
+func protected(r *Request) *Request { r.Protect = true; return r }
 
 func TestProtectionIsLiftedInARevisionOfItsOwn(t *testing.T) {
 	w := newWorld(t)
@@ -334,7 +334,7 @@ func TestEarlierRunsAreTakenInOrder(t *testing.T) {
 func TestStoppedRolloutStaysStopped(t *testing.T) {
 	w := newWorld(t)
 	names := []string{"a", "b", "c", "d", "e", "f"}
-	var all []Request
+	var all []*Request
 	for _, name := range names {
 		all = append(all, request(name))
 	}

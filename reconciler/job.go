@@ -81,8 +81,8 @@ func (r *Reconciler) takeover(ctx context.Context, takes *Takeover) (*Takeover, 
 
 // sources are the files that decide what a request and its service say.
 func (p *Platform) sources(request string) []string {
-	r := p.Requests[request]
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.Sources, p.Services[r.Service].Sources))))
+	r := p.Request(request)
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.Sources, p.Service(r.Service).Sources))))
 }
 
 // lastDayAfter returns the unit's last day as it will be once this run applied it.
@@ -244,7 +244,7 @@ func (r *Reconciler) deletionSubject(recorded *UnitStatus) Subject {
 	subject := Subject{
 		Kind: "request", Name: recorded.Request, Document: document,
 		Change:  Change{Action: "delete", Before: document},
-		Service: p.Services[recorded.Service].JSON, Team: p.Teams[recorded.Owner].JSON,
+		Service: p.Service(recorded.Service).JSON, Team: p.Teams[recorded.Owner].JSON,
 		Environment: p.Environments[recorded.Environment].JSON, Blueprint: p.Blueprints[recorded.Blueprint].JSON,
 		Cost: &Cost{Before: recorded.Cost, Team: r.checked.teamCost(recorded.Owner, r.record)},
 	}

@@ -245,8 +245,8 @@ func (j *journal) services(c *Checked) {
 		says = func(service string) bool { return described[service] }
 	}
 	requests := map[string][]string{}
-	for _, name := range sortedWhere(c.Platform.Requests, func(_ string, r Request) bool { return says(r.Service) }) {
-		service := c.Platform.Requests[name].Service
+	for _, name := range sortedWhere(c.Platform.Requests, func(_ string, r *Request) bool { return says(r.Service) }) {
+		service := c.Platform.Request(name).Service
 		requests[service] = append(requests[service], name)
 	}
 	for name, s := range c.Platform.Services {
@@ -266,8 +266,8 @@ func (j *journal) services(c *Checked) {
 func (n *news) described(c *Checked) map[string]bool {
 	described := maps.Clone(n.services)
 	for name := range n.requests {
-		described[n.earlier.Platform.Requests[name].Service] = true
-		described[c.Platform.Requests[name].Service] = true
+		described[n.earlier.Platform.Request(name).Service] = true
+		described[c.Platform.Request(name).Service] = true
 	}
 	for _, holds := range []map[string]hold{n.earlier.holds, c.holds} {
 		for key := range holds {
@@ -280,7 +280,7 @@ func (n *news) described(c *Checked) map[string]bool {
 }
 
 // service notes what a revision says of a service.
-func (j *journal) service(c *Checked, name string, s Service, requests []string) {
+func (j *journal) service(c *Checked, name string, s *Service, requests []string) {
 	status := j.record.Services[name]
 	if status == nil {
 		status = &ServiceStatus{Version: 1, Service: name}
@@ -304,7 +304,7 @@ func (j *journal) noService(c *Checked, name string, requests []string) {
 }
 
 // describe copies what a revision says of a service, and tells whether that is news.
-func (s *ServiceStatus) describe(service Service, h hold, requests []string, now time.Time) bool {
+func (s *ServiceStatus) describe(service *Service, h hold, requests []string, now time.Time) bool {
 	news := s.Owner != service.Owner || s.Lifecycle != service.Lifecycle || s.Tier != service.Tier || !slices.Equal(s.Requests, requests)
 	s.Owner, s.Lifecycle, s.Tier, s.Requests = service.Owner, service.Lifecycle, service.Tier, requests
 	for _, kind := range []string{Valid, Allowed} {
@@ -483,11 +483,11 @@ func (s *UnitStatus) protect(protect bool, revision string) {
 }
 
 // introduce says whose a request is that holds before it was ever applied.
-func (s *UnitStatus) introduce(r Request, p *Platform) {
+func (s *UnitStatus) introduce(r *Request, p *Platform) {
 	if s.Exists() {
 		return
 	}
-	s.Service, s.Owner, s.Blueprint = r.Service, p.Services[r.Service].Owner, r.Blueprint
+	s.Service, s.Owner, s.Blueprint = r.Service, p.Service(r.Service).Owner, r.Blueprint
 	s.Environment, s.Stage = r.Environment, p.Environments[r.Environment].Stage
 }
 

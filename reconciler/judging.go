@@ -59,12 +59,12 @@ func (c *Checked) judge(ctx context.Context, record *Record, n *news) error {
 		}
 	}
 	for _, name := range services {
-		if err := c.ask(ctx, &j, c.serviceSubject(name, record), c.Platform.Services[name].Position); err != nil {
+		if err := c.ask(ctx, &j, c.serviceSubject(name, record), c.Platform.Service(name).Position); err != nil {
 			return err
 		}
 	}
 	for _, name := range requests {
-		if err := c.ask(ctx, &j, c.requestSubject(name, record, j.costs[c.owner(name)]), c.Platform.Requests[name].Position); err != nil {
+		if err := c.ask(ctx, &j, c.requestSubject(name, record, j.costs[c.owner(name)]), c.Platform.Request(name).Position); err != nil {
 			return err
 		}
 	}
@@ -99,14 +99,14 @@ func (j *judged) todo(c *Checked, record *Record, n *news) (services, requests [
 		maps.DeleteFunc(owners, func(_ string, changed bool) bool { return !changed })
 	}
 	isNews := func(name string) bool { return n.services[name] }
-	services = sortedWhere(c.Platform.Services, func(name string, s Service) bool {
+	services = sortedWhere(c.Platform.Services, func(name string, s *Service) bool {
 		unrecorded := record.Services[name] == nil
 		if unrecorded {
 			j.unrecorded[name] = true
 		}
 		return n.everything() || n.services[name] || slices.ContainsFunc(s.DependsOn, isNews) || unrecorded != last.unrecorded[name] || again[key{"service", name}]
 	})
-	requests = sortedWhere(c.Platform.Requests, func(name string, r Request) bool {
+	requests = sortedWhere(c.Platform.Requests, func(name string, r *Request) bool {
 		now := record.Units[name].recorded()
 		before, differed := last.unapplied[name]
 		differs := !now.same(recorded{true, r.JSON, r.Cost.Monthly})
@@ -114,7 +114,7 @@ func (j *judged) todo(c *Checked, record *Record, n *news) (services, requests [
 			j.unapplied[name] = now
 		}
 		return n.everything() || n.moved[name] || differs != differed || differs && !now.same(before) || again[key{"request", name}] ||
-			len(owners) > 0 && owners[c.Platform.Services[r.Service].Owner]
+			len(owners) > 0 && owners[c.Platform.Service(r.Service).Owner]
 	})
 	return services, requests
 }
@@ -189,7 +189,7 @@ func (c *Checked) blueprintWithModule(name string) json.RawMessage {
 }
 
 func (c *Checked) serviceSubject(name string, record *Record) Subject {
-	s := c.Platform.Services[name]
+	s := c.Platform.Service(name)
 	subject := Subject{Kind: "service", Name: name, Document: s.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
 		Change: Change{Action: "create"}}
 	if record.Services[name] != nil {
@@ -205,12 +205,12 @@ func (c *Checked) serviceSubject(name string, record *Record) Subject {
 
 // owner returns the team whose service a request is for.
 func (c *Checked) owner(request string) string {
-	return c.Platform.Services[c.Platform.Requests[request].Service].Owner
+	return c.Platform.Service(c.Platform.Request(request).Service).Owner
 }
 
 func (c *Checked) requestSubject(name string, record *Record, cost TeamCost) Subject {
-	r := c.Platform.Requests[name]
-	s := c.Platform.Services[r.Service]
+	r := c.Platform.Request(name)
+	s := c.Platform.Service(r.Service)
 	subject := Subject{
 		Kind: "request", Name: name, Document: r.JSON, Service: s.JSON, Team: c.Platform.Teams[s.Owner].JSON,
 		Environment: c.Platform.Environments[r.Environment].JSON, Blueprint: c.Platform.Blueprints[r.Blueprint].JSON,
@@ -295,9 +295,29 @@ func (c *Checked) costOf(owner string, before float64) TeamCost {
 }
 
 // sumCosts sums what is asked for, by owning team.
-func (c *Checked) sumCosts() {
+func (c *Checked) sumCosts(n *news) {
+	if !n.everything() && !n.costs() {
+		c.asked = n.earlier.asked
+		return
+	}
 	c.asked = map[string]float64{}
 	for _, r := range c.Platform.Requests {
-		c.asked[c.Platform.Services[r.Service].Owner] += r.Cost.Monthly
+		c.asked[c.Platform.Service(r.Service).Owner] += r.Cost.Monthly
 	}
+}
+
+// costs tells whether any team may be asked for another sum.
+func (n *news) costs() bool {
+	before, after := n.earlier.Platform, n.platform
+	for name := range n.services {
+		if before.Service(name).Owner != after.Service(name).Owner {
+			return true
+		}
+	}
+	for name := range n.requests {
+		if a, b := before.Request(name), after.Request(name); a.Service != b.Service || a.Cost.Monthly != b.Cost.Monthly {
+			return true
+		}
+	}
+	return false
 }

@@ -32,8 +32,8 @@ func (c *Checked) newsSince(earlier *Checked, platform *Platform) *news {
 		return &news{}
 	}
 	n := &news{earlier: earlier, platform: platform, services: map[string]bool{}, requests: map[string]bool{}, moved: map[string]bool{}}
-	addChanged(n.services, earlier.Platform.Services, platform.Services, func(s Service) Document { return s.Document })
-	addChanged(n.requests, earlier.Platform.Requests, platform.Requests, func(r Request) Document { return r.Document })
+	addChanged(n.services, earlier.Platform.Services, platform.Services, func(s *Service) Document { return s.Document })
+	addChanged(n.requests, earlier.Platform.Requests, platform.Requests, func(r *Request) Document { return r.Document })
 	for _, k := range differing(earlier.refused, c.refused) {
 		switch k.kind {
 		case "service":
@@ -66,18 +66,17 @@ func (p *Platform) governedLike(other *Platform) bool {
 }
 
 // addChanged adds the names of the documents that are not the same in both.
-func addChanged[D any](changed map[string]bool, before, after map[string]D, document func(D) Document) {
+func addChanged[D any](changed map[string]bool, before, after map[string]*D, document func(*D) Document) {
 	found := 0
 	for name, d := range after {
-		old, was := before[name]
-		if was {
+		old := before[name]
+		if old != nil {
 			found++
 		}
-		if !was {
-			changed[name] = true
+		if old == d {
 			continue
 		}
-		if a, b := document(d), document(old); !a.same(b) || a.Position != b.Position {
+		if old == nil || !document(d).same(document(old)) || document(d).Position != document(old).Position {
 			changed[name] = true
 		}
 	}
@@ -85,7 +84,7 @@ func addChanged[D any](changed map[string]bool, before, after map[string]D, docu
 		return
 	}
 	for name := range before {
-		if _, is := after[name]; !is {
+		if after[name] == nil {
 			changed[name] = true
 		}
 	}

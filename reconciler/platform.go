@@ -8,14 +8,31 @@ import (
 	"time"
 )
 
-// Platform is a platform repository, evaluated: what the organisation wants.
+// Platform is a platform repository, evaluated: what the organisation wants. Nobody
+// changes its services and requests: later revisions share those that say the same.
 type Platform struct {
 	Settings     Settings
 	Teams        map[string]Team
 	Environments map[string]Environment
 	Blueprints   map[string]Blueprint
-	Services     map[string]Service
-	Requests     map[string]Request
+	Services     map[string]*Service
+	Requests     map[string]*Request
+}
+
+// Service returns the service of a name; where there is none, one that says nothing.
+func (p *Platform) Service(name string) *Service {
+	if s := p.Services[name]; s != nil {
+		return s
+	}
+	return &Service{}
+}
+
+// Request returns the request of a name; where there is none, one that says nothing.
+func (p *Platform) Request(name string) *Request {
+	if r := p.Requests[name]; r != nil {
+		return r
+	}
+	return &Request{}
 }
 
 // Document is what every team, environment, blueprint, service and request

@@ -54,9 +54,9 @@ type names struct {
 // names reads them. Nearly all documents say what they say in the base, which was
 // read already.
 func (g governed) names(s Subject) (n names) {
-	service, request := g.base.Services[s.Name], g.base.Requests[s.Name]
+	service, request := g.base.Service(s.Name), g.base.Request(s.Name)
 	if s.Kind == "request" {
-		service = g.base.Services[request.Service]
+		service = g.base.Service(request.Service)
 	}
 	if bytes.Equal(service.JSON, s.Service) {
 		n.Owner = service.Owner
@@ -307,7 +307,7 @@ func (p *Proposal) predict(base, head *Checked) {
 	}
 }
 
-func changedInputs(before, after Request) []string {
+func changedInputs(before, after *Request) []string {
 	var names []string
 	for _, name := range sortedNames(union(before.Inputs, after.Inputs)) {
 		if string(canonical(before.Inputs[name])) != string(canonical(after.Inputs[name])) {
@@ -439,10 +439,10 @@ func preapproved(base *Platform, head *Checked) bool {
 		}
 	}
 	for name := range union(base.Services, head.Platform.Services) {
-		note("service/"+name, base.Services[name].Document, head.Platform.Services[name].Document)
+		note("service/"+name, base.Service(name).Document, head.Platform.Service(name).Document)
 	}
 	for name := range union(base.Requests, head.Platform.Requests) {
-		note("request/"+name, base.Requests[name].Document, head.Platform.Requests[name].Document)
+		note("request/"+name, base.Request(name).Document, head.Platform.Request(name).Document)
 	}
 	return changes > 0 && all
 }

@@ -30,56 +30,96 @@ func (c *Checked) references(p *Platform, n *news) []Violation {
 			c.dangling[key{kind, name}] = true
 		}
 	}
-	for _, name := range referring(p.Services, n, "service", n.speaksOf()) {
-		look("service", name, func() { k.service(p.Services[name]) })
+	services, requests := sortedNames(p.Services), sortedNames(p.Requests)
+	if !n.everything() {
+		services, requests = n.speaking(), n.using(c.uses)
 	}
-	for _, name := range referring(p.Requests, n, "request", n.uses) {
-		look("request", name, func() { k.request(p.Requests[name]) })
+	for _, name := range services {
+		look("service", name, func() { k.service(p.Service(name)) })
+	}
+	for _, name := range requests {
+		look("request", name, func() { k.request(p.Request(name)) })
 	}
 	c.circling = map[key]bool{}
-	k.requestCycles(c.circling, n)
+	k.requestCycles(c.circling, c.uses, n)
 	k.serviceCycles(c.circling, n)
 	return k.violations
 }
 
-// referring returns the names of the documents whose references are to be checked,
-// sorted: those that are news or were found wrong, and those that refer to news.
-func referring[D any](all map[string]D, n *news, kind string, refers func(name string, d D) bool) []string {
-	if n.everything() {
-		return sortedNames(all)
-	}
-	return sortedWhere(all, func(name string, d D) bool { return refers(name, d) || n.earlier.dangling[key{kind, name}] })
-}
-
-// speaksOf tells whether a service is news or speaks of a service that is, by its
-// name or by an alias that it has or had.
-func (n *news) speaksOf() func(name string, s Service) bool {
+// speaking returns the services whose references are to be checked, sorted: those
+// that are news or were found wrong, and those that speak of a service that is news,
+// by its name or by an alias that it has or had.
+func (n *news) speaking() []string {
 	spoken := maps.Clone(n.services)
 	for name := range n.services {
 		for _, p := range []*Platform{n.earlier.Platform, n.platform} {
-			for _, alias := range p.Services[name].Aliases {
+			for _, alias := range p.Service(name).Aliases {
 				spoken[alias] = true
 			}
 		}
 	}
-	return func(name string, s Service) bool {
-		is := func(other string) bool { return spoken[other] }
-		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is) || is(s.Successor)
-	}
+	is := func(other string) bool { return spoken[other] }
+	return sortedWhere(n.platform.Services, func(name string, s *Service) bool {
+		return n.services[name] || slices.ContainsFunc(s.DependsOn, is) || slices.ContainsFunc(s.Aliases, is) || s.Successor != "" && is(s.Successor) ||
+			n.earlier.dangling[key{"service", name}]
+	})
 }
 
-// uses tells whether a request is news, is of a service that is, or refers to
-// another request of which either holds.
-func (n *news) uses(name string, r Request) bool {
-	if n.moved[name] || n.requests[r.RenamedFrom] {
-		return true
+// using returns the requests whose references are to be checked, sorted: those that
+// are news, that are of a service that is, or that were found wrong, and those that
+// refer to one that is news.
+func (n *news) using(uses map[string][]string) []string {
+	names := map[string]bool{}
+	for name := range n.moved {
+		names[name] = true
 	}
-	for _, value := range r.Inputs {
-		if ref, ok := Reference(value); ok && n.moved[ref.Request] {
-			return true
+	for k := range n.earlier.dangling {
+		if k.kind == "request" {
+			names[k.name] = true
 		}
 	}
-	return false
+	for name, upstreams := range uses {
+		if slices.ContainsFunc(upstreams, func(upstream string) bool { return n.moved[upstream] }) {
+			names[name] = true
+		}
+	}
+	for name, r := range n.platform.Requests {
+		if r.RenamedFrom != "" && n.requests[r.RenamedFrom] {
+			names[name] = true
+		}
+	}
+	return sortedWhere(names, func(name string, _ bool) bool { return n.platform.Requests[name] != nil })
+}
+
+// usesOf returns the requests whose outputs each request uses that uses any.
+func usesOf(requests map[string]*Request, n *news) map[string][]string {
+	uses := map[string][]string{}
+	if n.everything() {
+		for name, r := range requests {
+			if names := upstreams(r); len(names) > 0 {
+				uses[name] = names
+			}
+		}
+		return uses
+	}
+	uses = n.earlier.uses
+	shared := true
+	for name := range n.requests {
+		var names []string
+		if r := requests[name]; r != nil {
+			names = upstreams(r)
+		}
+		if slices.Equal(names, uses[name]) {
+			continue
+		}
+		if shared {
+			uses, shared = maps.Clone(uses), false
+		}
+		if delete(uses, name); len(names) > 0 {
+			uses[name] = names
+		}
+	}
+	return uses
 }
 
 type referenceChecker struct {
@@ -159,7 +199,7 @@ func (c *referenceChecker) blueprint(b Blueprint) {
 	}
 }
 
-func (c *referenceChecker) service(s Service) {
+func (c *referenceChecker) service(s *Service) {
 	for i, name := range s.DependsOn {
 		if _, found := c.platform.Services[name]; !found && !c.broken[key{"service", name}] && !c.isAlias(name) {
 			c.unknown("service", s.Name, s.Position, []string{"dependsOn", fmt.Sprint(i)}, "service", name, sortedNames(c.platform.Services),
@@ -191,7 +231,7 @@ func (c *referenceChecker) isAlias(name string) bool {
 	return c.aliases[name]
 }
 
-func (c *referenceChecker) request(r Request) {
+func (c *referenceChecker) request(r *Request) {
 	if _, found := c.platform.Services[r.Service]; !found {
 		if c.broken[key{"service", r.Service}] {
 			c.deny("request", r.Name, r.Position, []string{"service"},
@@ -224,7 +264,7 @@ func (c *referenceChecker) request(r Request) {
 }
 
 // reference checks one use of another request's output.
-func (c *referenceChecker) reference(r Request, path []string, input string, ref Ref) {
+func (c *referenceChecker) reference(r *Request, path []string, input string, ref Ref) {
 	from := append(slices.Clone(path), "from")
 	deny := func(path []string, message, hint string) {
 		c.deny("request", r.Name, r.Position, path, message, hint)
@@ -265,13 +305,13 @@ func (c *referenceChecker) reference(r Request, path []string, input string, ref
 }
 
 // secret checks that a sensitive output goes only where it may.
-func (c *referenceChecker) secret(r, up Request, path []string, input string, ref Ref) {
+func (c *referenceChecker) secret(r, up *Request, path []string, input string, ref Ref) {
 	deny := func(message, hint string) { c.deny("request", r.Name, r.Position, path, message, hint) }
 	if !c.modules[r.Blueprint].Sensitive[input] && !c.broken[key{"blueprint", r.Blueprint}] {
 		deny(fmt.Sprintf("the output %s of %s is a secret, but the input %s is not declared as one", ref.Output, ref.Request, input),
 			fmt.Sprintf("the blueprint %s must declare:  variable %q { sensitive = true }", r.Blueprint, input))
 	}
-	owner, upOwner := c.platform.Services[r.Service].Owner, c.platform.Services[up.Service].Owner
+	owner, upOwner := c.platform.Service(r.Service).Owner, c.platform.Service(up.Service).Owner
 	if owner != upOwner && !slices.Contains(up.ShareWith, owner) {
 		deny(fmt.Sprintf("the output %s of %s is a secret of the team %s", ref.Output, ref.Request, upOwner),
 			fmt.Sprintf("that team may write in %s:  shareWith: [%q]", ref.Request, owner))
@@ -316,12 +356,12 @@ func nestedReference(value json.RawMessage) bool {
 }
 
 // requestCycles refuses every request that, through references, uses itself.
-func (c *referenceChecker) requestCycles(circling map[key]bool, n *news) {
-	edges := edgesFrom("request", c.platform.Requests, n, n.requests, upstreams)
+func (c *referenceChecker) requestCycles(circling map[key]bool, uses map[string][]string, n *news) {
+	edges := edgesFrom("request", uses, n, n.requests, func(upstreams []string) []string { return upstreams })
 	for _, circle := range circles(edges) {
 		for _, name := range circle.members {
 			circling[key{"request", name}] = true
-			r := c.platform.Requests[name]
+			r := c.platform.Request(name)
 			c.deny("request", r.Name, r.Position, []string{"inputs"}, "uses its own outputs in a circle: "+circle.String(),
 				"give one of them a plain value in place of a reference")
 		}
@@ -330,12 +370,12 @@ func (c *referenceChecker) requestCycles(circling map[key]bool, n *news) {
 
 // serviceCycles warns of services that depend on each other, once for each circle.
 func (c *referenceChecker) serviceCycles(circling map[key]bool, n *news) {
-	edges := edgesFrom("service", c.platform.Services, n, n.services, func(s Service) []string { return s.DependsOn })
+	edges := edgesFrom("service", c.platform.Services, n, n.services, func(s *Service) []string { return s.DependsOn })
 	for _, circle := range circles(edges) {
 		for _, name := range circle.members {
 			circling[key{"service", name}] = true
 		}
-		s := c.platform.Services[circle.way[0]]
+		s := c.platform.Service(circle.way[0])
 		c.violations = append(c.violations, Violation{Level: Warn, Scope: ScopeDocument, Kind: "service", Name: s.Name,
 			Position: s.Position, Path: []string{"dependsOn"}, Message: "depends on itself in a circle: " + circle.String(),
 			Hint: "remove one of these dependencies, unless the services cannot start without each other"})
@@ -371,7 +411,7 @@ func edgesFrom[D any](kind string, all map[string]D, n *news, changed map[string
 }
 
 // upstreams returns the requests whose outputs a request uses, sorted.
-func upstreams(r Request) []string {
+func upstreams(r *Request) []string {
 	var names []string
 	for _, value := range r.Inputs {
 		if ref, ok := Reference(value); ok && !slices.Contains(names, ref.Request) {

@@ -23,10 +23,10 @@ func TestSecretsStayInTheirStage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := &Platform{
 				Teams:        map[string]Team{"payments": {}},
-				Services:     map[string]Service{"checkout": {Name: "checkout", Owner: "payments"}},
+				Services:     map[string]*Service{"checkout": {Name: "checkout", Owner: "payments"}},
 				Environments: map[string]Environment{"a": {Name: "a", Stage: test.from}, "b": {Name: "b", Stage: test.to}},
 				Blueprints:   map[string]Blueprint{"db": {Name: "db", Outputs: map[string]Output{"password": {Sensitive: true}}}},
-				Requests: map[string]Request{
+				Requests: map[string]*Request{
 					"up": {Name: "up", Service: "checkout", Environment: "a", Blueprint: "db"},
 					"down": {Name: "down", Service: "checkout", Environment: "b", Blueprint: "db",
 						Inputs: map[string]json.RawMessage{"password": json.RawMessage(`{"from": {"request": "up", "output": "password"}}`)}},
@@ -45,7 +45,7 @@ func TestSecretsStayInTheirStage(t *testing.T) {
 // A service that is to be replaced names one that there is.
 func TestSuccessor(t *testing.T) {
 	for successor, wrong := range map[string]int{"": 0, "shop": 0, "shpo": 1} {
-		p := &Platform{Services: map[string]Service{"shop": {Name: "shop"}, "old-shop": {Name: "old-shop", Successor: successor}}}
+		p := &Platform{Services: map[string]*Service{"shop": {Name: "shop"}, "old-shop": {Name: "old-shop", Successor: successor}}}
 		c := &Checked{}
 		if vs := c.references(p, &news{}); len(vs) != wrong || wrong > 0 && (vs[0].Path[0] != "successor" || vs[0].Hint != "did you mean shop?") {
 			t.Errorf("%q: got %v", successor, vs)

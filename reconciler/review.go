@@ -109,7 +109,7 @@ func effects(base, head *Platform) []Effect {
 	return all
 }
 
-func requestEffects(before, after Request) []Effect {
+func requestEffects(before, after *Request) []Effect {
 	var all []Effect
 	add := func(field, format string, args ...any) {
 		all = append(all, Effect{Kind: "request", Name: after.Name, Field: field, Message: fmt.Sprintf(format, args...)})
@@ -221,7 +221,7 @@ func costChanges(base, head *Platform) []CostChange {
 	sum := func(p *Platform) map[string]float64 {
 		all := map[string]float64{}
 		for _, r := range p.Requests {
-			all[p.Services[r.Service].Owner] += r.Cost.Monthly
+			all[p.Service(r.Service).Owner] += r.Cost.Monthly
 		}
 		for team, cost := range all {
 			all[team] = cents(cost)
@@ -247,13 +247,13 @@ func cents(sum float64) float64 { return math.Round(sum*100) / 100 }
 func affected(base, head *Platform) []Affected {
 	touched := map[string]bool{}
 	for name := range union(base.Services, head.Services) {
-		if differs(base.Services[name].Document, head.Services[name].Document) {
+		if differs(base.Service(name).Document, head.Service(name).Document) {
 			touched[name] = true
 		}
 	}
 	for name := range union(base.Requests, head.Requests) {
-		if before, after := base.Requests[name], head.Requests[name]; differs(before.Document, after.Document) {
-			for _, r := range []Request{before, after} {
+		if before, after := base.Request(name), head.Request(name); differs(before.Document, after.Document) {
+			for _, r := range []*Request{before, after} {
 				if r.Service != "" {
 					touched[r.Service] = true
 				}
@@ -283,7 +283,7 @@ func affected(base, head *Platform) []Affected {
 	add := func(name, through string) {
 		s, found := head.Services[name]
 		if !found {
-			s = base.Services[name]
+			s = base.Service(name)
 		}
 		all = append(all, Affected{Service: name, Owner: s.Owner, Tier: s.Tier, Via: through})
 	}
@@ -326,13 +326,13 @@ func changedOwners(base, head *Platform) []Needed {
 		}
 	}
 	for _, name := range sortedNames(union(base.Services, head.Services)) {
-		if before, after := base.Services[name], head.Services[name]; differs(before.Document, after.Document) {
+		if before, after := base.Service(name), head.Service(name); differs(before.Document, after.Document) {
 			note("the service "+name, "", before.Owner, after.Owner)
 		}
 	}
 	for _, name := range sortedNames(union(base.Requests, head.Requests)) {
-		before, after := base.Requests[name], head.Requests[name]
-		was, is := base.Services[before.Service].Owner, head.Services[after.Service].Owner
+		before, after := base.Request(name), head.Request(name)
+		was, is := base.Service(before.Service).Owner, head.Service(after.Service).Owner
 		if differs(before.Document, after.Document) || was != is {
 			note(name, name, was, is)
 		}

@@ -31,7 +31,7 @@ type Module struct {
 // Unit is one request with all that it refers to, which other units may share: one
 // root module, one state.
 type Unit struct {
-	Request     Request
+	Request     *Request
 	Service     *Service
 	Environment *Environment
 	Blueprint   *Blueprint

@@ -44,7 +44,7 @@ func TestDenialOutranksApproval(t *testing.T) {
 		"preapprove approve deny": {denied, 1},
 		"deny approve preapprove": {denied, 1},
 	} {
-		c := &Checked{Platform: &Platform{Requests: map[string]Request{"db": {Name: "db"}}}, Units: map[string]*Unit{}, holds: map[string]hold{}}
+		c := &Checked{Platform: &Platform{Requests: map[string]*Request{"db": {Name: "db"}}}, Units: map[string]*Unit{}, holds: map[string]hold{}}
 		for level := range strings.FieldsSeq(levels) {
 			c.Violations = append(c.Violations, violation(Level(level)))
 		}

@@ -61,9 +61,7 @@ func (p *portalProposer) Judge(ctx context.Context, draft portal.Draft) (portal.
 		j.Approvals = slices.DeleteFunc(j.Approvals, func(n reconciler.Needed) bool { return n.Insider })
 	}
 	if head.Platform != nil {
-		if after, is := head.Platform.Requests[draft.Request]; is {
-			j.Request = &after
-		}
+		j.Request = head.Platform.Requests[draft.Request]
 	}
 	return j, nil
 }

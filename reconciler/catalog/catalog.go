@@ -309,8 +309,8 @@ func (g *governance) platform() (*reconciler.Platform, error) {
 func (g *governance) decode() (*reconciler.Platform, error) {
 	p := &reconciler.Platform{
 		Teams: map[string]reconciler.Team{}, Environments: map[string]reconciler.Environment{},
-		Blueprints: map[string]reconciler.Blueprint{}, Services: map[string]reconciler.Service{},
-		Requests: map[string]reconciler.Request{},
+		Blueprints: map[string]reconciler.Blueprint{}, Services: map[string]*reconciler.Service{},
+		Requests: map[string]*reconciler.Request{},
 	}
 	if err := json.Unmarshal(g.Settings.JSON, &p.Settings); err != nil {
 		return nil, fmt.Errorf("read the settings: %w", err)

@@ -162,7 +162,7 @@ func TestSources(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("got:\n%v\nwant:\n%v", got, want)
 		}
-		if db := strings.Join(p.Requests["checkout-db"].Sources, " "); db != want["checkout"] {
+		if db := strings.Join(p.Request("checkout-db").Sources, " "); db != want["checkout"] {
 			t.Errorf("the request's: %s", db)
 		}
 	}

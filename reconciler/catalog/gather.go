@@ -14,8 +14,8 @@ import (
 type gathered struct {
 	jobs     []*job
 	answers  []answer
-	services map[string]reconciler.Service
-	requests map[string]reconciler.Request
+	services map[string]*reconciler.Service
+	requests map[string]*reconciler.Request
 	refused  map[docName]bool // that are in neither
 	// apart tells that every name was declared once, and everything could be read.
 	apart bool
@@ -96,13 +96,13 @@ func (d stated) add(g gathered) error {
 	if d.Kind == "service" {
 		s, err := decode[reconciler.Service](*d.document)
 		if s.Document = d.common(); err == nil {
-			g.services[d.Name] = s
+			g.services[d.Name] = &s
 		}
 		return err
 	}
 	r, err := decode[reconciler.Request](*d.document)
 	if r.Document = d.common(); err == nil {
-		g.requests[d.Name] = r
+		g.requests[d.Name] = &r
 	}
 	return err
 }
@@ -171,7 +171,7 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []answer) (gathe
 			}
 		}
 	}
-	g := gathered{jobs: jobs, answers: answers, services: map[string]reconciler.Service{}, requests: map[string]reconciler.Request{}, refused: map[docName]bool{}}
+	g := gathered{jobs: jobs, answers: answers, services: map[string]*reconciler.Service{}, requests: map[string]*reconciler.Request{}, refused: map[docName]bool{}}
 	platform.Services, platform.Requests = g.services, g.requests
 	for key, d := range first {
 		if twice[key] {

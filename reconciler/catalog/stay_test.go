@@ -25,7 +25,7 @@ func staysWith(t *testing.T) (e *Evaluator, files map[string]string, pass func(c
 		if err != nil || len(vs) > 0 {
 			t.Fatalf("%v\n%s", err, render(vs))
 		}
-		if title := p.Services["a"].Title; title != fmt.Sprint(n) {
+		if title := p.Service("a").Title; title != fmt.Sprint(n) {
 			t.Errorf("got %q in pass %d", title, n)
 		}
 		if e.place.staying == nil {

@@ -78,7 +78,7 @@ func put(s *ast.StructLit, setting reconciler.Setting) error {
 // Writable tells whether a form may change a request; the error is a
 // [reconciler.Computed] where its file does not state it plainly, or another one
 // has a say in it.
-func (Writer) Writable(tree *reconciler.Tree, request reconciler.Request) error {
+func (Writer) Writable(tree *reconciler.Tree, request *reconciler.Request) error {
 	f, _, err := plainRequest(tree, request)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (Writer) Writable(tree *reconciler.Tree, request reconciler.Request) error 
 }
 
 // Change returns the request's file as it says the settings.
-func (Writer) Change(tree *reconciler.Tree, request reconciler.Request, settings []reconciler.Setting) ([]byte, error) {
+func (Writer) Change(tree *reconciler.Tree, request *reconciler.Request, settings []reconciler.Setting) ([]byte, error) {
 	f, e, err := plainRequest(tree, request)
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (Writer) Change(tree *reconciler.Tree, request reconciler.Request, settings
 }
 
 // Retire returns the file without the request; nothing where nothing else is in it.
-func (Writer) Retire(tree *reconciler.Tree, request reconciler.Request) ([]byte, error) {
+func (Writer) Retire(tree *reconciler.Tree, request *reconciler.Request) ([]byte, error) {
 	f, _, err := plainRequest(tree, request)
 	if err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func read(tree *reconciler.Tree, file string) (*ast.File, []byte, error) {
 }
 
 // plainRequest finds a request that its file states plainly.
-func plainRequest(tree *reconciler.Tree, request reconciler.Request) (*ast.File, entry, error) {
+func plainRequest(tree *reconciler.Tree, request *reconciler.Request) (*ast.File, entry, error) {
 	f, _, err := read(tree, request.Position.File)
 	if err != nil {
 		return nil, entry{}, err

@@ -95,10 +95,10 @@ request: {
 }
 `
 
-func planned(content, name string) (*reconciler.Tree, reconciler.Request) {
+func planned(content, name string) (*reconciler.Tree, *reconciler.Request) {
 	const file = "catalog/payments/checkout.cue"
 	tree := treeOf(map[string]string{file: content, "platform.cue": "package platform\n\nschema.#Root\n"})
-	return tree, reconciler.Request{Name: name, Document: reconciler.Document{Position: reconciler.Position{File: file, Line: 1}}}
+	return tree, &reconciler.Request{Name: name, Document: reconciler.Document{Position: reconciler.Position{File: file, Line: 1}}}
 }
 
 // TestChange changes one thing at a time; the rest of the file stays.
@@ -186,7 +186,7 @@ func TestComputedRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.files["platform.cue"] = "package platform\n\nschema.#Root\n"
-			err := Writer{}.Writable(treeOf(c.files), reconciler.Request{Name: "checkout-db", Document: reconciler.Document{Position: reconciler.Position{File: file, Line: 1}}})
+			err := Writer{}.Writable(treeOf(c.files), &reconciler.Request{Name: "checkout-db", Document: reconciler.Document{Position: reconciler.Position{File: file, Line: 1}}})
 			var computed *reconciler.Computed
 			if !errors.As(err, &computed) || !strings.HasPrefix(computed.Position.String(), c.at) {
 				t.Errorf("got %v, expected a place like %s", err, c.at)
@@ -219,7 +219,7 @@ func hostile(r *rand.Rand) string {
 func TestHostileTexts(t *testing.T) {
 	const file = "catalog/payments/checkout.cue"
 	files := platformFiles(t)
-	request := reconciler.Request{Name: "checkout-db", Document: reconciler.Document{Position: reconciler.Position{File: file, Line: 1}}}
+	request := &reconciler.Request{Name: "checkout-db", Document: reconciler.Document{Position: reconciler.Position{File: file, Line: 1}}}
 	r := rand.New(rand.NewPCG(7, 7))
 	self, err := os.Executable()
 	if err != nil {
@@ -276,7 +276,7 @@ func TestHostileTexts(t *testing.T) {
 	}
 	for name, text := range texts {
 		var doc struct{ Description string }
-		if got := platform.Requests[name].JSON; got == nil {
+		if got := platform.Request(name).JSON; got == nil {
 			if !refused[name] {
 				t.Errorf("%s is neither evaluated nor refused", name)
 			}

@@ -17,7 +17,7 @@ func largeSnapshot(n int) *Snapshot {
 	p := &reconciler.Platform{
 		Teams: map[string]reconciler.Team{}, Environments: map[string]reconciler.Environment{"production": {Name: "production", Stage: "production"}},
 		Blueprints: map[string]reconciler.Blueprint{"postgres": {Name: "postgres", Title: "PostgreSQL"}},
-		Services:   map[string]reconciler.Service{}, Requests: map[string]reconciler.Request{},
+		Services:   map[string]*reconciler.Service{}, Requests: map[string]*reconciler.Request{},
 	}
 	s := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Status: reconciler.Revision{Commit: "fedcba9876543210"}, Platform: p, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	for i := range n {
@@ -25,10 +25,10 @@ func largeSnapshot(n int) *Snapshot {
 		p.Teams[team] = reconciler.Team{Name: team, Title: team, Members: []string{"jo"}}
 		at := reconciler.Position{File: "catalog/" + team + ".cue", Line: i}
 		document := fmt.Sprintf(`{"name":%q,"title":"Service %d","description":"It does the work of department %d.","tags":["tag-%d"]}`, name, i, i%97, i%13)
-		p.Services[name] = reconciler.Service{Name: name, Title: fmt.Sprintf("Service %d", i), Owner: team, Type: "service", Lifecycle: "production", Tier: 1 + i%4,
+		p.Services[name] = &reconciler.Service{Name: name, Title: fmt.Sprintf("Service %d", i), Owner: team, Type: "service", Lifecycle: "production", Tier: 1 + i%4,
 			DependsOn: []string{fmt.Sprintf("service-%d", i/2)}, Document: reconciler.Document{JSON: json.RawMessage(document), Position: at}}
 		db := name + "-db"
-		p.Requests[db] = reconciler.Request{Name: db, Blueprint: "postgres", Service: name, Environment: "production", Document: reconciler.Document{JSON: json.RawMessage(document), Position: at}}
+		p.Requests[db] = &reconciler.Request{Name: db, Blueprint: "postgres", Service: name, Environment: "production", Document: reconciler.Document{JSON: json.RawMessage(document), Position: at}}
 		s.Record.Units[db] = &reconciler.UnitStatus{Request: db, Service: name, Owner: team, Blueprint: "postgres", Environment: "production", Conditions: ready(i%10 > 0, reconciler.ReasonApplied, ""), Resources: []string{"aws_db_instance.main", "random_password.user"}, IDs: map[string]string{"aws_db_instance.main": "db-" + name}}
 		message := fmt.Sprintf("Apply %s\n\nRevision: 0123456789abcdef0123456789abcdef01234567\nUnit: %s applied +1 ~0 -0 blueprint=postgres plan=3fa9\nPave-Record: v1\n", db, db)
 		s.Log = append(s.Log, Commit{ID: fmt.Sprintf("%040x", i), Time: time.Unix(int64(2e9-i), 0), Subject: "Apply " + db, Message: message})

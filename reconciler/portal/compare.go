@@ -151,10 +151,10 @@ func (p *comparePage) compare(from, to *view) {
 // kinds are the kinds of documents that are compared, with what they say.
 var kinds = []documentKind{
 	{"service", func(p *reconciler.Platform) documents {
-		return documentsOf(p.Services, func(s reconciler.Service) reconciler.Document { return s.Document })
+		return documentsOf(p.Services, func(s *reconciler.Service) reconciler.Document { return s.Document })
 	}},
 	{"request", func(p *reconciler.Platform) documents {
-		return documentsOf(p.Requests, func(r reconciler.Request) reconciler.Document { return r.Document })
+		return documentsOf(p.Requests, func(r *reconciler.Request) reconciler.Document { return r.Document })
 	}},
 	{"team", func(p *reconciler.Platform) documents {
 		return documentsOf(p.Teams, func(t reconciler.Team) reconciler.Document { return t.Document })

@@ -56,12 +56,12 @@ func edit(v *view, r *http.Request) (any, error) {
 }
 
 // lives adds the fields of a request that is there.
-func (f *form) lives(q reconciler.Request, b reconciler.Blueprint) {
+func (f *form) lives(q *reconciler.Request, b reconciler.Blueprint) {
 	var doc map[string]json.RawMessage
 	_ = json.Unmarshal(q.JSON, &doc) // it was evaluated
 	text := reconciler.Field{Control: reconciler.ControlText, MaxLength: 200}
 	f.add(&slot{Name: "description", Label: "What it is for", path: []string{"description"}, current: doc["description"], field: text}, doc["description"])
-	f.inputs(b, &q)
+	f.inputs(b, q)
 	f.expiry(lifetime(b), doc["expires"])
 	f.add(&slot{Name: "protect", Label: "Protected from being destroyed", Help: "To retire what is protected, lift the protection first, in a change of its own.",
 		path: []string{"protect"}, current: doc["protect"], field: reconciler.Field{Control: reconciler.ControlSwitch}}, doc["protect"])
@@ -75,7 +75,7 @@ func (f *form) lives(q reconciler.Request, b reconciler.Blueprint) {
 }
 
 // changed writes what was entered into the request's file.
-func (f *form) changed(q reconciler.Request, draft *Draft) {
+func (f *form) changed(q *reconciler.Request, draft *Draft) {
 	settings := f.settings()
 	f.page.Retire = f.sent.Get("retire") != ""
 	if f.wrong() {
@@ -98,7 +98,7 @@ func (f *form) changed(q reconciler.Request, draft *Draft) {
 }
 
 // subjectOf says in a line what settings do to a request.
-func subjectOf(q reconciler.Request, settings []reconciler.Setting) string {
+func subjectOf(q *reconciler.Request, settings []reconciler.Setting) string {
 	if len(settings) == 1 {
 		switch s := settings[0]; {
 		case s.Path[0] == "suspend" && s.Value == nil:

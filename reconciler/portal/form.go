@@ -205,7 +205,7 @@ func (f *form) named(ctx context.Context, draft *Draft) {
 		blame(service, "expected a service of this platform")
 		return
 	}
-	asked := reconciler.Request{Name: draft.Request, Service: s.Name, Environment: f.sent.Get("environment")}
+	asked := &reconciler.Request{Name: draft.Request, Service: s.Name, Environment: f.sent.Get("environment")}
 	asked.JSON = jsonText(map[string]string{"name": asked.Name, "service": asked.Service, "environment": asked.Environment})
 	if f.page.Denied = f.v.denied(ctx, "create", asked); f.page.Denied != nil {
 		blame(service, "is not yours to ask for: see above whom to ask")
@@ -235,7 +235,7 @@ func (v *view) denial(team string, why []fault) *denial {
 func (v *view) myServices() []string {
 	var names []string
 	for _, row := range v.services {
-		if v.person.MayWrite() && v.person.RoleFor(v.Platform.Services[row.Name].Owner) != Developer && len(names) < mostSuggestions {
+		if v.person.MayWrite() && v.person.RoleFor(v.Platform.Service(row.Name).Owner) != Developer && len(names) < mostSuggestions {
 			names = append(names, row.Name)
 		}
 	}
@@ -361,7 +361,7 @@ func (v *view) outputs() []string {
 			continue
 		}
 		for _, output := range slices.Sorted(maps.Keys(v.Platform.Blueprints[q.Blueprint].Outputs)) {
-			if name := row.Name + "." + output; v.person != nil && slices.Contains(v.person.Teams, v.Platform.Services[q.Service].Owner) {
+			if name := row.Name + "." + output; v.person != nil && slices.Contains(v.person.Teams, v.Platform.Service(q.Service).Owner) {
 				own = append(own, name)
 			} else if len(others) < mostSuggestions {
 				others = append(others, name)

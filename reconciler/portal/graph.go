@@ -193,12 +193,12 @@ func (v *view) needs(subject thing, own []string) []need {
 		}
 	}
 	if subject.kind == "service" {
-		for _, name := range v.Platform.Services[subject.name].DependsOn {
+		for _, name := range v.Platform.Service(subject.name).DependsOn {
 			add(subject, thing{"service", name})
 		}
 	}
 	for _, name := range own {
-		inputs := v.Platform.Requests[name].Inputs
+		inputs := v.Platform.Request(name).Inputs
 		for _, key := range slices.Sorted(maps.Keys(inputs)) {
 			if ref, is := reconciler.Reference(inputs[key]); is {
 				add(thing{"request", name}, thing{"request", ref.Request})

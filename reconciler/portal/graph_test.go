@@ -31,19 +31,19 @@ func TestGraph(t *testing.T) {
 // TestImpact checks what breaks, how far away and through what.
 func TestImpact(t *testing.T) {
 	t.Parallel()
-	service := func(name string, tier int, needs ...string) reconciler.Service {
-		return reconciler.Service{Name: name, Title: name, Owner: "team", Tier: tier, DependsOn: needs}
+	service := func(name string, tier int, needs ...string) *reconciler.Service {
+		return &reconciler.Service{Name: name, Title: name, Owner: "team", Tier: tier, DependsOn: needs}
 	}
-	request := func(name, service, from string) reconciler.Request {
-		r := reconciler.Request{Name: name, Service: service, Blueprint: "db"}
+	request := func(name, service, from string) *reconciler.Request {
+		r := &reconciler.Request{Name: name, Service: service, Blueprint: "db"}
 		if from != "" {
 			r.Inputs = map[string]json.RawMessage{"host": json.RawMessage(`{"from": {"request": "` + from + `", "output": "host"}}`)}
 		}
 		return r
 	}
 	s := &Snapshot{Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}, Platform: &reconciler.Platform{
-		Services: map[string]reconciler.Service{"base": service("base", 2), "near": service("near", 3, "base"), "important": service("important", 1, "base"), "far": service("far", 4, "near", "ring"), "ring": service("ring", 0, "far"), "other": service("other", 1)},
-		Requests: map[string]reconciler.Request{"base-db": request("base-db", "base", ""), "other-app": request("other-app", "other", "base-db"), "free": request("free", "other", "")},
+		Services: map[string]*reconciler.Service{"base": service("base", 2), "near": service("near", 3, "base"), "important": service("important", 1, "base"), "far": service("far", 4, "near", "ring"), "ring": service("ring", 0, "far"), "other": service("other", 1)},
+		Requests: map[string]*reconciler.Request{"base-db": request("base-db", "base", ""), "other-app": request("other-app", "other", "base-db"), "free": request("free", "other", "")},
 	}}
 	v := &view{Snapshot: s, index: s.indexed()}
 	var got []string

@@ -181,7 +181,7 @@ func (d *hostileDocument) service(p *reconciler.Platform, record *reconciler.Rec
 	wrong := d.file(fmt.Sprintf("apis/%d.txt", d.n), x)
 	conditions := d.conditions(on)
 	at := reconciler.Position{File: d.field(on, "file"), Line: 3}
-	p.Services[x] = reconciler.Service{Name: x, Title: d.field(on, "title"), Owner: x, Type: d.field(on, "type"), Lifecycle: d.field(on, "lifecycle"), Tier: 1, OnCall: d.field(on, "on call"), DependsOn: []string{x, x + x}, Aliases: []string{d.field(on, "alias")},
+	p.Services[x] = &reconciler.Service{Name: x, Title: d.field(on, "title"), Owner: x, Type: d.field(on, "type"), Lifecycle: d.field(on, "lifecycle"), Tier: 1, OnCall: d.field(on, "on call"), DependsOn: []string{x, x + x}, Aliases: []string{d.field(on, "alias")},
 		Sunset: d.field(on, "sunset"), Successor: d.field(on, "successor"), Document: reconciler.Document{Position: at, JSON: d.json(map[string]any{
 			"description": d.field(on, "description"), "system": d.field(on, "system"), "repository": d.field(on, "repository"), "language": d.field(on, "language"), "docs": folder, "tags": []string{d.field(on, "tag")},
 			"links": []any{map[string]any{"type": d.field(on, "link type"), "title": d.field(on, "link title"), "url": x}},
@@ -212,9 +212,8 @@ func (d *hostileDocument) request(p *reconciler.Platform, record *reconciler.Rec
 	if err != nil { // such a name stands in no file
 		content, edit.says = nil, nil
 	}
-	q := reconciler.Request{Name: x, Blueprint: x, Service: x, Environment: x, Expires: x, Inputs: map[string]json.RawMessage{d.field(on, "input"): d.json(d.field(on, "value"))},
+	p.Requests[x] = &reconciler.Request{Name: x, Blueprint: x, Service: x, Environment: x, Expires: x, Inputs: map[string]json.RawMessage{d.field(on, "input"): d.json(d.field(on, "value"))},
 		Document: reconciler.Document{Digest: x, JSON: d.json(said), Position: reconciler.Position{File: d.file(fmt.Sprintf("requests/%d.cue", d.n), string(content)), Line: 3}}}
-	p.Requests[x] = q
 	changes := []reconciler.ChangedField{{Address: d.field(on, "address"), Action: d.field(on, "action"), Attributes: []string{d.field(on, "attribute")}, By: d.field(on, "by")}}
 	record.Units[x] = &reconciler.UnitStatus{Request: x, Service: x, Owner: x, Blueprint: x, Environment: x, Conditions: d.conditions(on), AppliedRevision: x, Expires: x, Engine: d.field(on, "engine"), FirstApplied: x, LastApplied: x,
 		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{d.field(on, "resource")}, IDs: map[string]string{d.text + " ⟨resource⟩": d.field(on, "id")},
@@ -246,7 +245,7 @@ func (d *hostileDocument) asked() {
 
 // hostilePlatform is a snapshot of documents with hostile texts.
 func hostilePlatform(documents []*hostileDocument) *Snapshot {
-	p := &reconciler.Platform{Teams: map[string]reconciler.Team{}, Environments: map[string]reconciler.Environment{}, Blueprints: map[string]reconciler.Blueprint{}, Services: map[string]reconciler.Service{}, Requests: map[string]reconciler.Request{}}
+	p := &reconciler.Platform{Teams: map[string]reconciler.Team{}, Environments: map[string]reconciler.Environment{}, Blueprints: map[string]reconciler.Blueprint{}, Services: map[string]*reconciler.Service{}, Requests: map[string]*reconciler.Request{}}
 	record := reconciler.NewRecord()
 	s := &Snapshot{Revision: reconciler.Revision{Commit: "0123456789abcdef"}, Status: reconciler.Revision{Commit: "fedcba9876543210"}, Platform: p, Record: record, Tree: &reconciler.Tree{}}
 	content := map[string]string{}

@@ -108,10 +108,10 @@ func newIndex(s *Snapshot) *index {
 		dependents: map[string][]string{}, users: map[string][]string{}, aliases: map[string]string{}, touched: map[string][]int{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Platform.Services)) {
-		x.addService(s.Platform.Services[name])
+		x.addService(s.Platform.Service(name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Platform.Requests)) {
-		x.addRequest(s, s.Platform.Requests[name])
+		x.addRequest(s, s.Platform.Request(name))
 	}
 	for name, unit := range s.Record.Units {
 		if x.request[name] == nil {
@@ -137,7 +137,7 @@ func newIndex(s *Snapshot) *index {
 	return x
 }
 
-func (x *index) addService(s reconciler.Service) {
+func (x *index) addService(s *reconciler.Service) {
 	row := &serviceRow{Name: s.Name, Title: s.Title, Owner: s.Owner, Type: s.Type, Lifecycle: s.Lifecycle, Tier: s.Tier}
 	row.said, _ = readService(s) // it was evaluated; where it was not, it says nothing
 	row.text = strings.ToLower(strings.Join([]string{s.Name, s.Title, row.said.Description, strings.Join(s.Aliases, " ")}, "\n"))
@@ -152,9 +152,9 @@ func (x *index) addService(s reconciler.Service) {
 	}
 }
 
-func (x *index) addRequest(s *Snapshot, r reconciler.Request) {
+func (x *index) addRequest(s *Snapshot, r *reconciler.Request) {
 	row := &requestRow{
-		Name: r.Name, Service: r.Service, Owner: s.Platform.Services[r.Service].Owner, Environment: r.Environment, Blueprint: r.Blueprint,
+		Name: r.Name, Service: r.Service, Owner: s.Platform.Service(r.Service).Owner, Environment: r.Environment, Blueprint: r.Blueprint,
 		Expires: r.Expires, Cost: r.Cost.Monthly,
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Inputs)) {

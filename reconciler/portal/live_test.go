@@ -29,7 +29,7 @@ func standing(ready bool, reason string) *portal.Snapshot {
 	record.Units["db"] = &reconciler.UnitStatus{Request: "db", Conditions: reconciler.Conditions{{Type: reconciler.Ready, Status: ready, Reason: reason}}}
 	return &portal.Snapshot{
 		Revision: reconciler.Revision{Commit: strings.Repeat("1", 40)}, Status: reconciler.Revision{Commit: strings.Repeat("2", 40)},
-		Platform: &reconciler.Platform{Requests: map[string]reconciler.Request{"db": {Name: "db"}}}, Record: record, Tree: &reconciler.Tree{},
+		Platform: &reconciler.Platform{Requests: map[string]*reconciler.Request{"db": {Name: "db"}}}, Record: record, Tree: &reconciler.Tree{},
 	}
 }
 

@@ -55,7 +55,7 @@ func (p *Person) visitor() *reconciler.Visitor {
 // given: to create, update or delete it. Where that changes the request's service,
 // ask for it as it was as well. Any violation that holds is a denial, and no
 // verdict is one.
-func (v *view) may(ctx context.Context, action string, request reconciler.Request) []reconciler.Violation {
+func (v *view) may(ctx context.Context, action string, request *reconciler.Request) []reconciler.Violation {
 	// Whose it is, is what the platform says and not what was sent.
 	s := about(v.rules.today.Platform, "request", request.Name, request.Document, request.Service)
 	s.Kind, s.Change.Action = "ask", action
@@ -69,7 +69,7 @@ func (v *view) may(ctx context.Context, action string, request reconciler.Reques
 
 // denied says why a person may not ask for a request to be so, and whom to ask;
 // nil where they may.
-func (v *view) denied(ctx context.Context, action string, request reconciler.Request) *denial {
+func (v *view) denied(ctx context.Context, action string, request *reconciler.Request) *denial {
 	violations := v.may(ctx, action, request)
 	if !denied(violations) {
 		return nil
@@ -78,7 +78,7 @@ func (v *view) denied(ctx context.Context, action string, request reconciler.Req
 	for _, x := range violations {
 		why = append(why, v.fault(x))
 	}
-	return v.denial(v.rules.today.Platform.Services[request.Service].Owner, why)
+	return v.denial(v.rules.today.Platform.Service(request.Service).Owner, why)
 }
 
 // about is a document of a platform as rules see it, with the service that it is

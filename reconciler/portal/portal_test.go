@@ -575,7 +575,7 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	s := &Snapshot{Platform: &reconciler.Platform{
 		Blueprints: map[string]reconciler.Blueprint{"db": {Name: "db", Outputs: map[string]reconciler.Output{"password": {Sensitive: true}}}},
-		Requests:   map[string]reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
+		Requests:   map[string]*reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
 	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
 	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})

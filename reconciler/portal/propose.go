@@ -25,13 +25,13 @@ type Edits struct {
 // what the settings say and, beside that, what was said before.
 type Writer interface {
 	// Writable returns a [reconciler.Computed] where a form cannot change a request.
-	Writable(tree *reconciler.Tree, request reconciler.Request) error
+	Writable(tree *reconciler.Tree, request *reconciler.Request) error
 	// Create returns a file with one request in it.
 	Create(name string, settings []reconciler.Setting) ([]byte, error)
 	// Change returns the request's file with the settings made.
-	Change(tree *reconciler.Tree, request reconciler.Request, settings []reconciler.Setting) ([]byte, error)
+	Change(tree *reconciler.Tree, request *reconciler.Request, settings []reconciler.Setting) ([]byte, error)
 	// Retire returns the request's file without it, nil where nothing is left.
-	Retire(tree *reconciler.Tree, request reconciler.Request) ([]byte, error)
+	Retire(tree *reconciler.Tree, request *reconciler.Request) ([]byte, error)
 	// Data reads data as people type it, and Text writes it so.
 	Data(text string) (json.RawMessage, error)
 	Text(value json.RawMessage) string
@@ -114,9 +114,9 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 	var own []reconciler.Violation // what the rules say of this person
 	switch {
 	case j.Request != nil && !is:
-		own = f.v.may(ctx, "create", *j.Request)
+		own = f.v.may(ctx, "create", j.Request)
 	case j.Request != nil:
-		own = f.v.may(ctx, "update", *j.Request)
+		own = f.v.may(ctx, "update", j.Request)
 	case f.page.Retire:
 		own = f.v.may(ctx, "delete", before)
 	}

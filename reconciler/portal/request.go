@@ -80,7 +80,7 @@ func request(v *view, r *http.Request) (any, error) {
 		return nil, v.missing("request", name, slices.Collect(maps.Keys(v.index.request)))
 	}
 	v.title, v.here = name, "/requests"
-	q := v.Platform.Requests[name]
+	q := v.Platform.Request(name)
 	p := &requestPage{
 		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.at(q.Position), Graph: v.graphOf("request", name),
 		Document: q.JSON, Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "request" && x.Name == name }),
@@ -116,7 +116,7 @@ func request(v *view, r *http.Request) (any, error) {
 	return p, nil
 }
 
-func (v *view) requestFacts(q reconciler.Request, unit *reconciler.UnitStatus, row *requestIn) []fact {
+func (v *view) requestFacts(q *reconciler.Request, unit *reconciler.UnitStatus, row *requestIn) []fact {
 	var facts []fact
 	add := func(label, text, field string, links ...link) {
 		if text == "" && len(links) == 0 {

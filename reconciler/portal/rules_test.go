@@ -50,13 +50,13 @@ func TestMay(t *testing.T) {
 	t.Parallel()
 	a := newAcme(t)
 	known := a.as(platformGroup).viewOf().Platform
-	add := func(name, service string) reconciler.Request {
-		return reconciler.Request{Name: name, Service: service, Document: reconciler.Document{JSON: json.RawMessage(`{"name":"` + name + `"}`)}}
+	add := func(name, service string) *reconciler.Request {
+		return &reconciler.Request{Name: name, Service: service, Document: reconciler.Document{JSON: json.RawMessage(`{"name":"` + name + `"}`)}}
 	}
 	for what, c := range map[string]struct {
 		groups  []string
 		action  string
-		request reconciler.Request
+		request *reconciler.Request
 		denial  string // of which this is a part; empty where there is none
 	}{
 		"a member":                 {[]string{paymentsGroup}, "create", add("ledger-more", "ledger"), ""},

@@ -61,7 +61,7 @@ const mostDocuments = 5_000
 func (x *index) search(s *Snapshot) {
 	p := s.Platform
 	for _, row := range x.services {
-		s := p.Services[row.Name]
+		s := p.Service(row.Name)
 		x.add("service", s.Name, s.Title, row.said.Description, append(append([]string{s.Owner}, s.Aliases...), row.said.Tags...)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {

@@ -98,7 +98,7 @@ type serviceDocument struct {
 	Tags        []string   `json:"tags"`
 }
 
-func readService(s reconciler.Service) (d serviceDocument, err error) {
+func readService(s *reconciler.Service) (d serviceDocument, err error) {
 	if len(s.JSON) == 0 {
 		return d, nil
 	}
@@ -201,17 +201,17 @@ func (v *view) strip(name string) []stop {
 
 // filesOf returns the files that say what a service is, what it asked for and how
 // it is described.
-func (v *view) filesOf(s reconciler.Service) []string {
+func (v *view) filesOf(s *reconciler.Service) []string {
 	files := append([]string{s.Position.File}, s.Sources...)
 	for _, row := range v.requestsOf[s.Name] {
-		q := v.Platform.Requests[row.Name]
+		q := v.Platform.Request(row.Name)
 		files = append(append(files, q.Position.File), q.Sources...)
 	}
 	slices.Sort(files)
 	return slices.Compact(files)
 }
 
-func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
+func (v *view) serviceFacts(s *reconciler.Service, d serviceDocument) []fact {
 	t := v.Platform.Teams[s.Owner]
 	var facts []fact
 	add := func(label, text, field string, links ...link) {
@@ -254,7 +254,7 @@ func (v *view) serviceFacts(s reconciler.Service, d serviceDocument) []fact {
 func (v *view) neighbours(names []string) []neighbour {
 	var all []neighbour
 	for _, name := range names {
-		s := v.Platform.Services[name]
+		s := v.Platform.Service(name)
 		all = append(all, neighbour{v.to("service", name), s.Title, s.Tier, s.Lifecycle})
 	}
 	return all

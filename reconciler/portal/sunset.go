@@ -33,8 +33,8 @@ var ended = map[string]bool{"deprecated": true, "retired": true}
 func sunset(v *view, r *http.Request) (any, error) {
 	v.title, v.here = "Sunset", "/sunset"
 	p := &sunsetPage{Ending: []ending{}}
-	rows := keep(v.services, func(s *serviceRow) bool { return ended[s.Lifecycle] || v.Platform.Services[s.Name].Sunset != "" })
-	day := func(s *serviceRow) string { return cmp.Or(v.Platform.Services[s.Name].Sunset, "9999") }
+	rows := keep(v.services, func(s *serviceRow) bool { return ended[s.Lifecycle] || v.Platform.Service(s.Name).Sunset != "" })
+	day := func(s *serviceRow) string { return cmp.Or(v.Platform.Service(s.Name).Sunset, "9999") }
 	slices.SortStableFunc(rows, func(a, b *serviceRow) int { return cmp.Compare(day(a), day(b)) })
 	for _, row := range paged(&p.Pager, v, r, rows) {
 		p.Ending = append(p.Ending, v.sunsetOf(row))
@@ -43,7 +43,7 @@ func sunset(v *view, r *http.Request) (any, error) {
 }
 
 func (v *view) sunsetOf(row *serviceRow) ending {
-	s := v.Platform.Services[row.Name]
+	s := v.Platform.Service(row.Name)
 	by := v.dependents[s.Name]
 	e := ending{
 		serviceIn: v.serviceRows([]*serviceRow{row})[0], Sunset: s.Sunset, Successor: v.to("service", s.Successor),

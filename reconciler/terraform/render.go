@@ -63,7 +63,7 @@ func render(unit reconciler.Unit, stateKeyPrefix string) (reconciler.Rendering, 
 }
 
 // splitInputs separates the inputs that are given from those that other units provide.
-func splitInputs(request reconciler.Request) (map[string]json.RawMessage, map[string]reconciler.Ref, error) {
+func splitInputs(request *reconciler.Request) (map[string]json.RawMessage, map[string]reconciler.Ref, error) {
 	variables := map[string]json.RawMessage{}
 	var references map[string]reconciler.Ref
 	for name, value := range request.Inputs {

@@ -92,7 +92,7 @@ func compactJSON(t *testing.T, raw []byte) string {
 
 func newUnit(inputs map[string]json.RawMessage) reconciler.Unit {
 	return reconciler.Unit{
-		Request:     reconciler.Request{Name: "checkout-db", Service: "checkout", Environment: "production", Inputs: inputs},
+		Request:     &reconciler.Request{Name: "checkout-db", Service: "checkout", Environment: "production", Inputs: inputs},
 		Service:     &reconciler.Service{Name: "checkout", Owner: "payments"},
 		Environment: &reconciler.Environment{Name: "production", Stage: "production", Backend: reconciler.Backend{Type: "local"}},
 		Module:      &reconciler.Module{},
