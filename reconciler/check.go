@@ -60,6 +60,10 @@ type hold struct {
 // Refused tells whether the whole revision must not come into force.
 func (c *Checked) Refused() bool { return c.Platform == nil }
 
+// LetGo forgets the earlier revision that this one was compared with, where nobody
+// asks any more what changed since.
+func (c *Checked) LetGo() { c.news = nil }
+
 // Check reads a revision: everything up to the plan. record is what was
 // applied before; an empty one means that every document is new. Where an earlier
 // revision was checked by the same parts, what that found is taken over as far as it

@@ -36,7 +36,7 @@ func (r *Report) conclude(pending bool) {
 	case len(failed) > 0:
 		r.State, r.Headline = CheckFailed, "No plan: "+firstOf(len(failed), failed[0].Request+": "+failed[0].Message)
 	case pending:
-		r.State, r.Headline = CheckPending, "Planning "+plural(len(r.Units), "unit")
+		r.State, r.Headline = CheckPending, "Planning "+Plural(len(r.Units), "unit")
 	case len(missing) > 0:
 		var teams []string
 		for _, n := range missing {
@@ -76,11 +76,11 @@ func (r *Report) empty() bool {
 func (r *Report) summary() string {
 	if len(r.Units) == 0 {
 		if len(r.Governance) > 0 {
-			return plural(len(r.Governance), "file") + " that others are judged by"
+			return Plural(len(r.Governance), "file") + " that others are judged by"
 		}
 		return "no unit changes"
 	}
-	text := plural(len(r.Units), "unit")
+	text := Plural(len(r.Units), "unit")
 	if len(r.Units) == 1 {
 		text = r.Units[0].Request
 	}
@@ -114,11 +114,4 @@ func firstOf(n int, text string) string {
 		return fmt.Sprintf("%s (and %d more)", text, n-1)
 	}
 	return text
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

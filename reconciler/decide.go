@@ -719,12 +719,12 @@ func (d *decider) guard() {
 		switch {
 		case revision > guards.MaxDeletes:
 			made = decision{verb: halt, condition: Stalled, reason: ReasonDeletionGuard,
-				message: fmt.Sprintf("this revision deletes %d requests and may delete %d: restore them, or release this one in platform.cue: guards: release: [{request: %q, reason: \"…\"}]",
-					revision, guards.MaxDeletes, name)}
+				message: fmt.Sprintf("this revision deletes %s and may delete %d: restore them, or release this one in platform.cue: guards: release: [{request: %q, reason: \"…\"}]",
+					Plural(revision, "request"), guards.MaxDeletes, name)}
 		case hour+i >= guards.MaxDeletesPerHour:
 			made = decision{verb: wait, reason: ReasonDeletionGuard,
-				message: fmt.Sprintf("%d requests may be deleted within an hour: it is deleted later, or at once where platform.cue releases it: guards: release: [{request: %q, reason: \"…\"}]",
-					guards.MaxDeletesPerHour, name)}
+				message: fmt.Sprintf("%s may be deleted within an hour: it is deleted later, or at once where platform.cue releases it: guards: release: [{request: %q, reason: \"…\"}]",
+					Plural(guards.MaxDeletesPerHour, "request"), name)}
 		}
 		d.made[name] = made
 	}
@@ -765,8 +765,8 @@ func (d *decider) shrinks(released func(string) bool) bool {
 	if gone*100 <= ran*guards.MaxDeletesShare || guards.Shrink != nil && ran-gone >= guards.Shrink.To {
 		return false
 	}
-	message := fmt.Sprintf("this revision deletes %d of %d requests, more than %d%%, so nothing of it happens: restore them, or say in platform.cue: guards: shrink: {to: %d, reason: \"…\"}",
-		gone, ran, guards.MaxDeletesShare, ran-gone)
+	message := fmt.Sprintf("this revision deletes %d of %s, more than %d%%, so nothing of it happens: restore them, or say in platform.cue: guards: shrink: {to: %d, reason: \"…\"}",
+		gone, Plural(ran, "request"), guards.MaxDeletesShare, ran-gone)
 	for name, made := range d.made {
 		if made.starts() || made.deletes && made.verb == wait {
 			d.made[name] = decision{verb: halt, condition: Stalled, reason: ReasonDeletionGuard, message: message, basis: made.basis, deletes: made.deletes}

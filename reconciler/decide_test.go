@@ -575,7 +575,7 @@ func TestDecide(t *testing.T) {
 			}
 		}), map[string]string{"a": over, "b": over, "c": over, "d": over, "e": "start", "f": "keep Applied", "g": "keep Applied", "h": "keep Applied"}},
 		{"nothing may be deleted", newSituation(ask("a")).applied("a").removed("a").then(func(s *situation) { s.checked.Platform.Settings.Guards.MaxDeletes = 0 }),
-			map[string]string{"a": `halt Stalled DeletionGuard: this revision deletes 1 requests and may delete 0: restore them, or release this one in platform.cue: guards: release: [{request: "a", reason: "…"}]`}},
+			map[string]string{"a": `halt Stalled DeletionGuard: this revision deletes 1 request and may delete 0: restore them, or release this one in platform.cue: guards: release: [{request: "a", reason: "…"}]`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			made := test.s.decide()

@@ -155,7 +155,7 @@ func (r *Reader) compareWith(ctx context.Context, change ProposedChange) error {
 	if err != nil {
 		return err
 	}
-	base.news = nil
+	base.LetGo()
 	r.base, r.against = base, against
 	return nil
 }

@@ -200,7 +200,7 @@ func teamEffects(name string, base, head map[string]Team) []Effect {
 	return all
 }
 
-func days(i Interval) string { return plural(int(time.Duration(i)/(24*time.Hour)), "day") }
+func days(i Interval) string { return Plural(int(time.Duration(i)/(24*time.Hour)), "day") }
 
 func orNobody(names []string) string {
 	if len(names) == 0 {

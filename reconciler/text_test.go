@@ -53,6 +53,15 @@ func TestSimilar(t *testing.T) {
 	}
 }
 
+func TestPlural(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{0: "0 services", 1: "1 service", 2: "2 services"} {
+		if got := Plural(n, "service"); got != want {
+			t.Errorf("got %q, expected %q", got, want)
+		}
+	}
+}
+
 func FuzzDistance(f *testing.F) {
 	for _, pair := range [][2]string{{"", ""}, {"a", ""}, {"ab", "ba"}, {"größe", "GRÖSSE"}, {"\xff", "\x00"}, {strings.Repeat("x", 100), "x"}} {
 		f.Add(pair[0], pair[1])

@@ -92,7 +92,7 @@ func atMost(n int) cobra.PositionalArgs {
 		}
 		expected := "no argument"
 		if n > 0 {
-			expected = "at most " + plural(n, "argument")
+			expected = "at most " + reconciler.Plural(n, "argument")
 		}
 		return usage(fmt.Errorf("expected %s; got %q: see `%s --help`", expected, args[n], cmd.CommandPath()))
 	}

@@ -20,12 +20,16 @@ import (
 )
 
 // edits lets people ask for changes in the portal of the repository that mirror
-// opens, by pull requests where there is a forge.
-func (a *app) edits(mirror func(context.Context) (*git.Mirror, error), forge *github.Forge) func(reconciler.Evaluator) *portal.Edits {
+// opens, by pull requests where there is a forge. loop is the one whose portal it is;
+// nil where there is none.
+func (a *app) edits(mirror func(context.Context) (*git.Mirror, error), forge *github.Forge, loop loop) func(reconciler.Evaluator) *portal.Edits {
 	return func(evaluator reconciler.Evaluator) *portal.Edits {
-		parts := a.parts()
-		parts.Evaluator, parts.Reviewed = evaluator, forge != nil
-		return &portal.Edits{Writer: catalog.Writer{}, Proposer: &portalProposer{parts: parts, mirror: mirror, forge: forge, repo: a.repo}}
+		p := &portalProposer{parts: a.parts(), mirror: mirror, forge: forge, repo: a.repo, loop: loop}
+		if loop.view != nil { // whose rules have judged what is in force
+			p.parts.Rules = loop.parts.Rules
+		}
+		p.parts.Evaluator, p.parts.Reviewed = evaluator, forge != nil
+		return &portal.Edits{Writer: catalog.Writer{}, Proposer: p}
 	}
 }
 
@@ -35,6 +39,7 @@ type portalProposer struct {
 	mirror func(context.Context) (*git.Mirror, error)
 	forge  *github.Forge // nil where there is none
 	repo   string
+	loop   loop
 
 	mu   sync.Mutex          // held while a change is judged: one at a time
 	base *reconciler.Checked // what was changed last
@@ -44,15 +49,18 @@ type portalProposer struct {
 func (p *portalProposer) Judge(ctx context.Context, draft portal.Draft) (portal.Outlook, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := draft.Snapshot
-	if p.base == nil || p.base.Revision.Commit != s.Revision.Commit {
-		base, err := reconciler.Check(ctx, p.parts, s.Tree, s.Revision, s.Record, p.base)
+	s, now := draft.Snapshot, time.Now().UTC()
+	if p.base == nil || p.base.Revision.Commit != s.Revision.Commit || !stands(p.base, now) {
+		revision := s.Revision
+		revision.Time = now // what only time brought about is not of the change
+		base, err := reconciler.Check(ctx, p.parts, s.Tree, revision, s.Record, p.earlier(ctx, now))
 		if err != nil {
 			return portal.Outlook{}, fmt.Errorf("judge revision %s: %w", s.Revision.Short(), err)
 		}
+		base.LetGo()
 		p.base = base
 	}
-	head, err := reconciler.Check(ctx, p.parts, s.Tree.With(draft.File, draft.Content), reconciler.Revision{Time: time.Now().UTC()}, s.Record, p.base)
+	head, err := reconciler.Check(ctx, p.parts, s.Tree.With(draft.File, draft.Content), reconciler.Revision{Time: p.base.Revision.Time}, s.Record, p.base)
 	if err != nil {
 		return portal.Outlook{}, fmt.Errorf("judge a change: %w", err)
 	}
@@ -64,6 +72,23 @@ func (p *portalProposer) Judge(ctx context.Context, draft portal.Draft) (portal.
 		j.Request = head.Platform.Requests[draft.Request]
 	}
 	return j, nil
+}
+
+// stands tells whether the rules say now what they said of a revision.
+func stands(c *reconciler.Checked, now time.Time) bool {
+	return c.Judge != nil && c.Judge.Stands(c.Revision.Time, now)
+}
+
+// earlier is a revision that was checked before: what was changed last, else what the
+// loop has in force. Only what differs from it is looked at again.
+func (p *portalProposer) earlier(ctx context.Context, now time.Time) *reconciler.Checked {
+	if p.base != nil && stands(p.base, now) {
+		return p.base
+	}
+	if c := p.loop.now(ctx).InForce; c != nil {
+		return c
+	}
+	return p.base
 }
 
 // Propose implements [portal.Proposer].

@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/confine"
+	"github.com/pave-dev/pave/reconciler/git"
 	"github.com/pave-dev/pave/reconciler/policy"
 )
 
@@ -39,10 +41,12 @@ type memory struct {
 
 // rememberer is a part of Pave that another process can go on with.
 type rememberer interface {
-	// Remember returns what is to be kept, which gob can write and nobody changes any
-	// more; nil where that is not worth it.
-	Remember() any
-	// Recall takes over what was kept. read reads it into what a pointer points to.
+	// Remember returns what is to be kept, in many small parts that gob can write and
+	// nobody changes any more: each is in memory twice for a moment. It returns nil
+	// where that is not worth it.
+	Remember() iter.Seq[any]
+	// Recall takes over what was kept. read reads the next part into what a pointer
+	// points to, and returns [io.EOF] after the last.
 	Recall(read func(into any) error) error
 }
 
@@ -53,6 +57,9 @@ func newMemory(cache string, r *reconciler.Reconciler) memory {
 	}
 	if c, ok := r.Rules.(*policy.Compiler); ok {
 		m.parts["verdicts"] = c
+	}
+	if mirror, ok := r.Source.(*git.Mirror); ok {
+		m.parts["tree"] = mirror
 	}
 	return m
 }
@@ -212,7 +219,7 @@ func ownAlone(info fs.FileInfo) bool {
 
 // writeKept replaces a file; no other process may do so at the time. It need not
 // survive the loss of power: what is damaged is not read.
-func writeKept(path string, program []byte, content any) error {
+func writeKept(path string, program []byte, content iter.Seq[any]) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -230,12 +237,18 @@ func writeKept(path string, program []byte, content any) error {
 	return os.Rename(next, path)
 }
 
-func writeSealed(f *os.File, seal hash.Hash, content any) error {
+func writeSealed(f *os.File, seal hash.Hash, content iter.Seq[any]) error {
 	if _, err := f.Seek(sha256.Size, io.SeekStart); err != nil {
 		return err
 	}
 	out := bufio.NewWriterSize(io.MultiWriter(f, seal), 1<<16)
-	if err := errors.Join(gob.NewEncoder(out).Encode(content), out.Flush()); err != nil {
+	encoder := gob.NewEncoder(out)
+	for part := range content {
+		if err := encoder.Encode(part); err != nil {
+			return err
+		}
+	}
+	if err := out.Flush(); err != nil {
 		return err
 	}
 	_, err := f.WriteAt(seal.Sum(nil), 0)

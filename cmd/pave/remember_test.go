@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,17 +13,21 @@ import (
 // part remembers a text.
 type part struct{ text string }
 
-func (p *part) Remember() any {
+func (p *part) Remember() iter.Seq[any] {
 	if p.text == "" {
 		return nil
 	}
-	return p.text
+	return func(yield func(any) bool) { _ = yield(len(p.text)) && yield(p.text) }
 }
 
 func (p *part) Recall(read func(into any) error) error {
+	var length int
 	var kept string
-	if err := read(&kept); err != nil {
-		return err
+	if err := errors.Join(read(&length), read(&kept)); err != nil || len(kept) != length {
+		return errors.Join(err, errors.New("something else was kept"))
+	}
+	if err := read(&kept); err != io.EOF {
+		return errors.New("more was kept")
 	}
 	if kept == "strange" {
 		return errors.New("no such thing")

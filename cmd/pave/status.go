@@ -148,7 +148,7 @@ func (a *app) statusOf(record *reconciler.Record, name string) error {
 		if unit.AppliedRevision != "" {
 			applied = fmt.Sprintf("applied at %.8s", unit.AppliedRevision)
 		}
-		fmt.Fprintf(a.stdout, "cost %.2f a month, %s, %s\n", unit.Cost, plural(len(unit.Resources), "resource"), applied)
+		fmt.Fprintf(a.stdout, "cost %.2f a month, %s, %s\n", unit.Cost, reconciler.Plural(len(unit.Resources), "resource"), applied)
 	case service != nil:
 		conditions = service.Conditions
 		fmt.Fprintf(a.stdout, "service %s: owned by %s, %s\n", name, service.Owner, service.Lifecycle)
@@ -217,7 +217,7 @@ func (a *app) adopt(ctx context.Context, revision string) error {
 		return err
 	}
 	if heads.Status != "" {
-		fmt.Fprintf(a.stdout, "adopted %.8s with %s\n", heads.Status, plural(len(record.Units), "request"))
+		fmt.Fprintf(a.stdout, "adopted %.8s with %s\n", heads.Status, reconciler.Plural(len(record.Units), "request"))
 	}
 	if revision != "" {
 		fmt.Fprintf(a.stdout, "what comes after %.8s is judged by what that says\n", revision)

@@ -159,17 +159,10 @@ func (a *app) printValidation(violations []reconciler.Violation, checked *reconc
 	}
 	var parts []string
 	if checked.Platform != nil {
-		parts = append(parts, plural(len(checked.Platform.Services), "service"), plural(len(checked.Platform.Requests), "request"),
-			plural(len(checked.Platform.Blueprints), "blueprint"), plural(tests, "policy test"))
+		parts = append(parts, reconciler.Plural(len(checked.Platform.Services), "service"), reconciler.Plural(len(checked.Platform.Requests), "request"),
+			reconciler.Plural(len(checked.Platform.Blueprints), "blueprint"), reconciler.Plural(tests, "policy test"))
 	}
-	parts = append(parts, plural(errors, "error"), plural(warnings, "warning"))
+	parts = append(parts, reconciler.Plural(errors, "error"), reconciler.Plural(warnings, "warning"))
 	fmt.Fprintln(a.stdout, strings.Join(parts, ", "))
 	return nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

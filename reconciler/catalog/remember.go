@@ -2,16 +2,20 @@ package catalog
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
+	"io"
+	"iter"
 
 	"github.com/pave-dev/pave/reconciler"
 )
 
-// remembered is what an evaluator leaves to the next process of the same program.
+// remembered is a part of what an evaluator leaves to the next process of the same
+// program: a file of documents, or the answer to a job.
 type remembered struct {
-	Files   []rememberedFile
-	Answers map[string]answer
+	File   *rememberedFile
+	Key    string
+	Answer *answer
 }
 
 // rememberedFile is a file of documents.
@@ -26,15 +30,7 @@ type rememberedFile struct {
 // Remember returns what the last pass knows, for another process of the same program
 // to Recall. It returns nil while a pass goes on, or as long as little of it is news
 // to who called it before.
-func (e *Evaluator) Remember() any {
-	if m := e.memory(); m != nil {
-		return m
-	}
-	return nil
-}
-
-// memory copies what is to be remembered: no pass waits until it is written.
-func (e *Evaluator) memory() *remembered {
+func (e *Evaluator) Remember() iter.Seq[any] {
 	if !e.mu.TryLock() {
 		return nil
 	}
@@ -43,35 +39,62 @@ func (e *Evaluator) memory() *remembered {
 		return nil
 	}
 	e.news = 0
-	m := remembered{Answers: maps.Clone(e.cache)}
-	for key, a := range m.Answers {
-		if a.exceeded { // another time it may be fast enough
-			delete(m.Answers, key)
-		}
-	}
+	answers := e.cache // a later pass makes another
+	var files []rememberedFile
 	for _, f := range e.layout.catalog {
 		if f.Hash != "" && f.folder != "" {
-			m.Files = append(m.Files, rememberedFile{f.File, f.id, f.literal, f.requests, f.uses})
+			files = append(files, rememberedFile{f.File, f.id, f.literal, f.requests, f.uses})
 		}
 	}
-	return &m
+	return func(yield func(any) bool) {
+		for i := range files {
+			if !yield(remembered{File: &files[i]}) {
+				return
+			}
+		}
+		for key, a := range answers {
+			if a.exceeded { // another time it may be fast enough
+				continue
+			}
+			if !yield(remembered{Key: key, Answer: &a}) {
+				return
+			}
+		}
+	}
 }
 
 // Recall has the next pass find what another evaluator remembered, which is
 // believed: it must come from this program, and from a process that evaluated what
 // is trusted.
 func (e *Evaluator) Recall(read func(into any) error) error {
-	var m remembered
-	if err := read(&m); err != nil {
-		return fmt.Errorf("read what another evaluator knew: %w", err)
+	answers, files := map[string]answer{}, map[string]*file{}
+	for {
+		var m remembered
+		if err := read(&m); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("read what another evaluator knew: %w", err)
+		}
+		if f := m.File; f != nil {
+			files[f.Path] = &file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses}
+		} else if m.Answer != nil {
+			m.Answer.tidy(files)
+			answers[m.Key] = *m.Answer
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cache, e.layout, e.news = m.Answers, &layout{catalog: make(map[string]*file, len(m.Files))}, 0
-	for _, f := range m.Files {
-		e.layout.catalog[f.Path] = &file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses}
-	}
+	e.cache, e.layout, e.news = answers, &layout{catalog: files}, 0
 	return nil
+}
+
+// tidy holds the paths of documents once.
+func (a *answer) tidy(files map[string]*file) {
+	for i := range a.Documents {
+		if f := files[a.Documents[i].Position.File]; f != nil {
+			a.Documents[i].Position.File = f.Path
+		}
+	}
 }
 
 // GobEncode writes the governance as a child does.

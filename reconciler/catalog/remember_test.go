@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/gob"
 	"io"
+	"iter"
 	"reflect"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestRemember(t *testing.T) {
 	files := platformFiles(t)
 	before := testEvaluator(t)
 	if memory := before.Remember(); memory != nil {
-		t.Errorf("who evaluated nothing remembers %v", memory)
+		t.Error("who evaluated nothing remembers something")
 	}
 	want, vs, err := before.Evaluate(t.Context(), treeOf(files))
 	if err != nil || len(vs) > 0 {
@@ -68,18 +69,26 @@ func TestRememberNothingOfWhatWasExceeded(t *testing.T) {
 	}
 	exceeding := exceeded(job{Kind: dataJob, Own: []string{"catalog/x.cue"}}, "took longer than 1s")
 	e.cache["exceeded"] = exceeding
-	memory := e.memory()
-	if _, found := memory.Answers["exceeded"]; found || len(memory.Answers) != len(e.cache)-1 {
-		t.Errorf("remembered %d of %d answers, what was exceeded among them: %t", len(memory.Answers), len(e.cache), found)
+	answers := map[string]bool{}
+	for part := range e.Remember() {
+		if m := part.(remembered); m.Answer != nil {
+			answers[m.Key] = true
+		}
+	}
+	if answers["exceeded"] || len(answers) != len(e.cache)-1 {
+		t.Errorf("remembered %d of %d answers, what was exceeded among them: %t", len(answers), len(e.cache), answers["exceeded"])
 	}
 }
 
 // wroteDown returns what reads what was remembered, once it was written down.
-func wroteDown(t *testing.T, memory any) func(into any) error {
+func wroteDown(t *testing.T, memory iter.Seq[any]) func(into any) error {
 	t.Helper()
 	var file bytes.Buffer
-	if err := gob.NewEncoder(&file).Encode(memory); err != nil {
-		t.Fatal(err)
+	encoder := gob.NewEncoder(&file)
+	for part := range memory {
+		if err := encoder.Encode(part); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return gob.NewDecoder(&file).Decode
 }

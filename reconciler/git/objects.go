@@ -38,6 +38,7 @@ type objects struct {
 	mu      sync.Mutex // go-git's storage serves one goroutine at a time
 	storage store      // guarded by mu; nil before the first use
 	trees   []listed   // guarded by mu; the last used last
+	news    int        // guarded by mu; how many files were listed that nobody remembers
 }
 
 // listed is the tree of a commit.
@@ -296,7 +297,9 @@ func (w *walker) at(path string) (object.TreeEntry, bool, error) {
 // list lists a whole tree. The caller holds mu.
 func (o *objects) list(ctx context.Context, s store, root plumbing.Hash) (*listing, error) {
 	l := lister{ctx: ctx, storage: s, sizes: map[plumbing.Hash]int64{}}
-	return l.list("", root, o.before(""))
+	found, err := l.list("", root, o.before(""))
+	o.news += len(l.sizes)
+	return found, err
 }
 
 // before returns what is kept of a folder. The caller holds mu.
@@ -317,6 +320,13 @@ func (o *objects) treeOf(root *listing) *reconciler.Tree {
 		t.Files = root.collect(make([]reconciler.File, 0, root.entries))
 		sortFiles(t.Files)
 	}
+	return o.Reads(t)
+}
+
+// Reads returns a tree of a commit that is here, as another reader of the same
+// repository listed it: its files are read from here.
+func (o *objects) Reads(tree *reconciler.Tree) *reconciler.Tree {
+	t := &reconciler.Tree{Files: tree.Files}
 	t.Read = func(f reconciler.File) ([]byte, error) { return o.read(t, f) }
 	return t
 }

@@ -187,7 +187,7 @@ func (p *page) units() {
 		}
 	}
 	for _, g := range same[:min(len(same), p.lines)] {
-		p.printf("- **%s** %s\n", count(len(g.units), "unit"), g.text)
+		p.printf("- **%s** %s\n", reconciler.Plural(len(g.units), "unit"), g.text)
 	}
 	p.omitted(len(same)-min(len(same), p.lines), "groups")
 	list(p, "units", single, func(g group) string { return p.code(g.units[0].Request) + " " + g.text + p.plan(g.units[0]) })
@@ -416,7 +416,7 @@ func (p *page) totals() string {
 	for _, verb := range slices.SortedFunc(maps.Keys(verbs), func(a, b string) int { return cmp.Compare(ranks[a], ranks[b]) }) {
 		parts = append(parts, fmt.Sprintf("%d %s", verbs[verb], verb))
 	}
-	text := fmt.Sprintf("**%s**: %s", count(len(p.report.Units), "unit"), strings.Join(parts, ", "))
+	text := fmt.Sprintf("**%s**: %s", reconciler.Plural(len(p.report.Units), "unit"), strings.Join(parts, ", "))
 	if resources := amounts(sum, replaced); resources != "" {
 		text += ". Resources: " + resources
 	}
@@ -518,7 +518,7 @@ func (p *page) costs() {
 	}
 	p.printf("\n#### Cost a month\n")
 	if over > 0 {
-		p.printf("\n**%s over budget.**\n", count(over, "team"))
+		p.printf("\n**%s over budget.**\n", reconciler.Plural(over, "team"))
 	}
 	table(p, "teams", "| team | before | after | difference | budget |\n|---|--:|--:|--:|--:|\n", p.report.Costs, func(c reconciler.CostChange) string {
 		budget := "none"
@@ -566,7 +566,7 @@ func (p *page) affected() {
 			touched++
 		}
 	}
-	text := fmt.Sprintf("**%s** touched, %d depending on them, of %s", count(touched, "service"), len(p.report.Affected)-touched, count(len(owners), "team"))
+	text := fmt.Sprintf("**%s** touched, %d depending on them, of %s", reconciler.Plural(touched, "service"), len(p.report.Affected)-touched, reconciler.Plural(len(owners), "team"))
 	if tier > 0 {
 		text += fmt.Sprintf(", the most critical of tier %d", tier)
 	}
@@ -619,7 +619,7 @@ func (p *page) concerned(n reconciler.Needed) string {
 	case len(n.Units) == 0:
 		return "the whole change"
 	case len(n.Units) > fewUnits:
-		return count(len(n.Units), "unit")
+		return reconciler.Plural(len(n.Units), "unit")
 	}
 	return p.some(n.Units, p.lines)
 }
@@ -674,11 +674,4 @@ func join(parts ...string) string { return strings.Join(filled(parts...), " ") }
 // filled leaves out what is empty.
 func filled(parts ...string) []string {
 	return slices.DeleteFunc(parts, func(part string) bool { return part == "" })
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

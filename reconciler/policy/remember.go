@@ -2,40 +2,69 @@ package policy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"maps"
 )
 
 // remembered is what rules leave to the next process of the same program.
 type remembered struct {
-	Bundle   []byte // of the rules
-	Verdicts map[named]verdict
+	bundle   []byte // of the rules
+	verdicts map[named]verdict
+}
+
+// rememberedPart is a part of it: the bundle, or a verdict.
+type rememberedPart struct {
+	Bundle  []byte
+	Of      named
+	Verdict *verdict
 }
 
 // Remember returns what the rules of the last revision found, for another process
 // of the same program to Recall. It returns nil as long as little of it is news to
 // who called it before.
-func (c *Compiler) Remember() any {
+func (c *Compiler) Remember() iter.Seq[any] {
 	c.mu.Lock()
 	engine := c.last
 	c.mu.Unlock()
 	if engine == nil {
 		return nil
 	}
-	m := remembered{engine.bundle, engine.said.unsaved()}
-	if len(m.Verdicts) == 0 {
+	verdicts := engine.said.unsaved()
+	if len(verdicts) == 0 {
 		return nil
 	}
-	return m
+	return func(yield func(any) bool) {
+		if !yield(rememberedPart{Bundle: engine.bundle}) {
+			return
+		}
+		for of, v := range verdicts {
+			if !yield(rememberedPart{Of: of, Verdict: &v}) {
+				return
+			}
+		}
+	}
 }
 
 // Recall has the next engine of the same rules know what another process remembered,
 // which is believed: it must come from this program, and from a process that judged
 // what is trusted.
 func (c *Compiler) Recall(read func(into any) error) error {
-	var m remembered
-	if err := read(&m); err != nil {
-		return fmt.Errorf("read what rules found before: %w", err)
+	m := remembered{verdicts: map[named]verdict{}}
+	for {
+		var p rememberedPart
+		if err := read(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("read what rules found before: %w", err)
+		}
+		if p.Bundle != nil {
+			m.bundle = p.Bundle
+		} else if p.Verdict != nil {
+			m.verdicts[p.Of] = *p.Verdict
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,10 +90,10 @@ func (v *verdicts) unsaved() map[named]verdict {
 
 // take believes what was remembered, where it is of the same rules.
 func (v *verdicts) take(m *remembered, bundle []byte) {
-	if m == nil || !bytes.Equal(m.Bundle, bundle) {
+	if m == nil || !bytes.Equal(m.bundle, bundle) {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.young = m.Verdicts
+	v.young = m.verdicts
 }

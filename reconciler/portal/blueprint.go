@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -93,7 +92,7 @@ func blueprint(v *view, r *http.Request) (any, error) {
 	by := v.requestsBy[name]
 	p := &blueprintPage{
 		Name: name, Title: b.Title, Description: b.Description, Ask: v.formAt("Ask for one", "/blueprints/"+url.PathEscape(name)+"/new"), At: v.at(b.Position), Folder: v.at(reconciler.Position{File: b.Folder}),
-		Requests: v.rows(by[:min(mostRows, len(by))]), More: count{link{"all requests", v.among("requests", "blueprint", name).Href}, len(by)},
+		Requests: v.rows(by[:min(mostRows, len(by))]), More: count{link: link{"all requests", v.among("requests", "blueprint", name).Href}, Number: len(by)},
 		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "blueprint" && x.Name == name }),
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Inputs)) {
@@ -127,10 +126,10 @@ func lifetime(b reconciler.Blueprint) string {
 	days := func(i reconciler.Interval) int { return int(i / reconciler.Interval(24*3600*1e9)) }
 	var parts []string
 	if n := days(b.Lifetime.Default); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d days unless a request says otherwise", n))
+		parts = append(parts, reconciler.Plural(n, "day")+" unless a request says otherwise")
 	}
 	if n := days(b.Lifetime.Max); n > 0 {
-		parts = append(parts, fmt.Sprintf("at most %d days", n))
+		parts = append(parts, "at most "+reconciler.Plural(n, "day"))
 	}
 	return strings.Join(parts, ", ") + ", outside production"
 }

@@ -85,7 +85,7 @@ func look(browser context.Context, address, path string, as way, then ...func(ta
 			complain("a script failed: %s", e.ExceptionDetails.Text)
 		case *log.EventEntryAdded:
 			// A page that says 404 is a page as any other.
-			if e.Entry.Level == log.EntryLevelError && !(e.Entry.Source == log.EntrySourceNetwork && strings.HasSuffix(e.Entry.URL, path)) {
+			if e.Entry.Level == log.EntryLevelError && (e.Entry.Source != log.EntrySourceNetwork || strings.Contains(e.Entry.URL, "/static/")) {
 				complain("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
 			}
 		case *network.EventRequestWillBeSent:

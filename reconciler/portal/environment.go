@@ -79,7 +79,7 @@ func environment(v *view, r *http.Request) (any, error) {
 	in := v.requestsIn[name]
 	p := &environmentPage{
 		Name: name, Title: d.Title, Stage: e.Stage, At: v.at(e.Position), Freezes: d.Freeze,
-		Requests: v.rows(in[:min(mostRows, len(in))]), More: count{link{"all requests", v.among("requests", "environment", name).Href}, len(in)},
+		Requests: v.rows(in[:min(mostRows, len(in))]), More: count{link: link{"all requests", v.among("requests", "environment", name).Href}, Number: len(in)},
 	}
 	add := func(label, text, field string) {
 		if text != "" {

@@ -234,11 +234,11 @@ func (p *graphPage) tiers(v *view, all []reached) {
 		}
 	}
 	for _, tier := range slices.Sorted(maps.Keys(numbers)) {
-		text := "without a tier"
+		of := " without a tier"
 		if tier < 9 {
-			text = "of tier " + strconv.Itoa(tier)
+			of = " of tier " + strconv.Itoa(tier)
 		}
-		p.Tiers = append(p.Tiers, count{link{Text: text}, numbers[tier]})
+		p.Tiers = append(p.Tiers, counted(numbers[tier], "service", of, ""))
 	}
 }
 

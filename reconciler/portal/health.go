@@ -12,8 +12,8 @@ import (
 	"github.com/pave-dev/pave/reconciler"
 )
 
-// Health is what the process that keeps the platform says of itself. It is the
-// one thing on any page that is not in Git.
+// Health is what the process that keeps the platform says of itself, which is not in
+// Git.
 type Health struct {
 	Progress reconciler.Progress
 	Version  string
@@ -77,8 +77,8 @@ func health(v *view, r *http.Request) (any, error) {
 		}
 	}
 	p.Counts = []count{
-		{link{Text: "stalled: a person must act"}, len(stalled)}, {link{Text: "failing"}, len(failing)}, {link{Text: "waiting"}, len(waiting)},
-		{link{"drifted", v.among("requests", "drift", "drifted").Href}, len(v.drifted)}, {link{Text: "not recorded yet"}, len(unknown)},
+		{link: link{Text: "stalled: a person must act"}, Number: len(stalled)}, {link: link{Text: "failing"}, Number: len(failing)}, {link: link{Text: "waiting"}, Number: len(waiting)},
+		{link: link{"drifted", v.among("requests", "drift", "drifted").Href}, Number: len(v.drifted)}, {link: link{Text: "not recorded yet"}, Number: len(unknown)},
 	}
 	p.Stalled = v.rows(stalled[:min(mostRows, len(stalled))])
 	p.Failing, p.MoreFail = v.rows(first(failing)), max(0, len(failing)-glance)
@@ -177,7 +177,7 @@ func (v *view) lag(recorded string) string {
 	case behind == 0:
 		return "up to date"
 	case behind > 0:
-		return strconv.Itoa(behind) + " commits behind the tracked branch"
+		return reconciler.Plural(behind, "commit") + " behind the tracked branch"
 	}
 	return "not a commit of the tracked branch that is known here"
 }

@@ -22,7 +22,7 @@ func TestHealth(t *testing.T) {
 	expect(t, a, "/at/2026-02-20/health", http.StatusOK, "checkout-config", "!no route to host")
 	must(t, os.WriteFile(filepath.Join(a.repo, "README.md"), []byte("# Acme\n"), 0o644))
 	a.commit("2026-03-01T12:00:00Z", "Say what this is")
-	a.until("/health", "1 commits behind the tracked branch")
+	a.until("/health", "1 commit behind the tracked branch")
 	in := a.tracked[1]
 	a.platform = &reconciler.PlatformStatus{Version: 1, Revision: in, Warnings: []string{"anybody may push"}, Orphans: []reconciler.Orphan{{Request: "gone-db", Owner: "search", Resources: []reconciler.RetainedResource{{Address: "aws_db_instance.main", ID: "db-9"}}}}}
 	stalled := append(ready(false, reconciler.ReasonStateLost, "the state is empty"), reconciler.Condition{Type: reconciler.Stalled, Status: true, Reason: reconciler.ReasonStateLost})

@@ -41,7 +41,21 @@ type mine struct {
 // count is how many there are of one kind.
 type count struct {
 	link
-	Number int `json:"number"`
+	Number int    `json:"number"`
+	one    string // what it is called where there is one; empty where that is all the same
+}
+
+// counted is how many there are of what a noun names, and what is said of them.
+func counted(n int, noun, of, href string) count {
+	return count{link{noun + "s" + of, href}, n, noun + of}
+}
+
+// Label is what stands beside the number.
+func (c count) Label() string {
+	if c.Number == 1 && c.one != "" {
+		return c.one
+	}
+	return c.Text
 }
 
 // refusal is a later revision that is not in force.
@@ -67,11 +81,11 @@ func home(v *view, _ *http.Request) (any, error) {
 	v.title = cmp.Or(v.Platform.Settings.Title, "Platform")
 	p := &homePage{
 		Counts: []count{
-			{link{"services", v.base + "/services"}, len(v.services)},
-			{link{"requests", v.base + "/requests"}, len(v.requests)},
-			{link{"blueprints", v.base + "/blueprints"}, len(v.Platform.Blueprints)},
-			{link{"teams", v.base + "/teams"}, len(v.Platform.Teams)},
-			{link{"environments", v.base + "/environments"}, len(v.Platform.Environments)},
+			counted(len(v.services), "service", "", v.base+"/services"),
+			counted(len(v.requests), "request", "", v.base+"/requests"),
+			counted(len(v.Platform.Blueprints), "blueprint", "", v.base+"/blueprints"),
+			counted(len(v.Platform.Teams), "team", "", v.base+"/teams"),
+			counted(len(v.Platform.Environments), "environment", "", v.base+"/environments"),
 		},
 		Cost: v.Platform.Settings.Currency + " " + strconv.FormatFloat(v.index.cost, 'f', 0, 64), Warnings: v.Record.Platform.Warnings, Recorded: len(v.Record.Units),
 		Waiting: v.rows(first(v.waiting)), MoreNot: max(0, len(v.waiting)-glance),
@@ -107,11 +121,11 @@ func (v *view) mine() *mine {
 		services, requests := v.servicesOf[team], v.requestsFor[team]
 		m.Services = append(m.Services, v.serviceRows(first(services))...)
 		if len(services) > glance {
-			m.MoreServices = append(m.MoreServices, count{link{"all of " + team, v.among("services", "owner", team).Href}, len(services)})
+			m.MoreServices = append(m.MoreServices, count{link: link{"all of " + team, v.among("services", "owner", team).Href}, Number: len(services)})
 		}
 		m.Requests = append(m.Requests, v.rows(first(requests))...)
 		if len(requests) > glance {
-			m.MoreRequests = append(m.MoreRequests, count{link{"all of " + team, v.among("requests", "owner", team).Href}, len(requests)})
+			m.MoreRequests = append(m.MoreRequests, count{link: link{"all of " + team, v.among("requests", "owner", team).Href}, Number: len(requests)})
 		}
 	}
 	return m

@@ -88,7 +88,7 @@ func (p *portal) comeBack(w http.ResponseWriter, r *http.Request) {
 	who, err := p.Provider.Identify(r.Context(), query.Get("code"), p.derive("nonce", secret), p.derive("verifier", secret))
 	if err != nil {
 		p.Log.Warn("a login is refused", "error", err)
-		p.refuse(w, r, http.StatusForbidden, "You were not let in", "What the identity provider says of you cannot be believed; the log of this portal has the reason.")
+		p.refuse(w, r, http.StatusForbidden, "You were not let in", "What the identity provider says of you cannot be believed: sign in again. The log of this portal has the reason.")
 		return
 	}
 	p.enter(w, r, who, inside(string(next)))

@@ -58,6 +58,13 @@ func TestPages(t *testing.T) {
 					if wide != "" {
 						t.Errorf("%s: wider than its place: %s", as.name, wide)
 					}
+					stretched, err := chromedp.Run(tab, chromedp.Evaluate[bool](stretched))
+					if err != nil {
+						return err
+					}
+					if stretched {
+						t.Errorf("%s: a badge is wider than what it says", as.name)
+					}
 					found, err := accessible(tab, axe)
 					for _, f := range found {
 						t.Errorf("%s: %s", as.name, f)
@@ -80,6 +87,13 @@ func TestPages(t *testing.T) {
 // card, which would cut it.
 const tooWide = `(document.documentElement.scrollWidth > window.innerWidth ? "the page " : "") +
 	Array.from(document.querySelectorAll(".card:not(.picture)")).filter(c => c.scrollWidth > c.clientWidth).map(c => (c.querySelector("h2") || c).textContent.slice(0, 50)).join(", ")`
+
+// stretched tells whether a badge is wider than its words with their padding.
+const stretched = `Array.from(document.querySelectorAll(".badge")).some(function (badge) {
+	var words = document.createRange();
+	words.selectNodeContents(badge);
+	return badge.getBoundingClientRect().width > words.getBoundingClientRect().width + 40;
+})`
 
 // script is axe, which judges pages.
 func script(t *testing.T) string {

@@ -72,9 +72,9 @@ func policies(v *view, r *http.Request) (any, error) {
 			levels[x.Level]++
 		}
 	}
-	for _, level := range []reconciler.Level{reconciler.Deny, reconciler.Approve, reconciler.Warn, reconciler.Preapprove} {
-		p.Counts = append(p.Counts, count{link{Text: map[reconciler.Level]string{
-			reconciler.Deny: "denials", reconciler.Approve: "approvals asked for", reconciler.Warn: "warnings", reconciler.Preapprove: "pre-approvals"}[level]}, levels[level]})
+	p.Counts = []count{
+		counted(levels[reconciler.Deny], "denial", "", ""), counted(levels[reconciler.Approve], "approval", " asked for", ""),
+		counted(levels[reconciler.Warn], "warning", "", ""), counted(levels[reconciler.Preapprove], "pre-approval", "", ""),
 	}
 	for _, rule := range verdict.Rules {
 		row := v.ruleRow(rule, verdict.Tests)

@@ -4,7 +4,8 @@
 // A [Snapshot] is what a commit of the tracked branch and one of the status
 // branch say. Every page is a function of a snapshot and the request, so every
 // page exists for the past as well, below /at/, and nothing on it comes from
-// anywhere but Git. The same values that a template shows are the page's JSON
+// anywhere but Git, but for what the process that keeps the platform says of itself
+// and of its runs today. The same values that a template shows are the page's JSON
 // (?format=json). No page needs a script.
 //
 // What a person does is a form: a [Person] whose session sent it is known before
@@ -46,6 +47,10 @@ type Options struct {
 	Edit string
 	// Health asks the process that keeps the platform; nil where none is at hand.
 	Health func() Health
+	// Runs returns the log of a request's run that goes on, or of its last one, where
+	// the process that keeps the platform has one; nil where none is at hand. Whoever
+	// may see the request reads it.
+	Runs func(request string) (reconciler.RunLog, bool)
 	// Hosts are the names that the portal answers to beside those of this
 	// machine's loopback: any other is a page that had its name resolved here.
 	Hosts []string
@@ -104,8 +109,9 @@ type portal struct {
 	sessions sessions
 	origin   *http.CrossOriginProtection
 	key      [32]byte // of the secrets of logins
-	seen     lately[seenAt, *Snapshot]
-	hidden   lately[glimpse, hidden] // from whom
+	seen     lately[sight, *Snapshot]
+	hides    lately[seenAt, hidden]  // from whom
+	hidden   lately[glimpse, hidden] // of it what is not only recorded
 	judging  sync.Mutex
 	judged   *reconciler.Tree // whose rules judge has; guarded by judging, as it is
 	judge    reconciler.Judge
@@ -171,17 +177,17 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !p.known(r.Host):
 		http.Error(w, "This portal does not go by that name.", http.StatusMisdirectedRequest)
 	case p.Direct && passedOn(r.Header):
-		http.Error(w, "This portal is for this machine alone.", http.StatusForbidden)
+		p.refuse(w, r, http.StatusForbidden, "This portal is for this machine alone", "Something passed the request on to it.")
 	case !p.within(r):
 		h.Set("Retry-After", "10")
-		http.Error(w, "That is too often. Wait a little.", http.StatusTooManyRequests)
+		p.refuse(w, r, http.StatusTooManyRequests, "That is too often", "Wait a little, then load the page again.")
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		p.travel(w, r)
 	case r.Method == http.MethodPost:
 		p.act(w, r)
 	default:
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "This portal shows pages and takes forms.", http.StatusMethodNotAllowed)
+		p.refuse(w, r, http.StatusMethodNotAllowed, "That is no page and no form", "This portal shows pages and takes forms.")
 	}
 }
 
@@ -265,7 +271,11 @@ func (p *portal) page(to route) http.Handler {
 // stranger answers somebody who is not signed in where nobody else may read.
 func (p *portal) stranger(w http.ResponseWriter, r *http.Request) {
 	if p.Provider == nil || r.URL.Query().Has("format") || r.Method == http.MethodPost {
-		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", "This portal is for people who are known.")
+		why := "This portal is for people who are known: open the address that it printed, or logged, when it started."
+		if p.Provider != nil {
+			why = "This portal is for people who are known: sign in first."
+		}
+		p.refuse(w, r, http.StatusUnauthorized, "Nobody is signed in", why)
 		return
 	}
 	when, _ := r.Context().Value(whenKey{}).(string)
@@ -283,7 +293,7 @@ func base(when string) string {
 // view finds the snapshot that a page is about, as the person of a session sees
 // it. What they are is what the platform says today, whatever time they look at.
 func (p *portal) view(r *http.Request, signed *session) (v *view, err error) {
-	v = &view{judgements: p.Judgements, health: p.Health, edits: p.Edits, edit: p.Edit}
+	v = &view{judgements: p.Judgements, health: p.Health, runs: p.Runs, edits: p.Edits, edit: p.Edit}
 	if when, past := r.Context().Value(whenKey{}).(string); past {
 		v.base, v.when = base(when), when
 		v.Snapshot, err = p.Snapshots.At(r.Context(), when)
@@ -341,7 +351,11 @@ func (p *portal) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 
 // refuse answers with a page that says why there is no other.
 func (p *portal) refuse(w http.ResponseWriter, r *http.Request, code int, title, why string) {
-	p.show(w, r, code, "missing", frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}})
+	f := frame{Title: title, Static: assets().version, Body: notFound{Title: title, Why: why}}
+	if p.Provider != nil {
+		f.SignIn = "/login"
+	}
+	p.show(w, r, code, "missing", f)
 }
 
 // show renders a page, whole or not at all.

@@ -55,6 +55,10 @@ func (c clone) Heads(ctx context.Context) (heads reconciler.Heads, err error) {
 	return heads, err
 }
 
+func (c clone) Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error) {
+	return reconciler.RecordAt(ctx, c, commit, known)
+}
+
 func (c clone) Log(ctx context.Context, tip string, most int) ([]Commit, error) {
 	entries, err := c.Clone.Log(ctx, tip, most, nil)
 	var all []Commit
@@ -251,7 +255,7 @@ func TestPages(t *testing.T) {
 		"/requests":                             {"checkout-db", "1–26 of 26", "old-queue", "not in this revision"},
 		"/requests?state=AwaitingApproval":      {"checkout-config", "1–1 of 1"},
 		"/requests?drift=drifted":               {"checkout-db", "1–1 of 1"},
-		"/requests/checkout-db":                 {"Open and paid orders.", "Drifted", "db-7.acme.example", "secret", "terraform_data.database", "update", "EUR 170.00", "applied +0 ~1 -0", "applied +2 ~0 -0", "checkout-config", "catalog/payments/checkout.cue", `"storage": 500`},
+		"/requests/checkout-db":                 {"Open and paid orders.", "Drifted", "db-7.acme.example", "secret", "terraform_data.database", "update", "EUR 170.00", "applied</span> +0 ~1 -0", "applied</span> +2 ~0 -0", "Hand checkout over", "committed", "checkout-config", "catalog/payments/checkout.cue", `"storage": 500`},
 		"/requests/checkout-config":             {"the plan waits for storefront", "checkout-db.password", "/requests/checkout-db"},
 		"/requests/old-queue":                   {"deletions wait for a reviewed change"},
 		"/teams":                                {"Payments", "Takes the money"},
@@ -290,7 +294,7 @@ func TestPast(t *testing.T) {
 	} {
 		expect(t, a, "/at/"+when+"/services/checkout", http.StatusOK, texts...)
 	}
-	expect(t, a, "/at/2026-01-31/requests/checkout-db", http.StatusOK, "Ready", "applied +2 ~0 -0", "!applied +0 ~1 -0", "!db-7.acme.example")
+	expect(t, a, "/at/2026-01-31/requests/checkout-db", http.StatusOK, "Ready", "applied</span> +2 ~0 -0", "!applied</span> +0 ~1 -0", "!db-7.acme.example")
 	expect(t, a, "/at/2026-01-31/source/catalog/payments/checkout.cue", http.StatusOK, `owner:       "payments"`)
 	a.git("2026-03-01T00:00:00Z", "branch", "elsewhere", a.git("2026-03-01T00:00:00Z", "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "Elsewhere"))
 	for _, when := range []string{"2026-01-09", "2026-13-01", "yesterday", "0000000", strings.Repeat("0", 40), "..", a.git("", "rev-parse", "elsewhere")} {

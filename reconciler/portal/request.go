@@ -27,7 +27,9 @@ type requestPage struct {
 	Drift       *plan             `json:"drift,omitempty"`
 	Resources   []string          `json:"resources,omitempty"`
 	IDs         map[string]string `json:"ids,omitempty"`
-	History     []recent          `json:"history,omitempty"`
+	Run         *run              `json:"run,omitempty"`
+	NoRun       string            `json:"noRun,omitempty"` // why no run is shown
+	History     []step            `json:"history,omitempty"`
 	Document    json.RawMessage   `json:"document,omitempty"`
 	Text        string            `json:"-"` // of the document
 	Unfinished  bool              `json:"unfinished"`
@@ -70,9 +72,6 @@ func planOf(p reconciler.PlanSummary) *plan {
 // troubles are the conditions that are good where they are false.
 var troubles = map[string]bool{reconciler.Drifted: true, reconciler.Stalled: true, reconciler.Expiring: true}
 
-// mostHistory bounds the history on the page of a request.
-const mostHistory = 50
-
 func request(v *view, r *http.Request) (any, error) {
 	name := r.PathValue("name")
 	row := v.index.request[name]
@@ -82,7 +81,7 @@ func request(v *view, r *http.Request) (any, error) {
 	v.title, v.here = name, "/requests"
 	q := v.Platform.Request(name)
 	p := &requestPage{
-		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.at(q.Position), Graph: v.graphOf("request", name),
+		requestIn: v.rows([]*requestRow{row})[0], Description: described(q.JSON).Description, At: v.requestAt(q), Graph: v.graphOf("request", name),
 		Document: q.JSON, Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "request" && x.Name == name }),
 	}
 	if len(q.JSON) > 0 {
@@ -93,38 +92,66 @@ func request(v *view, r *http.Request) (any, error) {
 		p.Users = append(p.Users, v.to("request", user))
 	}
 	for _, key := range slices.Sorted(maps.Keys(q.Inputs)) {
-		in := input{Name: key, Value: plain(q.Inputs[key]), At: v.field(q.Position, "request", name, "inputs", key)}
+		in := input{Name: key, Value: plain(q.Inputs[key]), At: v.requestAt(q, "inputs", key)}
 		if ref, is := reconciler.Reference(q.Inputs[key]); is {
 			in.Value, in.From = "", link{ref.Request + "." + ref.Output, v.to("request", ref.Request).Href}
 		}
 		p.Inputs = append(p.Inputs, in)
 	}
-	p.Unfinished = v.unfinished(row)
+	p.Run, p.NoRun = v.run(name)
+	p.Unfinished = v.unfinished(row) || p.Run != nil && p.Run.Ended.IsZero()
 	unit := v.Record.Units[name]
 	p.Facts = v.requestFacts(q, unit, p.requestIn)
 	if unit != nil {
-		v.recorded(p, unit)
+		p.recorded(v, unit)
 	}
-	for _, c := range v.Log {
-		if text, said := c.unit(name); said {
-			p.History = append(p.History, v.recent(c, text, "/requests/"+name))
-			if len(p.History) == mostHistory {
-				break
-			}
+	p.History = v.timeline(name, v.saidIn(q, unit))
+	return p, nil
+}
+
+// requestAt leads to where a field of a request is written, or to its document, and to
+// where the form changes it.
+func (v *view) requestAt(q *reconciler.Request, field ...string) spot {
+	if len(q.JSON) == 0 {
+		return v.at(q.Position)
+	}
+	form := v.formAt("", "/requests/"+url.PathEscape(q.Name)+"/edit").Href
+	if len(field) == 0 {
+		at := v.at(q.Position)
+		at.Form = form
+		return at
+	}
+	at := v.field(q.Position, "request", q.Name, field...)
+	if slot := slotOf(field, v.Platform.Blueprints[q.Blueprint]); slot != "" && form != "" {
+		at.Form = form + "#" + url.PathEscape(slot)
+	}
+	return at
+}
+
+// slotOf names the field of the form for a request that changes one of its own;
+// nothing where none does.
+func slotOf(field []string, b reconciler.Blueprint) string {
+	switch field[0] {
+	case "description", "expires", "protect", "suspend":
+		return field[0]
+	case "inputs":
+		if in, is := b.Inputs[field[1]]; is && !in.Field.Fixed {
+			return "input." + field[1]
 		}
 	}
-	return p, nil
+	return ""
 }
 
 func (v *view) requestFacts(q *reconciler.Request, unit *reconciler.UnitStatus, row *requestIn) []fact {
 	var facts []fact
 	add := func(label, text, field string, links ...link) {
+		links = slices.DeleteFunc(links, func(l link) bool { return l.Href == "" }) // the record of old may not name it
 		if text == "" && len(links) == 0 {
 			return
 		}
 		at := spot{}
 		if field != "" && !row.Gone {
-			at = v.field(q.Position, "request", q.Name, field)
+			at = v.requestAt(q, field)
 		}
 		facts = append(facts, fact{label, text, links, at})
 	}
@@ -160,8 +187,16 @@ func moments(at string) string {
 	return at[:10] + " " + at[11:16]
 }
 
+// saidIn are the files that say what a request is, or said it last.
+func (v *view) saidIn(q *reconciler.Request, unit *reconciler.UnitStatus) []string {
+	if q.Position.File == "" && unit != nil {
+		return unit.Sources
+	}
+	return append([]string{q.Position.File}, q.Sources...)
+}
+
 // recorded adds what happened to a request.
-func (v *view) recorded(p *requestPage, unit *reconciler.UnitStatus) {
+func (p *requestPage) recorded(v *view, unit *reconciler.UnitStatus) {
 	p.Resources, p.IDs = unit.Resources, unit.IDs
 	p.Conditions = conditionsOf(unit.Conditions)
 	declared := v.Platform.Blueprints[unit.Blueprint].Outputs

@@ -3,7 +3,6 @@ package portal
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"net/http"
 	"path"
 	"strings"
@@ -42,7 +41,7 @@ func source(v *view, r *http.Request) (any, error) {
 	case err != nil:
 		p.Note = err.Error()
 	case !utf8.Valid(content) || bytes.IndexByte(content, 0) >= 0:
-		p.Note = fmt.Sprintf("This file is no text. It has %d bytes.", f.Size)
+		p.Note = "This file is no text. It has " + reconciler.Plural(int(f.Size), "byte") + "."
 	default:
 		p.Text = string(content)
 		p.Lines = strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")

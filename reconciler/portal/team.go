@@ -68,8 +68,8 @@ func team(v *view, r *http.Request) (any, error) {
 	of, asked := v.servicesOf[name], v.requestsFor[name]
 	p := &teamPage{
 		Name: name, Title: t.Title, Description: described(t.JSON).Description, At: v.at(t.Position), Members: t.Members, Lead: t.Lead,
-		Services: v.serviceRows(of[:min(mostRows, len(of))]), MoreOf: count{link{"all services", v.among("services", "owner", name).Href}, len(of)},
-		Requests: v.rows(asked[:min(mostRows, len(asked))]), MoreFor: count{link{"all requests", v.among("requests", "owner", name).Href}, len(asked)},
+		Services: v.serviceRows(of[:min(mostRows, len(of))]), MoreOf: count{link: link{"all services", v.among("services", "owner", name).Href}, Number: len(of)},
+		Requests: v.rows(asked[:min(mostRows, len(asked))]), MoreFor: count{link: link{"all requests", v.among("requests", "owner", name).Href}, Number: len(asked)},
 	}
 	add := func(label, text, field string) {
 		if text != "" {

@@ -80,6 +80,7 @@ type view struct {
 	snapshots  Snapshots // for pages about several
 	judgements *Judgements
 	health     func() Health
+	runs       func(request string) (reconciler.RunLog, bool)
 	edit       string // see Options.Edit
 
 	base   string // what its addresses begin with
@@ -159,9 +160,11 @@ func (v *view) among(list, field, value string) link {
 	return link{value, v.base + "/" + list + "?" + url.Values{field: {value}}.Encode()}
 }
 
-// spot is a place in a file, and where people change it.
+// spot is a place in a file, and where people change it: by a form of the portal, or
+// on the forge.
 type spot struct {
 	link
+	Form string `json:"form,omitempty"`
 	Edit string `json:"edit,omitempty"`
 }
 

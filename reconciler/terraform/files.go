@@ -29,19 +29,28 @@ func lacking(err error) bool {
 
 // writeFile replaces a file so that a reader, or a host that loses power, sees
 // the old content or the new one. The mode is 0600.
-func writeFile(path string, data []byte) error {
+func writeFile(path string, data []byte) error { return replaceFile(path, data, true) }
+
+// replaceFile is writeFile; where it need not be durable, a host that loses power may
+// find nothing there.
+func replaceFile(path string, data []byte, durable bool) error {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(data)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
+	if durable {
+		err = errors.Join(err, file.Sync())
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
 		err = os.Rename(file.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(file.Name()))
+	}
+	if !durable {
+		return nil
 	}
 	return syncDir(dir)
 }

@@ -172,7 +172,9 @@ func (p *running) collect() (reconciler.Result, error) {
 	if err == nil && result.ID == p.job.ID && result.Unit == p.job.Unit {
 		return result, nil
 	}
-	return p.unknown(), nil
+	result = p.unknown()
+	p.endLog(result)
+	return result, nil
 }
 
 // unknown is the result of a run that left none.
@@ -282,6 +284,7 @@ func (p *running) Forget() error {
 		return fmt.Errorf("forget run: %s of %s has not ended", p.job.ID, p.job.Unit)
 	}
 	scrub(p.dir)
+	p.keepLog()
 	if !exists(filepath.Join(p.dir, erroredName)) {
 		return os.RemoveAll(p.dir)
 	}

@@ -70,6 +70,7 @@ type execution struct {
 	locks   []*os.File // what an apply keeps locked beyond the run's own end
 	secrets secrets
 	said    []string // what engines said when they failed, not yet masked
+	log     log
 	tmp     string
 	reads   []string // what the unit's engines read of the template
 	store   []string // where engines find providers, once it was looked up
@@ -116,6 +117,9 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	if err != nil {
 		return fmt.Errorf("start run: %w", err)
 	}
+	if in.Job.Mode == reconciler.Observe {
+		goLast()
+	}
 	e := &execution{host: in.Host, job: in.Job, dir: dir, judge: judge, locks: []*os.File{lock}}
 	defer e.unlockUnit()
 	defer scrub(dir)
@@ -130,6 +134,18 @@ func Execute(ctx context.Context, dir string, judge func(context.Context, reconc
 	}
 	e.noteMemory(taken())
 	return writeJSON(filepath.Join(dir, resultName), e.result)
+}
+
+// goLast has the processors work for others before they do for this process, which
+// Start made a group of its own, and for all that it starts: nobody waits for it.
+func goLast() {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less what it is called elsewhere
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PGRP, 0, 20-raw+10) // the kernel knows the last
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "let others go first: %v\n", err)
+	}
 }
 
 // unlockUnit lets the unit's next run begin, whatever a provisioner left running
@@ -231,6 +247,7 @@ func (e *execution) planned() string { return filepath.Join(e.private(), planned
 // run does the steps and makes the result of how they ended.
 func (e *execution) run(ctx context.Context) {
 	e.result = reconciler.Result{ID: e.job.ID, Unit: e.job.Unit, Started: time.Now().UTC()}
+	e.beginLog()
 	outcome, err := e.steps(ctx)
 	if outcome == reconciler.Unchanged && e.before == nil {
 		if err = e.readBefore(ctx); err != nil {
@@ -273,6 +290,7 @@ func (e *execution) steps(ctx context.Context) (reconciler.Outcome, error) {
 // consider makes the plan in an initialised folder and judges it. The outcome is
 // empty where it may be applied.
 func (e *execution) consider(ctx context.Context, at room) (reconciler.Outcome, error) {
+	e.note("plan")
 	changes, err := e.plan(ctx, at)
 	if err != nil {
 		return reconciler.PlanFailed, err
@@ -555,6 +573,9 @@ func (e *execution) explain(ctx context.Context, step string, err error, stderr 
 		stderr = err.Error()
 	}
 	e.said = append(e.said, step+":\n"+stderr)
+	for _, d := range ds {
+		e.log.add(logLine{at: time.Now().UTC(), text: step + ": " + d.String(), foreign: true})
+	}
 	said := joinDiagnostics(ds)
 	switch {
 	case ctx.Err() != nil && said != "":
@@ -690,6 +711,7 @@ func (e *execution) show(ctx context.Context, at room) (json.RawMessage, error) 
 		addAuthors(&e.result.Plan, plan)
 	}
 	e.result.Plan.Digest = e.job.PlanDigest(e.result.Plan.Digest, e.result.Lock)
+	e.notePlan()
 	return raw, err
 }
 
@@ -722,6 +744,7 @@ func (e *execution) apply(ctx context.Context) (reconciler.Outcome, error) {
 	if err := writeJSON(filepath.Join(e.dir, begunName), e.result.Plan); err != nil {
 		return reconciler.PlanFailed, fmt.Errorf("note what begins: %w", err)
 	}
+	e.note("apply")
 	applyErr := e.runApply(ctx)
 	// A run that was asked to stop has still changed things: it reads them.
 	state, err := e.readState(context.WithoutCancel(ctx))
@@ -786,6 +809,7 @@ func (e *execution) runApply(ctx context.Context) error {
 	}
 	defer stderr.Close()
 	stop := bound(stdout, stderr)
+	told := e.follow(stdout.Name())
 	path, env := e.confined(e.env, append(slices.Clone(e.reads), e.planFile()), e.writes())
 	err = e.locking(func() error {
 		return command{
@@ -793,6 +817,7 @@ func (e *execution) runApply(ctx context.Context) error {
 			stdout: stdout, stderr: stderr, keep: e.locks, grace: e.host.Grace,
 		}.run(ctx, "apply", "-json", "-input=false", "-lock-timeout="+e.patience(), e.planFile())
 	})
+	told()
 	cut := stop()
 	if err == nil {
 		return nil
@@ -851,6 +876,7 @@ func (e *execution) report(outcome reconciler.Outcome, err error) {
 	}
 	e.reportState()
 	r.Finished = time.Now().UTC()
+	e.endLog()
 }
 
 func (e *execution) maskPlan() {

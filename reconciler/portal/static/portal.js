@@ -10,6 +10,17 @@ document.addEventListener("keydown", function (event) {
   search.focus();
 });
 
+// The arrow keys go from the search to what it found, and through that.
+document.addEventListener("keydown", function (event) {
+  var step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  var stops = [document.getElementById("search")].concat(Array.from(document.querySelectorAll("[data-results] a.name")));
+  var at = stops.indexOf(event.target), next = stops[at + step];
+  if (at < 0 || !next) return;
+  event.preventDefault();
+  next.focus();
+});
+
 // A click beside the menu closes it, as the escape key does.
 function close(event) {
   document.querySelectorAll("details.menu[open]").forEach(function (menu) {
