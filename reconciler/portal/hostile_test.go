@@ -214,6 +214,8 @@ func (d *hostileDocument) request(p *reconciler.Platform, record *reconciler.Rec
 	}
 	p.Requests[x] = &reconciler.Request{Name: x, Blueprint: x, Service: x, Environment: x, Expires: x, Inputs: map[string]json.RawMessage{d.field(on, "input"): d.json(d.field(on, "value"))},
 		Document: reconciler.Document{Digest: x, JSON: d.json(said), Position: reconciler.Position{File: d.file(fmt.Sprintf("requests/%d.cue", d.n), string(content)), Line: 3}}}
+	d.field(on, "run")
+	d.field(on, "log")
 	changes := []reconciler.ChangedField{{Address: d.field(on, "address"), Action: d.field(on, "action"), Attributes: []string{d.field(on, "attribute")}, By: d.field(on, "by")}}
 	record.Units[x] = &reconciler.UnitStatus{Request: x, Service: x, Owner: x, Blueprint: x, Environment: x, Conditions: d.conditions(on), AppliedRevision: x, Expires: x, Engine: d.field(on, "engine"), FirstApplied: x, LastApplied: x,
 		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{d.field(on, "resource")}, IDs: map[string]string{d.text + " ⟨resource⟩": d.field(on, "id")},
@@ -393,6 +395,9 @@ func hostileBatch(t *testing.T, texts []string) (found int) {
 	now, proposer := "", &echo{}
 	whole := true // of the lists and the first document
 	handler := New(Options{Snapshots: beside{snapshot}, Rules: compiler, Judgements: judgements, Edits: &Edits{Writer: catalog.Writer{}, Proposer: proposer}, Edit: "https://git.acme.example/{path}?{line}",
+		Runs: func(request string) (reconciler.RunLog, bool) {
+			return reconciler.RunLog{Run: request + " ⟨run⟩", Revision: request, Lines: []reconciler.LogLine{{Text: request + " ⟨log⟩"}}}, true
+		},
 		Health: func() Health {
 			return Health{Progress: reconciler.Progress{LastError: now}, Version: now, Forge: now, Confinement: now}
 		},
