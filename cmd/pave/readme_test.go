@@ -589,7 +589,7 @@ func TestReadmeLinks(t *testing.T) {
 		for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(readDocument(t, path).text, -1) {
 			headings["#"+strings.ReplaceAll(unfit.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
 		}
-		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(readDocument(t, path).text, -1) {
+		for _, m := range regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`).FindAllStringSubmatch(readDocument(t, path).text, -1) {
 			if strings.Contains(m[1], "://") || headings[m[1]] {
 				continue
 			}

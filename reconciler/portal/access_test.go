@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"html"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pave-dev/pave/reconciler"
+	"github.com/pave-dev/pave/reconciler/catalog"
 	"github.com/pave-dev/pave/reconciler/policy"
 )
 
@@ -196,6 +198,57 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestActions sends each form that changes something without what it must have.
+func TestActions(t *testing.T) {
+	t.Parallel()
+	a := newAcme(t)
+	a.options.Edits = &Edits{Writer: catalog.Writer{}, Proposer: untouched{t}}
+	a.Handler = New(a.options)
+	b, other := a.as(platformGroup), a.as(platformGroup)
+	tried := 0
+	for pattern := range actions {
+		path := strings.Replace(pattern, "{name}", map[bool]string{true: "tls-cert", false: "checkout-db"}[strings.HasPrefix(pattern, "/blueprints")], 1)
+		form := url.Values{"name": {"shop-extra"}, "service": {"shop"}, "environment": {`"staging"`}, "input.hostname": {"shop.acme.example"}, "retire": {"yes"}, "do": {"submit"}}
+		for what, c := range map[string]struct {
+			csrf   string
+			change func(*http.Request)
+		}{
+			"no token":             {"", nil},
+			"the token of another": {other.csrf(), nil},
+			"another site":         {b.csrf(), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }},
+			"another origin":       {b.csrf(), func(r *http.Request) { r.Header.Del("Sec-Fetch-Site"); r.Header.Set("Origin", "https://evil.example") }},
+			"no session":           {b.csrf(), func(r *http.Request) { r.Header.Del("Cookie") }},
+		} {
+			form.Set("csrf", c.csrf)
+			if w := b.ask(http.MethodPost, path, form, c.change); w.Code != http.StatusForbidden {
+				t.Errorf("%s, %s: got %d", path, what, w.Code)
+			}
+			tried++
+		}
+		for _, query := range []string{"?", "?csrf=" + b.csrf() + "&"} { // an address that somebody is led to does nothing
+			if w := b.get(path + query + form.Encode()); w.Code != http.StatusOK || strings.Contains(w.Body.String(), `id="checked"`) {
+				t.Errorf("%s as an address: got %d", path, w.Code)
+			}
+		}
+	}
+	if tried < 10 {
+		t.Errorf("only %d forms were sent", tried)
+	}
+}
+
+// untouched is a proposer that nobody may reach.
+type untouched struct{ testing.TB }
+
+func (u untouched) Judge(context.Context, Draft) (Outlook, error) {
+	u.Error("a form was judged")
+	return Outlook{}, nil
+}
+
+func (u untouched) Propose(context.Context, Draft) (Proposal, error) {
+	u.Error("a form was proposed")
+	return Proposal{}, nil
+}
+
 // TestInside checks where a login may lead.
 func TestInside(t *testing.T) {
 	t.Parallel()
@@ -269,6 +322,92 @@ func TestFixation(t *testing.T) {
 		other.cookies[name] = &http.Cookie{Name: name, Value: value}
 		if w := other.get("/me"); w.Code != http.StatusUnauthorized {
 			t.Errorf("the session %s: got %d", what, w.Code)
+		}
+	}
+}
+
+// TestOver comes with a session that is over, and sends a form of it.
+func TestOver(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]func(*session){
+		"idle":     func(s *session) { s.seen = s.seen.Add(-sessionIdle - time.Second) },
+		"long ago": func(s *session) { s.began = s.began.Add(-sessionLife - time.Second) },
+	} {
+		b := signedIn(t, Options{Snapshots: nothing(), Rules: compiler})
+		csrf := b.csrf()
+		if w := b.get("/me"); w.Code != http.StatusOK || csrf == "" {
+			t.Fatalf("%s: got %d", what, w.Code)
+		}
+		for _, s := range b.Handler.(*portal).sessions.open {
+			change(s)
+		}
+		if w := b.get("/me"); w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: a page: got %d", what, w.Code)
+		}
+		if w := b.ask(http.MethodPost, "/logout", url.Values{"csrf": {csrf}}, nil); w.Code != http.StatusForbidden {
+			t.Errorf("%s: a form: got %d", what, w.Code)
+		}
+	}
+}
+
+// anybody is a provider that lets everybody in.
+type anybody struct{}
+
+func (anybody) Begin(_ context.Context, state, _, _ string) (string, error) {
+	return "https://login.acme.example/?state=" + state, nil
+}
+func (anybody) Identify(context.Context, string, string, string) (Identity, error) {
+	return Identity{ID: "alice", Name: "Alice"}, nil
+}
+
+// TestPlanted signs in at a provider with cookies that somebody else put there.
+func TestPlanted(t *testing.T) {
+	t.Parallel()
+	handler := New(Options{Snapshots: nothing(), Rules: compiler, Provider: anybody{}, Log: slog.New(slog.DiscardHandler)})
+	const sessionName, loginName = "pave-8080-session", "pave-8080-login"
+	// begun leaves for the provider and returns the state to come back with.
+	begun := func(b *browser) string {
+		t.Helper()
+		to, err := url.Parse(b.get("/login?next=/teams").Header().Get("Location"))
+		must(t, err)
+		return to.Query().Get("state")
+	}
+	in := func(b *browser) bool { return b.get("/me").Code == http.StatusOK }
+
+	// A session that was there before is nobody's afterwards, whoever had it.
+	evil := newBrowser(t, handler)
+	evil.get("/login/back?code=x&state=" + begun(evil))
+	if !in(evil) {
+		t.Fatal("nobody is let in")
+	}
+	for what, planted := range map[string]string{"made up": "PLANTED", "another's": evil.cookies[sessionName].Value} {
+		b := newBrowser(t, handler)
+		b.cookies[sessionName] = &http.Cookie{Name: sessionName, Value: planted}
+		b.get("/login/back?code=x&state=" + begun(b))
+		other := newBrowser(t, handler)
+		other.cookies[sessionName] = &http.Cookie{Name: sessionName, Value: planted}
+		if b.cookies[sessionName].Value == planted || !in(b) || in(other) {
+			t.Errorf("%s: the session that was planted is let in", what)
+		}
+	}
+
+	// A login goes on with the cookie that it began with, and leads into the portal.
+	b := newBrowser(t, handler)
+	state := begun(b)
+	secret, _, _ := strings.Cut(b.cookies[loginName].Value, ".")
+	for what, value := range map[string]string{"empty": "", "without a secret": ".Lw", "with a secret made up": "AAAA.Lw", "not encoded": secret + ".%%%"} {
+		b.cookies[loginName] = &http.Cookie{Name: loginName, Value: value}
+		if w := b.get("/login/back?code=x&state=" + state); w.Code != http.StatusForbidden || b.cookies[sessionName] != nil {
+			t.Errorf("a cookie %s: got %d", what, w.Code)
+		}
+	}
+	for _, next := range []string{"//evil.example", "https://evil.example/", "/\\evil.example", "javascript:evil()"} {
+		b := newBrowser(t, handler)
+		state := begun(b)
+		secret, _, _ := strings.Cut(b.cookies[loginName].Value, ".")
+		b.cookies[loginName].Value = secret + "." + base64.RawURLEncoding.EncodeToString([]byte(next))
+		if w := b.get("/login/back?code=x&state=" + state); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" {
+			t.Errorf("%s: got %d to %q", next, w.Code, w.Header().Get("Location"))
 		}
 	}
 }

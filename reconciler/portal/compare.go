@@ -269,7 +269,7 @@ func fieldChanges(before, after json.RawMessage) []fieldChange {
 	var changes []fieldChange
 	for _, path := range slices.SortedFunc(slices.Values(paths), cmp.Compare[string]) {
 		if old[path] != now[path] {
-			changes = append(changes, fieldChange{visible(path), cutTo(old[path], mostValue), cutTo(now[path], mostValue)})
+			changes = append(changes, fieldChange{path, cutTo(old[path], mostValue), cutTo(now[path], mostValue)})
 		}
 	}
 	return changes

@@ -59,7 +59,7 @@ func docs(v *view, r *http.Request) (any, error) {
 			p.Files = append(p.Files, link{strings.TrimPrefix(f.Path, d.Docs+"/"), v.docsOf(name, d.Docs, f.Path)})
 		}
 	}
-	p.HTML, err = markdown(visible(p.Text), func(destination string) string { return v.follow(destination, name, d.Docs, file.Path) })
+	p.HTML, err = markdown(p.Text, func(destination string) string { return v.follow(destination, name, d.Docs, file.Path) })
 	return p, err
 }
 
@@ -93,7 +93,7 @@ func (v *view) follow(destination, service, folder, file string) string {
 	switch {
 	case err != nil:
 		return ""
-	case to.Scheme == "http" || to.Scheme == "https" || to.Scheme == "mailto":
+	case web(destination) != "" || to.Scheme == "mailto":
 		return to.String()
 	case to.Scheme != "" || to.Host != "" || to.Path == "":
 		return ""
@@ -110,6 +110,15 @@ func (v *view) follow(destination, service, folder, file string) string {
 		return v.docsOf(service, folder, target)
 	}
 	return v.base + "/source/" + escapePath(target)
+}
+
+// web is an address where it leads to the web; empty where it leads anywhere else, or
+// pretends to.
+func web(address string) string {
+	if to, err := url.Parse(address); err == nil && (to.Scheme == "http" || to.Scheme == "https") && to.Host != "" && to.User == nil {
+		return address
+	}
+	return ""
 }
 
 // markdown renders a document of which nothing is believed: HTML in it is shown

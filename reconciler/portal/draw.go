@@ -32,7 +32,7 @@ type line struct {
 // The measures of a drawing, and how much of a graph it shows: the table has the
 // rest.
 const (
-	boxWidth, boxHeight  = 208, 46
+	boxWidth, boxHeight  = 220, 46
 	gapWidth, gapHeight  = 64, 12
 	drawnColumns         = 3 // of impact
 	drawnRows            = 8 // of one column

@@ -23,7 +23,7 @@ func edit(v *view, r *http.Request) (any, error) {
 	}
 	b := v.Platform.Blueprints[q.Blueprint]
 	v.title, v.here = "Change "+name, "/requests"
-	f.page.Kind, f.page.Heading, f.page.Of, f.page.MayEnd = "request", name, v.to("request", name), true
+	f.page.Kind, f.page.Heading, f.page.Of, f.page.MayEnd = "request", v.title, v.to("request", name), true
 	f.page.Digest = q.Digest
 	for _, fixed := range []struct{ label, kind, name, field string }{
 		{"Blueprint", "blueprint", q.Blueprint, "blueprint"}, {"Service", "service", q.Service, "service"}, {"Environment", "environment", q.Environment, "environment"},

@@ -186,7 +186,7 @@ func (d Draft) by(v *view) Draft {
 
 // oneLine tells whether a text may stand in a line of a commit message.
 func oneLine(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsAny(text, "\r\n\t") && visible(text) == text
+	return utf8.ValidString(text) && !strings.ContainsAny(text, "\r\n\t") && strings.IndexFunc(text, hides) < 0
 }
 
 // named finds the file of a new request, and says where its name or service
@@ -396,7 +396,7 @@ func (f *form) settings() []reconciler.Setting {
 		}
 		switch {
 		case err != nil:
-			s.Errors = append(s.Errors, visible(err.Error()))
+			s.Errors = append(s.Errors, err.Error())
 		case sameJSON(value, said):
 		case value != nil:
 			all = append(all, reconciler.Setting{Path: s.path, Value: value})

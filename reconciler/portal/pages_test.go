@@ -51,12 +51,12 @@ func TestPages(t *testing.T) {
 						_, err := chromedp.Run(tab, chromedp.Text("h1"))
 						return err
 					}
-					wide, err := chromedp.Run(tab, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > window.innerWidth"))
+					wide, err := chromedp.Run(tab, chromedp.Evaluate[string](tooWide))
 					if err != nil {
 						return err
 					}
-					if wide {
-						t.Errorf("%s: it is wider than the window", as.name)
+					if wide != "" {
+						t.Errorf("%s: wider than its place: %s", as.name, wide)
 					}
 					stretched, err := chromedp.Run(tab, chromedp.Evaluate[bool](stretched))
 					if err != nil {
@@ -82,6 +82,11 @@ func TestPages(t *testing.T) {
 		})
 	}
 }
+
+// tooWide names what does not fit: the page into the window, or a table into its
+// card, which would cut it.
+const tooWide = `(document.documentElement.scrollWidth > window.innerWidth ? "the page " : "") +
+	Array.from(document.querySelectorAll(".card:not(.picture)")).filter(c => c.scrollWidth > c.clientWidth).map(c => (c.querySelector("h2") || c).textContent.slice(0, 50)).join(", ")`
 
 // stretched tells whether a badge is wider than its words with their padding.
 const stretched = `Array.from(document.querySelectorAll(".badge")).some(function (badge) {

@@ -376,7 +376,9 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, code int, name str
 		err = writeCSV(&b, table)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		err = pages()[name].Execute(&b, f)
+		var page bytes.Buffer
+		err = pages()[name].Execute(&page, f)
+		b.Write(legible(page.Bytes()))
 	}
 	if err != nil {
 		p.Log.Error("the portal cannot render a page", "page", name, "error", err)

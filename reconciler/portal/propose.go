@@ -162,7 +162,7 @@ func (f *form) judge(ctx context.Context, draft Draft) (*checked, error) {
 		c.Costs = append(c.Costs, row)
 	}
 	c.Diff, err = diffOf(draft)
-	for line := range strings.Lines(visible(c.Diff)) {
+	for line := range strings.Lines(c.Diff) {
 		kind := map[byte]string{'+': "added", '-': "removed", '@': "place"}[line[0]]
 		if strings.HasPrefix(line, "+++") || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "diff ") {
 			kind = "place"
@@ -226,7 +226,7 @@ func (f *form) blame(x reconciler.Violation) bool {
 				if rest := strings.Join(x.Path[n:], "."); rest != "" {
 					text = rest + ": " + text
 				}
-				s.Errors = append(s.Errors, visible(text))
+				s.Errors = append(s.Errors, text)
 				return true
 			}
 		}
@@ -252,7 +252,7 @@ func (f *form) send(ctx context.Context, draft Draft, submit bool) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		f.page.Errors = append(f.page.Errors, "It could not be proposed: "+visible(err.Error()))
+		f.page.Errors = append(f.page.Errors, "It could not be proposed: "+err.Error())
 		return nil
 	}
 	f.page.Proposed = &proposal
@@ -271,7 +271,7 @@ func (f *form) unwritten(err error) {
 		f.page.Computed = &fault{Level: "deny", Text: computed.Why, At: f.v.at(computed.Position)}
 		return
 	}
-	f.page.Errors = append(f.page.Errors, visible(err.Error()))
+	f.page.Errors = append(f.page.Errors, err.Error())
 }
 
 // amount writes a number of a bound for an attribute.

@@ -44,7 +44,7 @@ func (v *view) run(request string) (shown *run, why string) {
 	}
 	shown = &run{RunLog: said, Ends: ends(said.Outcome)}
 	for _, line := range said.Lines {
-		shown.Said = append(shown.Said, runLine{line.Time.UTC().Format("15:04:05"), visible(line.Text)})
+		shown.Said = append(shown.Said, runLine{line.Time.UTC().Format("15:04:05"), line.Text})
 	}
 	if len(said.Lines) > 0 {
 		shown.Began = moment(said.Lines[0].Time)

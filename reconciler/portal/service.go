@@ -128,6 +128,9 @@ func service(v *view, r *http.Request) (any, error) {
 		Violations: v.faults(func(x reconciler.Violation) bool { return x.Kind == "service" && x.Name == name }),
 		Needs:      v.neighbours(s.DependsOn), NeededBy: v.neighbours(v.dependents[name]),
 	}
+	for i, l := range p.Links {
+		p.Links[i].URL = web(l.URL)
+	}
 	cost := 0.0
 	for _, row := range v.requestsOf[name] {
 		cost += row.Cost
@@ -143,8 +146,8 @@ func service(v *view, r *http.Request) (any, error) {
 				says := v.library.api(v.Tree, f)
 				a.Says = &says
 			}
-		} else if strings.HasPrefix(a.Definition, "http") {
-			a.URL = a.Definition
+		} else {
+			a.URL = web(a.Definition)
 		}
 		p.APIs = append(p.APIs, a)
 	}
@@ -233,7 +236,7 @@ func (v *view) serviceFacts(s *reconciler.Service, d serviceDocument) []fact {
 	add("System", d.System, "system")
 	add("Language", d.Language, "language")
 	if d.Repository != "" {
-		add("Repository", "", "repository", link{d.Repository, d.Repository})
+		add("Repository", "", "repository", link{d.Repository, web(d.Repository)})
 	}
 	if f, found := v.document(d.Docs, ""); found {
 		add("Documentation", "", "docs", link{d.Docs, v.docsOf(s.Name, d.Docs, f.Path)})

@@ -44,7 +44,7 @@ func source(v *view, r *http.Request) (any, error) {
 		p.Note = "This file is no text. It has " + reconciler.Plural(int(f.Size), "byte") + "."
 	default:
 		p.Text = string(content)
-		p.Lines = strings.Split(strings.TrimSuffix(visible(p.Text), "\n"), "\n")
+		p.Lines = strings.Split(strings.TrimSuffix(p.Text, "\n"), "\n")
 	}
 	return p, nil
 }

@@ -177,41 +177,32 @@ var more = []page{
 
 var href = regexp.MustCompile(`(?:href|action)="(/[^"#]*)`)
 
-// kinds follows every link of the present, as somebody who is signed in, and returns
-// the page with the most on it of each kind; and the home page of the past.
+// kinds returns the page with the most on it of each kind, as somebody sees it who is
+// signed in; and the home page of the past.
 func (s *stand) kinds(ctx context.Context) ([]page, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, err
 	}
 	s.client.Jar = jar
-	if _, _, err := s.get(ctx, s.door()); err != nil {
+	if _, err := s.get(ctx, s.door()); err != nil {
+		return nil, err
+	}
+	past := ""
+	pages, err := s.crawl(ctx, "/", func(path string) bool {
+		if strings.HasPrefix(path, "/at/") {
+			past = cmp.Or(past, path)
+		}
+		return !strings.Contains(path, "format=") && (!strings.HasPrefix(path, "/at/") || strings.Contains(path, "/source/"))
+	})
+	if err != nil {
 		return nil, err
 	}
 	best, size := map[string]page{}, map[string]int{}
-	seen := map[string]bool{"/": true}
-	past := ""
-	for queue := []string{"/"}; len(queue) > 0; queue = queue[1:] {
-		body, isPage, err := s.get(ctx, queue[0])
-		if err != nil {
-			return nil, err
-		}
-		if !isPage {
-			continue
-		}
-		kind := kindOf(queue[0])
-		if len(body) > size[kind] && len(body) < 64<<10 { // a page of more says nothing else, for longer
-			best[kind], size[kind] = page{kind, queue[0]}, len(body)
-		}
-		for _, m := range href.FindAllStringSubmatch(body, -1) {
-			next := html.UnescapeString(m[1])
-			if strings.HasPrefix(next, "/at/") {
-				past = cmp.Or(past, next)
-			}
-			if !seen[next] && !strings.HasPrefix(next, "/static/") && next != "/logout" && !strings.Contains(next, "format=") && (!strings.HasPrefix(next, "/at/") || strings.Contains(next, "/source/")) {
-				seen[next] = true
-				queue = append(queue, next)
-			}
+	for _, path := range slices.Sorted(maps.Keys(pages)) {
+		kind, got := kindOf(path), pages[path]
+		if got.page && len(got.body) > size[kind] && len(got.body) < 64<<10 { // a page of more says nothing else, for longer
+			best[kind], size[kind] = page{kind, path}, len(got.body)
 		}
 	}
 	all := append(slices.Collect(maps.Values(best)), more...)
@@ -220,22 +211,52 @@ func (s *stand) kinds(ctx context.Context) ([]page, error) {
 	return all, nil
 }
 
-// get returns the body of a page, and whether it is one.
-func (s *stand) get(ctx context.Context, path string) (string, bool, error) {
+// answer is what is at an address.
+type answer struct {
+	body string
+	page bool // it is HTML
+}
+
+// crawl follows the links from a page, those that follow lets it, and returns what is
+// at each address.
+func (s *stand) crawl(ctx context.Context, from string, follow func(path string) bool) (map[string]answer, error) {
+	all, seen := map[string]answer{}, map[string]bool{from: true}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		got, err := s.get(ctx, queue[0])
+		if err != nil {
+			return nil, err
+		}
+		all[queue[0]] = got
+		if !got.page {
+			continue
+		}
+		for _, m := range href.FindAllStringSubmatch(got.body, -1) {
+			next := html.UnescapeString(m[1])
+			if !seen[next] && !strings.HasPrefix(next, "/static/") && next != "/logout" && follow(next) {
+				seen[next] = true
+				queue = append(queue, next)
+			}
+		}
+	}
+	return all, nil
+}
+
+// get asks for an address.
+func (s *stand) get(ctx context.Context, path string) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address+path, nil)
 	if err != nil {
-		return "", false, err
+		return answer{}, err
 	}
-	answer, err := s.client.Do(r)
+	got, err := s.client.Do(r)
 	if err != nil {
-		return "", false, err
+		return answer{}, err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", path, answer.Status)
+	defer got.Body.Close()
+	body, err := io.ReadAll(got.Body)
+	if err == nil && got.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, got.Status)
 	}
-	return string(body), strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html"), err
+	return answer{string(body), strings.HasPrefix(got.Header.Get("Content-Type"), "text/html")}, err
 }
 
 // kindOf names the kind of a page by its address: service is one of services.

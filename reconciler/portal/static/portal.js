@@ -30,6 +30,9 @@ function close(event) {
 document.addEventListener("click", close);
 document.addEventListener("keydown", close);
 
+// A picture that is wider than its place shows its middle first.
+document.querySelectorAll(".picture").forEach(function (p) { p.scrollLeft = (p.scrollWidth - p.clientWidth) / 2; });
+
 // A page that shows something unfinished asks for itself again, as long as
 // somebody looks at it: soon after a change, and seldom where nothing happens.
 (function () {
