@@ -7,11 +7,14 @@ import (
 	"slices"
 )
 
-// View is what previews need to know of the loop, as it is now.
+// View is what others need to know of the loop, as it is now. Nobody changes what it
+// holds.
 type View struct {
-	Tracked    string // the tip of the tracked branch that was read last
-	InForce    *Checked
-	Status     string
+	Tracked string // the tip of the tracked branch that was read last
+	InForce *Checked
+	Status  string
+	// Record is what was published last.
+	Record     *Record
 	Unverified []string
 	Engine     Engine
 	Queue      []QueuedMerge
@@ -32,7 +35,7 @@ func (r *Reconciler) View(ctx context.Context) (View, error) {
 }
 
 func (r *Reconciler) view() View {
-	v := View{Tracked: r.head, InForce: r.checked, Status: r.journal.base, Unverified: sortedNames(r.unverified),
+	v := View{Tracked: r.head, InForce: r.checked, Status: r.journal.base, Record: r.published, Unverified: sortedNames(r.unverified),
 		Engine: r.engine, Queue: r.queue, Running: len(r.running)}
 	if r.waiting != nil {
 		v.Tracked = r.waiting.Revision.Commit

@@ -119,7 +119,7 @@ func (r *Reconciler) believe(ctx context.Context, tip string) error {
 	for _, name := range memory.Unverified {
 		r.unverified[name] = true
 	}
-	r.record, r.stirred = record, true
+	r.record, r.published, r.stirred = record, record.copy(), true
 	r.journal = newJournal(record, r.Trust, &r.quiet, from, tip)
 	if !believed {
 		r.Log.Warn("the status branch was not written by this Pave: every unit is observed before it counts as unchanged, and nothing is deleted; `pave status adopt` believes it", "tip", shortHash(tip))
@@ -154,10 +154,9 @@ func (r *Reconciler) ours(ctx context.Context, tip, last string, written bool) (
 // not write: which revision was good (it is told, and counts for nothing), which providers are locked, which services
 // are old ones and how long a unit has lived.
 func (r *Reconciler) disbelieve() {
-	for name, u := range r.record.Units {
+	for name := range r.record.Units {
 		r.unverified[name] = true
-		u.FirstApplied = ""
-		r.journal.touchUnit(name)
+		r.journal.unit(name).FirstApplied = ""
 	}
 	for name := range r.record.Services {
 		delete(r.record.Services, name)
@@ -281,19 +280,20 @@ func (n *news) described(c *Checked) map[string]bool {
 
 // service notes what a revision says of a service.
 func (j *journal) service(c *Checked, name string, s *Service, requests []string) {
-	status := j.record.Services[name]
-	if status == nil {
-		status = &ServiceStatus{Version: 1, Service: name}
-		j.record.Services[name] = status
+	status := &ServiceStatus{Version: 1, Service: name}
+	if known := j.record.Services[name]; known != nil {
+		status = known.copy()
 	}
 	if status.describe(s, c.holds["service/"+name], requests, c.Revision.Time) {
+		j.record.Services[name] = status
 		j.touch(shard("services", name) + ".json")
 	}
 }
 
 // noService notes that a revision has no such service, or one with errors.
 func (j *journal) noService(c *Checked, name string, requests []string) {
-	status := j.record.Services[name]
+	status := j.record.Services[name].copy()
+	j.record.Services[name] = status
 	status.Requests = requests
 	if h, held := c.holds["service/"+name]; held {
 		status.Conditions.Set(h.condition, false, h.reason, h.message, c.Revision.Time)
@@ -361,7 +361,7 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 	})
 	for _, name := range news {
 		made := decisions[name]
-		status, known := j.record.Units[name]
+		before, known := j.record.Units[name]
 		if made.verb == forget {
 			delete(j.record.Units, name)
 			j.touchUnit(name)
@@ -372,11 +372,9 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			if made.verb == start || made.verb == busy || made.verb == destroy {
 				continue
 			}
-			status = &UnitStatus{Version: 1, Request: name}
+			before = &UnitStatus{Version: 1, Request: name}
 		}
-		before := *status
-		before.Conditions = slices.Clone(status.Conditions)
-		wasReady := status.Is(Ready)
+		status, wasReady := before.copy(), before.Is(Ready)
 		if u, runs := c.Units[name]; runs && !made.uncleared {
 			status.describe(u, made, c.Revision.Commit)
 		} else if r, asked := c.Platform.Requests[name]; asked {
@@ -385,11 +383,12 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
 		warns := status.expiring(warn, now)
-		if known && before.same(status) {
+		same := known && before.same(status)
+		j.record.Units[name] = status // whose texts are the platform's own, also where nothing is news
+		if same {
 			j.noted[name] = said(name, made)
 			continue
 		}
-		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
 		j.touchUnit(name)
 		j.noted[name] = said(name, made)
@@ -563,11 +562,11 @@ func (j *journal) fault(name string, err error, now time.Time) {
 
 // unit returns the status of a unit for a change.
 func (j *journal) unit(name string) *UnitStatus {
-	status := j.record.Units[name]
-	if status == nil {
-		status = &UnitStatus{Version: 1, Request: name}
-		j.record.Units[name] = status
+	status := &UnitStatus{Version: 1, Request: name}
+	if known := j.record.Units[name]; known != nil {
+		status = known.copy()
 	}
+	j.record.Units[name] = status
 	j.touchUnit(name)
 	return status
 }
@@ -965,7 +964,15 @@ func (r *Reconciler) publish(ctx context.Context) error {
 		j.failures, j.retry = 0, time.Time{}
 		break
 	}
+	r.share()
 	return r.forgetRuns()
+}
+
+// share has others see the record as it is, where that was published.
+func (r *Reconciler) share() {
+	if !r.journal.pending() {
+		r.published = r.record.copy()
+	}
 }
 
 // pushed is what a commit says that may be on the remote by now.

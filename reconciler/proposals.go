@@ -49,6 +49,7 @@ type Proposals struct {
 	said     map[string]string // what was said of deployments and queued merges
 	gaps     time.Time         // when the forge's settings were looked at last
 	poll     time.Duration     // how often the forge is asked when nothing pokes
+	follows  time.Time         // when the loop's news are told; zero where there are none
 	last     View              // of the last round
 }
 
@@ -148,19 +149,31 @@ func (p *Proposals) Serve(ctx context.Context) error {
 // newsPause is how long the loop's news gather before they are told.
 const newsPause = time.Second
 
-// await waits for a reason to look again. What the loop does meanwhile is told.
+// await waits for a reason to look again. What the loop does meanwhile is told: nothing
+// else waits while its news gather.
 func (p *Proposals) await(ctx context.Context, next time.Time) {
-	for once := true; ctx.Err() == nil && (once || time.Now().Before(next)); once = false {
-		timer := time.NewTimer(max(time.Until(next), 10*time.Millisecond))
+	if soonest := time.Now().Add(10 * time.Millisecond); next.Before(soonest) {
+		next = soonest
+	}
+	for {
+		until, gathered := next, !p.follows.IsZero() && p.follows.Before(next)
+		if gathered {
+			until = p.follows
+		}
+		timer := time.NewTimer(time.Until(until))
 		select {
 		case <-ctx.Done():
 		case <-p.pokes:
-		case <-timer.C:
 		case l := <-p.done:
 			p.free(l)
 		case <-p.news:
 			timer.Stop()
-			if !p.follow(ctx) {
+			if p.follows.IsZero() {
+				p.follows = time.Now().Add(newsPause)
+			}
+			continue
+		case <-timer.C:
+			if gathered && !p.follow(ctx) {
 				continue
 			}
 		}
@@ -172,7 +185,7 @@ func (p *Proposals) await(ctx context.Context, next time.Time) {
 // follow tells what became of merged pull requests, and whether open ones are to
 // be looked at because the revision in force or the tracked branch moved.
 func (p *Proposals) follow(ctx context.Context) bool {
-	sleep(ctx, newsPause)
+	p.follows = time.Time{}
 	view, err := p.Loop.View(ctx)
 	if err != nil || view.InForce == nil {
 		return false
@@ -222,6 +235,7 @@ func (p *Proposals) round(ctx context.Context) error {
 			}
 		}
 	}
+	p.follows = time.Time{} // the view is newer than what was new before
 	p.deployments(ctx, view)
 	p.queued(ctx, view)
 	p.forget(view)

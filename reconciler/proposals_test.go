@@ -248,6 +248,45 @@ func TestPlansDelayNoAnswer(t *testing.T) {
 	}
 }
 
+// While the loop's news gather nothing waits, and then they are told once.
+func TestNewsDelayNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loop := &Reconciler{views: make(chan chan View)}
+		p := &Proposals{ProposalOptions: ProposalOptions{Loop: loop}, pokes: make(chan struct{}, 1), news: make(chan struct{}, 1), poked: map[int]bool{}}
+		began := time.Now()
+		var asked []time.Duration
+		ctx, cancel := context.WithCancel(t.Context())
+		var answering sync.WaitGroup
+		defer answering.Wait()
+		defer cancel()
+		answering.Go(func() {
+			for {
+				select {
+				case view := <-loop.views:
+					asked = append(asked, time.Since(began))
+					view <- View{}
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		p.Progressed()
+		time.AfterFunc(newsPause/4, func() { p.Poke(1) })
+		time.AfterFunc(newsPause/2, p.Progressed)
+		p.await(ctx, began.Add(time.Hour))
+		if took := time.Since(began); took != newsPause/4 {
+			t.Errorf("a poke was heard after %s", took)
+		}
+		p.await(ctx, began.Add(time.Hour))
+		if took := time.Since(began); took != time.Hour {
+			t.Errorf("without a reason it waited %s", took)
+		}
+		if !slices.Equal(asked, []time.Duration{newsPause}) {
+			t.Errorf("the news were told after %s", asked)
+		}
+	})
+}
+
 // What keeps a pull request from being read or planned is told after a few tries,
 // in words that name nothing of the host, until it could be done.
 func TestTroubleIsTold(t *testing.T) {

@@ -80,6 +80,7 @@ type Reconciler struct {
 	refusal     *Refusal // a later revision that is not
 	waiting     *Checked // a later revision that somebody must let happen
 	record      *Record
+	published   *Record                // as it is at its tip: nobody changes it
 	recalled    *Record                // of another process, until the record is read
 	kept        atomic.Pointer[Record] // to be remembered
 	keptTip     string                 // the commit that is remembered
@@ -503,6 +504,7 @@ func (r *Reconciler) step(ctx context.Context) error {
 		return err
 	}
 	r.journal.note(r.checked, decisions, r.Now())
+	r.share()
 	r.quiet.settle()
 	r.count()
 	for _, name := range sortedWhere(decisions, func(_ string, made decision) bool { return made.verb == start || made.verb == destroy }) {

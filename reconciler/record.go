@@ -14,7 +14,8 @@ import (
 	"unicode"
 )
 
-// Record is what happened: the content of the status branch.
+// Record is what happened: the content of the status branch. What its maps hold is
+// never changed, so that several records can share it.
 type Record struct {
 	Tip      string // the commit it was read from; empty where there is no branch yet
 	Units    map[string]*UnitStatus
@@ -52,11 +53,32 @@ func (r *Record) unready() map[string]string {
 	return units
 }
 
-// RecordTree returns the part of the status branch at a commit that ReadRecord reads.
-func RecordTree(ctx context.Context, source interface {
+// PartSource reads parts of commits, see [Source].
+type PartSource interface {
 	Part(ctx context.Context, commit string, paths ...string) (*Tree, error)
-}, commit string) (*Tree, error) {
+}
+
+// RecordTree returns the part of the status branch at a commit that ReadRecord reads.
+func RecordTree(ctx context.Context, source PartSource, commit string) (*Tree, error) {
 	return source.Part(ctx, commit, "locks", "platform.json", "requests", "services")
+}
+
+// RecordAt reads the status branch at a commit: of what is known of another one, only
+// where that differs. known may be nil, and stays as it is.
+func RecordAt(ctx context.Context, source PartSource, commit string, known *Record) (*Record, error) {
+	if known != nil && known.Tip == commit {
+		return known, nil
+	}
+	tree, err := RecordTree(ctx, source, commit)
+	if err != nil {
+		return nil, err
+	}
+	if known != nil && known.Tip != "" {
+		if before, err := RecordTree(ctx, source, known.Tip); err == nil {
+			return known.Reread(before, tree, commit)
+		}
+	}
+	return ReadRecord(tree, commit)
 }
 
 // ReadRecord reads the status branch at a commit. A file that cannot be read
@@ -108,7 +130,8 @@ func readAhead(tree *Tree, files []File) (read func(File) ([]byte, error), stop 
 // Reread reads the branch at another commit. What both trees have is not read
 // again: the receiver is what the first of them holds, and stays so.
 func (r *Record) Reread(before, tree *Tree, tip string) (*Record, error) {
-	next := &Record{Tip: tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
+	next := r.copy()
+	next.Tip = tip
 	changed := ChangedPaths(before, tree)
 	for _, path := range changed {
 		next.drop(path)

@@ -195,8 +195,9 @@ func TestRecordIsRemembered(t *testing.T) {
 	if before.Remember() != nil {
 		t.Error("what was not published was remembered")
 	}
-	record.Units["ledger-db"].Conditions.Set(Ready, true, ReasonApplied, "", now)
-	record.Units["ledger-db"].Drift.Times = 3
+	changed := before.journal.unit("ledger-db") // and not what was remembered
+	changed.Conditions.Set(Ready, true, ReasonApplied, "", now)
+	changed.Drift.Times = 3
 	delete(record.Units, "checkout-db")
 	write("second", record)
 
@@ -242,6 +243,53 @@ func TestRecordIsRemembered(t *testing.T) {
 	r := New(Options{})
 	if err := r.Recall(func(any) error { return io.ErrUnexpectedEOF }); err == nil || r.recalled != nil {
 		t.Error("half of it passed for the whole")
+	}
+}
+
+// TestRecordStays checks that a record that was shared says what it said, whatever is
+// noted since.
+func TestRecordStays(t *testing.T) {
+	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	record := NewRecord()
+	for _, name := range []string{"held", "drifted", "righted", "gone", "failed"} {
+		u := &UnitStatus{Version: 1, Request: name, State: State{Address: "local:" + name}, Drift: &Drift{Times: 1, First: "2027-03-01T00:00:00Z"}}
+		u.Conditions.Set(Ready, true, ReasonApplied, "", now)
+		u.Conditions.Set(Drifted, name == "righted", ReasonDrift, "", now)
+		record.Units[name] = u
+	}
+	for _, name := range []string{"shop", "closed"} {
+		s := &ServiceStatus{Version: 1, Service: name}
+		s.Conditions.Set(Valid, true, Valid, "", now)
+		record.Services[name] = s
+	}
+	shared := record.copy()
+	says := func(r *Record) string {
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	before := says(shared)
+	j := newJournal(record, nil, &quiet{}, "first", "first")
+	c := &Checked{Revision: Revision{Commit: "second", Time: now}, Complete: true, Platform: &Platform{
+		Services: map[string]*Service{"shop": {Name: "shop", Owner: "payments"}},
+		Requests: map[string]*Request{"held": {Name: "held", Service: "shop"}},
+	}, holds: map[string]hold{"service/closed": {Valid, ReasonInvalid, "is wrong"}}}
+	j.inForce(c)
+	j.note(c, map[string]decision{"held": {verb: halt, condition: Allowed, reason: ReasonDenied, message: "is denied"}}, now)
+	j.result(Job{Unit: "drifted", Mode: Observe}, Result{Outcome: Changed, Plan: PlanSummary{Change: 1, Digest: "1"}}, now)
+	j.result(Job{Unit: "righted", Mode: Observe}, Result{Outcome: Unchanged}, now)
+	j.result(Job{Unit: "gone", Destroy: true}, Result{Outcome: Destroyed}, now)
+	j.result(Job{Unit: "failed"}, Result{Outcome: PlanFailed, Message: "no"}, now)
+	(&Reconciler{record: record, journal: j, unverified: map[string]bool{}}).disbelieve()
+	if after := says(shared); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+	for name, u := range shared.Units {
+		if record.Units[name] == u {
+			t.Errorf("nothing was noted of %s", name)
+		}
 	}
 }
 

@@ -74,19 +74,7 @@ func (r *Reconciler) Recall(read func(into any) error) error {
 func (r *Reconciler) readRecord(ctx context.Context, commit string) (*Record, error) {
 	known := r.recalled
 	r.recalled = nil
-	if known != nil && known.Tip == commit {
-		return known, nil
-	}
-	tree, err := RecordTree(ctx, r.Source, commit)
-	if err != nil {
-		return nil, err
-	}
-	if known != nil {
-		if before, err := RecordTree(ctx, r.Source, known.Tip); err == nil {
-			return known.Reread(before, tree, commit)
-		}
-	}
-	return ReadRecord(tree, commit)
+	return RecordAt(ctx, r.Source, commit, known)
 }
 
 // keep has the record be remembered, unless what was remembered before is nearly
@@ -99,28 +87,32 @@ func (r *Reconciler) keep(last bool) {
 	if little := j.news*20 < len(r.record.Units)+len(r.record.Services); little && !last && r.keptTip != "" {
 		return
 	}
-	r.kept.Store(r.record.clone())
+	r.kept.Store(r.record.copy())
 	r.keptTip, j.news = r.record.Tip, 0
 }
 
-// clone returns a record that changes no more.
-func (r *Record) clone() *Record {
-	c := &Record{Tip: r.Tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
-	for name, u := range r.Units {
-		copied := *u
-		copied.Conditions = slices.Clone(u.Conditions)
-		if u.Drift != nil {
-			drift := *u.Drift
-			copied.Drift = &drift
-		}
-		c.Units[name] = &copied
+// copy returns a record that does not change with this one: what is in a record is
+// never changed, but another put in its place.
+func (r *Record) copy() *Record {
+	return &Record{Tip: r.Tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
+}
+
+// copy returns a status to be changed.
+func (s *UnitStatus) copy() *UnitStatus {
+	copied := *s
+	copied.Conditions = slices.Clone(s.Conditions)
+	if s.Drift != nil {
+		drift := *s.Drift
+		copied.Drift = &drift
 	}
-	for name, s := range r.Services {
-		copied := *s
-		copied.Conditions = slices.Clone(s.Conditions)
-		c.Services[name] = &copied
-	}
-	return c
+	return &copied
+}
+
+// copy returns a status to be changed.
+func (s *ServiceStatus) copy() *ServiceStatus {
+	copied := *s
+	copied.Conditions = slices.Clone(s.Conditions)
+	return &copied
 }
 
 // texts are strings by themselves: the same text is held once.

@@ -10,12 +10,18 @@ import (
 )
 
 // portalJudge returns what judges the snapshots of the portal: as `pave validate`
-// does, but that nothing is evaluated again.
-func portalJudge(parts reconciler.Parts) func(context.Context, *portal.Snapshot) (portal.Verdict, error) {
+// does, but that nothing is evaluated again. Of what the loop has in force, only that
+// is judged which was recorded otherwise since.
+func portalJudge(parts reconciler.Parts, loop loop) func(context.Context, *portal.Snapshot) (portal.Verdict, error) {
 	return func(ctx context.Context, s *portal.Snapshot) (portal.Verdict, error) {
-		parts := parts
+		parts, known := parts, loop.now(ctx).InForce
+		if known != nil && known.Revision.Commit == s.Revision.Commit {
+			parts = loop.parts
+		} else {
+			known = nil
+		}
 		parts.Evaluator = evaluated{s}
-		checked, err := reconciler.Check(ctx, parts, s.Tree, s.Revision, s.Record, nil)
+		checked, err := reconciler.Check(ctx, parts, s.Tree, s.Revision, s.Record, known)
 		if err != nil {
 			return portal.Verdict{}, err
 		}

@@ -97,7 +97,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 	a.ignored()
 	mirror, closeMirror := a.ownMirror()
 	defer closeMirror()
-	a.portal.edits = a.edits(mirror, nil, nil)
+	a.portal.edits = a.edits(mirror, nil, loop{})
 	options, err := a.access(listener.Addr(), func(address string) { fmt.Fprintf(a.stdout, "to sign in: %s\n", address) }, log)
 	if errors.Is(err, errNobody) {
 		return usage(fmt.Errorf("nobody may read the portal at %s: --oidc-issuer lets people sign in, --portal-anonymous shows it to whoever reaches that address", listener.Addr()))
@@ -106,7 +106,7 @@ func (a *app) servePortal(ctx context.Context, listen string) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "http://%s/\n", listener.Addr())
-	handler, closePortal := a.newPortal(repository, a.evaluator, options)
+	handler, closePortal := a.newPortal(repository, loop{}, options)
 	defer closePortal()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 	ended := make(chan error, 1)
@@ -133,13 +133,13 @@ func loopback(address net.Addr) bool {
 var errNobody = errors.New("nobody may read the portal")
 
 // newPortal returns the portal of a repository, and what ends it.
-func (a *app) newPortal(repository portal.Repository, evaluators func() reconciler.Evaluator, options portal.Options) (http.Handler, func()) {
+func (a *app) newPortal(repository portal.Repository, loop loop, options portal.Options) (http.Handler, func()) {
 	parts := a.parts()
-	history := portal.NewHistory(repository, evaluators, time.Second, options.Log)
+	history := portal.NewHistory(repository, func() reconciler.Evaluator { return newInForce(a.evaluator(), loop) }, time.Second, options.Log)
 	if a.portal.edits != nil {
 		options.Edits = a.portal.edits(history.Evaluator())
 	}
-	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts))
+	options.Snapshots, options.Rules, options.Judgements = history, parts.Rules, portal.NewJudgements(portalJudge(parts, loop))
 	return portal.New(options), func() {
 		options.Judgements.Close()
 		history.Close()
@@ -212,22 +212,23 @@ func (a *app) provider(log *slog.Logger) (portal.Provider, error) {
 }
 
 // daemonPortal returns the portal of the daemon, which shows what its mirror
-// holds and what the loop says; none where nobody may read it.
-func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop *reconciler.Reconciler, health func() portal.Health, log *slog.Logger) (pages http.Handler, end func(), err error) {
+// holds and what the loop says; none where nobody may read it. relax gives back what it
+// read only to find the next thing faster.
+func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, r *reconciler.Reconciler, health func() portal.Health, log *slog.Logger) (pages http.Handler, relax, end func(), err error) {
 	options, err := a.access(address, func(address string) { log.Info("sign in to the portal, once, at this address", "address", address) }, log)
 	if errors.Is(err, errNobody) {
-		return nil, func() {}, nil
+		return nil, func() {}, func() {}, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	options.Health = health
-	if runner, ok := loop.Runner.(*terraform.Runner); ok {
+	if runner, ok := r.Runner.(*terraform.Runner); ok {
 		options.Runs = runner.Log
 	}
 	clone, err := mirror.Reader()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	heads := func(context.Context) (heads reconciler.Heads, err error) {
 		fetched := false
@@ -242,46 +243,60 @@ func (a *app) daemonPortal(mirror *git.Mirror, address net.Addr, loop *reconcile
 		}
 		return heads, err
 	}
-	pages, closePortal := a.newPortal(portalRepository{clone, heads}, func() reconciler.Evaluator { return a.beside(loop) }, options)
-	return pages, func() {
+	beside := besides(r)
+	pages, closePortal := a.newPortal(besideLoop{portalRepository{clone, heads}, beside, clone}, beside, options)
+	return pages, clone.Relax, func() {
 		closePortal()
 		clone.Close()
 	}, nil
 }
 
-// inForce is an evaluator beside the loop: what that has in force is evaluated, and
-// held in memory, once, and of any other revision what differs from it.
+// loop is that of the daemon; the zero one of a process without. What it holds in
+// memory, nobody beside it reads and holds again.
+type loop struct {
+	view  func(context.Context) (reconciler.View, error)
+	parts reconciler.Parts
+}
+
+// besides returns what is beside a loop.
+func besides(r *reconciler.Reconciler) loop { return loop{r.View, r.Parts} }
+
+// now returns how things stand. The loop answers between two passes, so a revision
+// that it is reading is waited for, but not for ever.
+func (l loop) now(ctx context.Context) reconciler.View {
+	if l.view == nil {
+		return reconciler.View{}
+	}
+	asking, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	now, err := l.view(asking)
+	if err != nil {
+		return reconciler.View{} // of which nothing is known
+	}
+	return now
+}
+
+// inForce is an evaluator that asks the loop first: what that has in force is
+// evaluated, and held in memory, once, and of any other revision what differs from it.
 type inForce struct {
 	reconciler.Evaluator
-	view  func(context.Context) (reconciler.View, error)
-	learn func() // what the loop's evaluator remembers
+	loop loop
 
 	mu    sync.Mutex
 	known string // guarded by mu: the revision that was in force when it learned last
 }
 
-// beside returns an evaluator beside a loop.
-func (a *app) beside(loop *reconciler.Reconciler) *inForce {
-	evaluator := a.evaluator()
-	e := &inForce{Evaluator: evaluator, view: loop.View, learn: func() {}}
-	known, both := loop.Evaluator.(*catalog.Evaluator)
-	if own, is := evaluator.(*catalog.Evaluator); is && both {
-		e.learn = func() { own.Learn(known) }
-	}
-	return e
+func newInForce(own reconciler.Evaluator, loop loop) *inForce {
+	return &inForce{Evaluator: own, loop: loop}
 }
 
-// Evaluate implements [reconciler.Evaluator]. The loop answers between two passes,
-// so a revision that it is reading is waited for.
+// Evaluate implements [reconciler.Evaluator].
 func (e *inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
-	asking, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	now, err := e.view(asking)
-	if err == nil && now.InForce != nil && slices.Equal(now.InForce.Tree.Files, tree.Files) {
-		return now.InForce.Platform, slices.Clone(now.InForce.Stated), nil
-	}
-	if err == nil && now.InForce != nil {
-		e.follow(now.InForce.Revision.Commit)
+	if c := e.loop.now(ctx).InForce; c != nil {
+		if slices.Equal(c.Tree.Files, tree.Files) {
+			return c.Platform, slices.Clone(c.Stated), nil
+		}
+		e.follow(c.Revision.Commit)
 	}
 	return e.Evaluator.Evaluate(ctx, tree)
 }
@@ -290,19 +305,48 @@ func (e *inForce) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconci
 func (e *inForce) follow(revision string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.known != revision {
-		e.learn()
-		e.known = revision
+	if e.known == revision {
+		return
 	}
+	own, is := e.Evaluator.(*catalog.Evaluator)
+	if known, both := e.loop.parts.Evaluator.(*catalog.Evaluator); is && both {
+		own.Learn(known)
+	}
+	e.known = revision
+}
+
+// besideLoop is a repository of which the loop is asked first.
+type besideLoop struct {
+	portalRepository
+	loop  loop
+	clone *git.Clone
+}
+
+// Tree returns the content of a commit.
+func (r besideLoop) Tree(ctx context.Context, commit string) (*reconciler.Tree, error) {
+	if c := r.loop.now(ctx).InForce; c != nil && c.Revision.Commit == commit {
+		return r.clone.Reads(c.Tree), nil
+	}
+	return r.portalRepository.Tree(ctx, commit)
+}
+
+// Record returns what a commit of the status branch says.
+func (r besideLoop) Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error) {
+	if record := r.loop.now(ctx).Record; record != nil && record.Tip == commit {
+		return record, nil
+	}
+	return r.portalRepository.Record(ctx, commit, known)
 }
 
 // commits is a repository whose commits can be read: a clone or a mirror.
 type commits interface {
 	history
 	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	Part(ctx context.Context, commit string, paths ...string) (*reconciler.Tree, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
 	Changes(ctx context.Context, tip, since string, most, compared int) (changes []git.Change, reached bool, err error)
+	Relax()
 	Close()
 }
 
@@ -314,6 +358,11 @@ type portalRepository struct {
 
 // Heads returns the tips of both branches.
 func (r portalRepository) Heads(ctx context.Context) (reconciler.Heads, error) { return r.heads(ctx) }
+
+// Record returns what a commit of the status branch says.
+func (r portalRepository) Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error) {
+	return reconciler.RecordAt(ctx, r.commits, commit, known)
+}
 
 // Log returns at most so many commits that led to tip, latest first.
 func (r portalRepository) Log(ctx context.Context, tip string, most int) ([]portal.Commit, error) {

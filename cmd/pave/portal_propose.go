@@ -22,11 +22,11 @@ import (
 // edits lets people ask for changes in the portal of the repository that mirror
 // opens, by pull requests where there is a forge. loop is the one whose portal it is;
 // nil where there is none.
-func (a *app) edits(mirror func(context.Context) (*git.Mirror, error), forge *github.Forge, loop *reconciler.Reconciler) func(reconciler.Evaluator) *portal.Edits {
+func (a *app) edits(mirror func(context.Context) (*git.Mirror, error), forge *github.Forge, loop loop) func(reconciler.Evaluator) *portal.Edits {
 	return func(evaluator reconciler.Evaluator) *portal.Edits {
-		p := &portalProposer{parts: a.parts(), mirror: mirror, forge: forge, repo: a.repo}
-		if loop != nil { // whose rules have judged what is in force
-			p.parts.Rules, p.view = loop.Rules, loop.View
+		p := &portalProposer{parts: a.parts(), mirror: mirror, forge: forge, repo: a.repo, loop: loop}
+		if loop.view != nil { // whose rules have judged what is in force
+			p.parts.Rules = loop.parts.Rules
 		}
 		p.parts.Evaluator, p.parts.Reviewed = evaluator, forge != nil
 		return &portal.Edits{Writer: catalog.Writer{}, Proposer: p}
@@ -39,7 +39,7 @@ type portalProposer struct {
 	mirror func(context.Context) (*git.Mirror, error)
 	forge  *github.Forge // nil where there is none
 	repo   string
-	view   func(context.Context) (reconciler.View, error) // of the loop; nil where there is none
+	loop   loop
 
 	mu   sync.Mutex          // held while a change is judged: one at a time
 	base *reconciler.Checked // what was changed last
@@ -82,13 +82,11 @@ func stands(c *reconciler.Checked, now time.Time) bool {
 // earlier is a revision that was checked before: what was changed last, else what the
 // loop has in force. Only what differs from it is looked at again.
 func (p *portalProposer) earlier(ctx context.Context, now time.Time) *reconciler.Checked {
-	if p.view == nil || p.base != nil && stands(p.base, now) {
+	if p.base != nil && stands(p.base, now) {
 		return p.base
 	}
-	asking, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if now, err := p.view(asking); err == nil && now.InForce != nil {
-		return now.InForce
+	if c := p.loop.now(ctx).InForce; c != nil {
+		return c
 	}
 	return p.base
 }

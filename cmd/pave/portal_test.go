@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,7 +229,7 @@ func TestInForce(t *testing.T) {
 		{"nothing yet", nil, nil, own},
 		{"no answer", nil, context.DeadlineExceeded, own},
 	} {
-		e := &inForce{Evaluator: portalEvaluator{own}, learn: func() {}, view: func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }}
+		e := newInForce(portalEvaluator{own}, loop{view: func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: c.inForce}, c.err }})
 		got, violations, err := e.Evaluate(t.Context(), tree("1"))
 		if err != nil || got != c.want || (got == known) != (len(violations) == 1) {
 			t.Errorf("%s: got %p %v %v", c.name, got, violations, err)
@@ -270,17 +273,14 @@ func TestFirstCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
 			a := &app{}
-			loop := reconciler.New(reconciler.Options{Parts: a.parts()})
-			loop.Rules = counted{loop.Rules, &asked}
+			parts := a.parts()
+			parts.Rules = counted{parts.Rules, &asked}
 			record, revision := reconciler.NewRecord(), reconciler.Revision{Commit: strings.Repeat("1", 40), Time: at}
-			inForce, err := reconciler.Check(t.Context(), loop.Parts, tree, revision, record, nil)
+			inForce, err := reconciler.Check(t.Context(), parts, tree, revision, record, nil)
 			must(t, err)
 			all := asked
-			view := func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: inForce}, nil }
-			e := a.beside(loop)
-			e.view = view
-			proposer := a.edits(nil, nil, loop)(e).Proposer.(*portalProposer)
-			proposer.view = view
+			beside := loop{func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: inForce}, nil }, parts}
+			proposer := a.edits(nil, nil, beside)(newInForce(a.evaluator(), beside)).Proposer.(*portalProposer)
 			request := inForce.Platform.Requests["ledger-db"]
 			few := 3 * len(inForce.Platform.Blueprints) // which are asked about each time; and of the team whose cost is another
 			for _, r := range inForce.Platform.Requests {
@@ -318,4 +318,49 @@ func (e portalEvaluator) Evaluate(context.Context, *reconciler.Tree) (*reconcile
 
 func (portalEvaluator) Locate(_ *reconciler.Tree, at reconciler.Position, _, _ string, _ []string) reconciler.Position {
 	return at
+}
+
+// TestJudgeBesideLoop checks that the rules say the same of what the loop has in
+// force, whether its findings are known or not, and also where something was
+// recorded since.
+func TestJudgeBesideLoop(t *testing.T) {
+	t.Parallel()
+	document := func(text string) reconciler.Document { return reconciler.Document{JSON: json.RawMessage(text)} }
+	db := document(`{"name":"shop-db","service":"shop","blueprint":"box","environment":"test","inputs":{}}`)
+	platform := &reconciler.Platform{
+		Settings:     reconciler.Settings{Document: document(`{"owner":"shops"}`)},
+		Teams:        map[string]reconciler.Team{"shops": {Name: "shops", Document: document(`{"name":"shops"}`)}},
+		Environments: map[string]reconciler.Environment{"test": {Name: "test", Document: document(`{"name":"test","stage":"test"}`)}},
+		Blueprints:   map[string]reconciler.Blueprint{"box": {Name: "box", Document: document(`{"name":"box","environments":["test"]}`)}},
+		Services:     map[string]*reconciler.Service{"shop": {Name: "shop", Owner: "shops", Document: document(`{"name":"shop","owner":"shops","lifecycle":"retired"}`)}},
+		Requests:     map[string]*reconciler.Request{"shop-db": {Name: "shop-db", Service: "shop", Blueprint: "box", Environment: "test", Document: db}},
+	}
+	parts := (&app{}).parts()
+	parts.Evaluator = portalEvaluator{platform}
+	tree, revision := &reconciler.Tree{}, reconciler.Revision{Commit: "1", Time: time.Now()}
+	inForce, err := reconciler.Check(t.Context(), parts, tree, revision, reconciler.NewRecord(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := loop{func(context.Context) (reconciler.View, error) { return reconciler.View{InForce: inForce}, nil }, parts}
+	applied := reconciler.NewRecord()
+	applied.Units["shop-db"] = &reconciler.UnitStatus{Request: "shop-db", Owner: "shops", State: reconciler.State{Address: "local"}, Document: db.JSON}
+	for name, c := range map[string]struct {
+		record  *reconciler.Record
+		refused bool // for nothing may be added to a service that is retired
+	}{"new": {reconciler.NewRecord(), true}, "recorded since": {applied, false}} {
+		s := &portal.Snapshot{Revision: revision, Tree: tree, Platform: platform, Record: c.record}
+		own, err := portalJudge(parts, loop{})(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := portalJudge(reconciler.Parts{}, beside)(t.Context(), s) // which cannot judge by itself
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := slices.ContainsFunc(got.Violations, func(v reconciler.Violation) bool { return v.Rule == "lifecycle-ended" })
+		if !reflect.DeepEqual(got, own) || refused != c.refused || len(got.Rules) == 0 {
+			t.Errorf("%s: got %+v\nwant %+v", name, got.Violations, own.Violations)
+		}
+	}
 }

@@ -142,8 +142,8 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		return err
 	}
 	forge, _ := r.Forge.(*github.Forge)
-	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge, r)
-	pages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), r, func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
+	a.portal.edits = a.edits(func(context.Context) (*git.Mirror, error) { return mirror, nil }, forge, besides(r))
+	pages, relaxPages, closePages, err := a.daemonPortal(mirror, front.listener.Addr(), r, func() portal.Health { return monitor.health(a.forgeAddress()) }, log)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,10 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		return nil
 	})
 	group.Go(func() error {
-		a.memory.serve(ctx, log, mirror.Relax)
+		a.memory.serve(ctx, log, func() {
+			mirror.Relax()
+			relaxPages()
+		})
 		return nil
 	})
 	served, end := context.WithCancel(context.WithoutCancel(ctx))

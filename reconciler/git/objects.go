@@ -320,6 +320,13 @@ func (o *objects) treeOf(root *listing) *reconciler.Tree {
 		t.Files = root.collect(make([]reconciler.File, 0, root.entries))
 		sortFiles(t.Files)
 	}
+	return o.Reads(t)
+}
+
+// Reads returns a tree of a commit that is here, as another reader of the same
+// repository listed it: its files are read from here.
+func (o *objects) Reads(tree *reconciler.Tree) *reconciler.Tree {
+	t := &reconciler.Tree{Files: tree.Files}
 	t.Read = func(f reconciler.File) ([]byte, error) { return o.read(t, f) }
 	return t
 }

@@ -34,22 +34,31 @@ type auditRow struct {
 
 // event is what a run did to a request, as a status commit says.
 type event struct {
-	Request   string    `json:"request"`
-	Service   string    `json:"service,omitempty"`
-	Did       string    `json:"did"`
-	Add       int       `json:"added"`
-	Change    int       `json:"changed"`
-	Destroy   int       `json:"destroyed"`
-	Blueprint string    `json:"blueprint,omitempty"`
-	Plan      string    `json:"plan,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	Time      time.Time `json:"time"`
-	By        string    `json:"by,omitempty"`       // who made the change
-	Pulls     string    `json:"pulls,omitempty"`    // the pull requests that brought it
-	Approved  string    `json:"approved,omitempty"` // who approved
+	*occasion
+	Request   string `json:"request"`
+	Service   string `json:"service,omitempty"`
+	Did       string `json:"did"`
+	Add       int    `json:"added"`
+	Change    int    `json:"changed"`
+	Destroy   int    `json:"destroyed"`
+	Blueprint string `json:"blueprint,omitempty"`
+	Plan      string `json:"plan,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+// occasion is what a status commit says of all that it tells of.
+type occasion struct {
+	Time     time.Time `json:"time"`
+	By       string    `json:"by,omitempty"`       // who made the change
+	Pulls    string    `json:"pulls,omitempty"`    // the pull requests that brought it
+	Approved string    `json:"approved,omitempty"` // who approved
 
 	commit, revision string
-	text             string // what a text filter looks at
+}
+
+// text is what a text filter looks at.
+func (e *event) text() string {
+	return searched(e.Request, e.Service, e.Blueprint, e.By, e.Pulls, e.Approved)
 }
 
 // done are the first words of what a status commit says of a unit that a run
@@ -70,7 +79,7 @@ func (x *index) audit(s *Snapshot) {
 	}
 	for _, c := range s.Log {
 		said := c.said()
-		e := event{Time: c.Time, commit: c.ID, revision: said.revision, By: cmp.Or(said.by, author[said.revision]), Pulls: said.pulls, Approved: said.approved}
+		e := &occasion{Time: c.Time, commit: c.ID, revision: said.revision, By: cmp.Or(said.by, author[said.revision]), Pulls: said.pulls, Approved: said.approved}
 		for _, unit := range said.units {
 			if len(x.events) == mostEvents {
 				return
@@ -82,12 +91,12 @@ func (x *index) audit(s *Snapshot) {
 
 // event adds what a status commit says of a unit: its name, a word, the counts of
 // a plan and what else there is as key=value.
-func (x *index) event(e event, said string) {
+func (x *index) event(on *occasion, said string) {
 	words := strings.Fields(said)
 	if len(words) < 2 || !done[words[1]] {
 		return
 	}
-	e.Request, e.Did = words[0], words[1]
+	e := &event{occasion: on, Request: words[0], Did: words[1]}
 	if row := x.request[e.Request]; row != nil {
 		e.Service, e.Blueprint = row.Service, row.Blueprint
 	}
@@ -110,8 +119,7 @@ func (x *index) event(e event, said string) {
 			e.Destroy = number
 		}
 	}
-	e.text = strings.ToLower(strings.Join([]string{e.Request, e.Service, e.Blueprint, e.By, e.Pulls, e.Approved}, "\n"))
-	x.events = append(x.events, &e)
+	x.events = append(x.events, e)
 }
 
 func audit(v *view, r *http.Request) (any, error) {
@@ -129,7 +137,7 @@ func audit(v *view, r *http.Request) (any, error) {
 		{"person", "Person", func(e *event) string { return e.By }},
 		{"did", "What", func(e *event) string { return e.Did }},
 		{"blueprint", "Blueprint", func(e *event) string { return e.Blueprint }},
-	}, func(e *event) string { return e.text })
+	}, (*event).text)
 	p.filtered = list
 	p.Active = p.Active || len(all) < len(v.events)
 	p.Cut = len(v.events) == mostEvents

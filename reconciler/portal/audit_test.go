@@ -38,7 +38,9 @@ func TestAudit(t *testing.T) {
 	if got := strings.Join(rows[1][:10], "|"); got != "2026-03-05T10:00:00Z|carol|checkout-zone|checkout|applied|1|2|3|dns-zone|aa" {
 		t.Errorf("got %s", got)
 	}
-	var page struct{ Page struct{ Events []event } }
+	var page struct {
+		Page struct{ Events []struct{ By string } }
+	}
 	must(t, json.Unmarshal(get(a, "/audit?rows=all&format=json").Body.Bytes(), &page))
 	if len(page.Page.Events) != 5 || page.Page.Events[4].By != "Jo" {
 		t.Errorf("got %+v", page.Page.Events)

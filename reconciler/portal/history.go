@@ -19,6 +19,9 @@ type Repository interface {
 	Heads(ctx context.Context) (reconciler.Heads, error)
 	Revision(ctx context.Context, commit string) (reconciler.Revision, error)
 	Tree(ctx context.Context, commit string) (*reconciler.Tree, error)
+	// Record returns what a commit of the status branch says: of what is known of
+	// another one, only what differs is read. known may be nil, and stays as it is.
+	Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error)
 	// Line is that of [reconciler.Source].
 	Line(ctx context.Context, tip, since string, most int) (commits []string, reached bool, err error)
 	// Changes is Line with what the commits say and, of the newest of them, so many
@@ -26,18 +29,25 @@ type Repository interface {
 	Changes(ctx context.Context, tip, since string, most, compared int) (changes []Change, reached bool, err error)
 	// Log returns at most so many commits that led to tip, latest first.
 	Log(ctx context.Context, tip string, most int) ([]Commit, error)
+	// Relax gives back what was read only to find the next thing faster.
+	Relax()
 }
 
 // The commits of each branch that the portal looks back on, of how many of them
-// it knows the files, and the past snapshots that it keeps.
+// it knows the files, and the past snapshots that it keeps: so many, and of those
+// that are large as many as have so many documents together.
 const (
 	mostCommits  = 20_000
 	mostCompared = 2_000
 	mostPast     = 4
+	mostThen     = 10_000
 )
 
 // patience is how long a page waits for news; then it shows what was known.
 const patience = 50 * time.Millisecond
+
+// unwatched is how long snapshots are kept that nobody asks for.
+const unwatched = 10 * time.Minute
 
 // History makes snapshots of a repository: Snapshots. What it keeps is made
 // from Git and may be lost at any time.
@@ -54,7 +64,8 @@ type History struct {
 	evaluator reconciler.Evaluator // of the latest snapshots; used by one look at a time
 
 	mu      sync.Mutex
-	looked  time.Time     // guarded by mu, as all below: when the branches were looked at last
+	asked   time.Time     // guarded by mu, as all below: when somebody wanted the latest snapshot
+	looked  time.Time     // when the branches were looked at last
 	looking chan struct{} // closed when the look that goes on ends; nil while none does
 	heads   reconciler.Heads
 	line    []Change // of the tracked branch, newest first
@@ -65,7 +76,8 @@ type History struct {
 
 	library library
 
-	travel sync.Mutex // held while a past snapshot is made: one at a time
+	travel sync.Mutex  // held while a past snapshot is made: one at a time
+	idle   *time.Timer // forgets the snapshots
 }
 
 // NewHistory returns the history of a repository, which is looked at so often
@@ -74,7 +86,19 @@ type History struct {
 func NewHistory(repository Repository, evaluators func() reconciler.Evaluator, every time.Duration, log *slog.Logger) *History {
 	h := &History{repository: repository, evaluators: evaluators, evaluator: evaluators(), every: every, log: log}
 	h.ctx, h.stop = context.WithCancel(context.Background())
+	h.idle = time.AfterFunc(unwatched, h.forget)
 	return h
+}
+
+// forget gives back what nobody asked for lately; it is made again from Git, and
+// from what the evaluator remembers.
+func (h *History) forget() {
+	h.mu.Lock()
+	if time.Since(h.asked) >= unwatched { // or somebody asks just now
+		h.now, h.past = nil, nil
+	}
+	h.mu.Unlock()
+	h.repository.Relax()
 }
 
 // Evaluator is the one of the latest snapshots, for what changes one of them: it
@@ -84,6 +108,7 @@ func (h *History) Evaluator() reconciler.Evaluator { return h.evaluator }
 // Close ends what goes on in the background.
 func (h *History) Close() {
 	h.stop()
+	h.idle.Stop()
 	h.busy.Wait()
 }
 
@@ -91,6 +116,8 @@ func (h *History) Close() {
 // the one before, but for the first.
 func (h *History) Now(ctx context.Context) (*Snapshot, error) {
 	h.mu.Lock()
+	h.asked = time.Now()
+	h.idle.Reset(unwatched)
 	if h.looking == nil && time.Since(h.looked) >= h.every && h.ctx.Err() == nil {
 		h.looking = make(chan struct{})
 		h.busy.Go(h.look)
@@ -231,23 +258,17 @@ func (h *History) snapshot(ctx context.Context, evaluator reconciler.Evaluator, 
 
 // readStatus reads the record at a commit of the status branch: what differs from
 // a known one.
-func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status string) error {
+func (h *History) readStatus(ctx context.Context, s, known *Snapshot, status string) (err error) {
 	if status == "" {
 		return nil
 	}
-	tree, err := h.repository.Tree(ctx, status)
-	if err != nil {
+	var before *reconciler.Record
+	if known != nil {
+		before = known.Record
+	}
+	if s.Record, err = h.repository.Record(ctx, status, before); err != nil {
 		return err
 	}
-	if known != nil && known.recorded != nil {
-		s.Record, err = known.Record.Reread(known.recorded, tree, status)
-	} else {
-		s.Record, err = reconciler.ReadRecord(tree, status)
-	}
-	if err != nil {
-		return err
-	}
-	s.recorded = tree
 	s.Status, err = h.repository.Revision(ctx, status)
 	return err
 }
@@ -294,7 +315,12 @@ func (h *History) At(ctx context.Context, when string) (*Snapshot, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.past = append(h.past, at)
-	if len(h.past) > mostPast {
+	all := 0
+	for _, s := range h.past {
+		all += s.size()
+	}
+	for len(h.past) > mostPast || len(h.past) > 1 && all > mostThen {
+		all -= h.past[0].size()
 		h.past = slices.Delete(h.past, 0, 1)
 	}
 	return at, nil

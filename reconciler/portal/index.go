@@ -48,8 +48,7 @@ type serviceRow struct {
 	Requests  int    `json:"requests"`
 	NotReady  int    `json:"notReady"`
 
-	said serviceDocument
-	text string // what a text filter looks at
+	text string // lower case: what a text filter and the search look at, the title first
 }
 
 // requestRow is a request as a list shows it.
@@ -67,8 +66,7 @@ type requestRow struct {
 	// Gone tells that the revision does not ask for it, or that its document is refused.
 	Gone bool `json:"gone,omitempty"`
 
-	about string
-	text  string
+	text string // as of a service
 }
 
 // state is how a request stands, in one word and one tone.
@@ -117,7 +115,7 @@ func newIndex(s *Snapshot) *index {
 		if x.request[name] == nil {
 			x.addRow(&requestRow{
 				Name: name, Service: unit.Service, Owner: unit.Owner, Environment: unit.Environment, Blueprint: unit.Blueprint, Gone: true,
-			}, unit)
+			}, unit, "")
 		}
 	}
 	slices.SortFunc(x.requests, func(a, b *requestRow) int { return cmp.Compare(a.Name, b.Name) })
@@ -139,8 +137,8 @@ func newIndex(s *Snapshot) *index {
 
 func (x *index) addService(s *reconciler.Service) {
 	row := &serviceRow{Name: s.Name, Title: s.Title, Owner: s.Owner, Type: s.Type, Lifecycle: s.Lifecycle, Tier: s.Tier}
-	row.said, _ = readService(s) // it was evaluated; where it was not, it says nothing
-	row.text = strings.ToLower(strings.Join([]string{s.Name, s.Title, row.said.Description, strings.Join(s.Aliases, " ")}, "\n"))
+	said := described(s.JSON)
+	row.text = searched(cmp.Or(s.Title, s.Name), append(append([]string{s.Name, s.Owner, said.Description}, s.Aliases...), said.Tags...)...)
 	x.services = append(x.services, row)
 	x.service[s.Name] = row
 	x.servicesOf[s.Owner] = append(x.servicesOf[s.Owner], row)
@@ -162,12 +160,11 @@ func (x *index) addRequest(s *Snapshot, r *reconciler.Request) {
 			x.users[ref.Request] = append(x.users[ref.Request], r.Name)
 		}
 	}
-	row.about = described(r.JSON).Description
-	x.addRow(row, s.Record.Units[r.Name])
+	x.addRow(row, s.Record.Units[r.Name], described(r.JSON).Description)
 }
 
-// addRow completes a row by what is recorded.
-func (x *index) addRow(row *requestRow, unit *reconciler.UnitStatus) {
+// addRow completes a row by what is recorded and by what people are told of it.
+func (x *index) addRow(row *requestRow, unit *reconciler.UnitStatus, about string) {
 	row.State = stateOf(unit)
 	if unit != nil {
 		row.Drifted, row.Applied = unit.Is(reconciler.Drifted), day(unit.LastApplied)
@@ -182,9 +179,14 @@ func (x *index) addRow(row *requestRow, unit *reconciler.UnitStatus) {
 			x.ending = append(x.ending, row)
 		}
 	}
-	row.text = strings.ToLower(strings.Join([]string{row.Name, row.Service, row.Blueprint, row.about}, "\n"))
+	row.text = searched(row.Name, row.Blueprint+" for "+row.Service+" in "+row.Environment, about)
 	x.request[row.Name] = row
 	x.requests = append(x.requests, row)
+}
+
+// searched is a text that words are looked for in, the title first.
+func searched(title string, more ...string) string {
+	return strings.ToLower(strings.Join(append([]string{title}, more...), "\n"))
 }
 
 // file puts a request where pages look for it.

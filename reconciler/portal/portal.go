@@ -109,8 +109,9 @@ type portal struct {
 	sessions sessions
 	origin   *http.CrossOriginProtection
 	key      [32]byte // of the secrets of logins
-	seen     lately[seenAt, *Snapshot]
-	hidden   lately[glimpse, hidden] // from whom
+	seen     lately[sight, *Snapshot]
+	hides    lately[seenAt, hidden]  // from whom
+	hidden   lately[glimpse, hidden] // of it what is not only recorded
 	judging  sync.Mutex
 	judged   *reconciler.Tree // whose rules judge has; guarded by judging, as it is
 	judge    reconciler.Judge

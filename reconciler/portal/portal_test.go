@@ -57,6 +57,10 @@ func (c clone) Heads(ctx context.Context) (heads reconciler.Heads, err error) {
 	return heads, err
 }
 
+func (c clone) Record(ctx context.Context, commit string, known *reconciler.Record) (*reconciler.Record, error) {
+	return reconciler.RecordAt(ctx, c, commit, known)
+}
+
 func (c clone) Log(ctx context.Context, tip string, most int) ([]Commit, error) {
 	entries, err := c.Clone.Log(ctx, tip, most, nil)
 	var all []Commit

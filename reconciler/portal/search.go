@@ -6,7 +6,6 @@ import (
 	"iter"
 	"maps"
 	"net/http"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -36,22 +35,67 @@ func search(v *view, r *http.Request) (any, error) {
 	found := v.find(query)
 	p := &searchPage{Query: query}
 	for _, e := range paged(&p.Pager, v, r, found) {
-		to := v.to(e.kind, e.name)
-		if e.path != "" {
-			to.Href = v.base + e.path
-		}
-		p.Results = append(p.Results, result{to, e.kind, cmp.Or(e.title, e.name), e.about})
+		p.Results = append(p.Results, result{v.leads(e), e.kind, e.title, v.about(e)})
 	}
 	return p, nil
 }
 
-// entry is something that the search finds.
+// entry is something that the search finds. There are many: what a result shows
+// beside is looked up when it is found.
 type entry struct {
 	kind, name, title string
-	path              string // of its page, where that is not the kind's
-	about             string // what a result shows below its title
-	lower             string // the title in lower case
-	text              string // lower case: all that is looked at beside the name
+	of                string // the service or request that it belongs to; of a policy the address of its page
+	text              string // lower case: all that is looked at beside the name, the title first
+	titled            int    // how long that is
+}
+
+// leads leads to the page of what was found.
+func (v *view) leads(e *entry) link {
+	to := v.to(e.kind, e.name)
+	switch e.kind {
+	case "API":
+		to.Href = v.to("service", e.of).Href
+	case "document":
+		to.Href = v.docsOf(e.of, "", e.name)
+	case "resource":
+		to.Href = v.to("request", e.of).Href
+	case "policy":
+		to.Href = v.base + e.of
+	}
+	return to
+}
+
+// about is what a result shows below its title.
+func (v *view) about(e *entry) string {
+	p := v.Platform
+	switch e.kind {
+	case "service":
+		return described(p.Service(e.name).JSON).Description
+	case "team":
+		return described(p.Teams[e.name].JSON).Description
+	case "blueprint":
+		return p.Blueprints[e.name].Description
+	case "environment":
+		return p.Environments[e.name].Stage
+	case "request":
+		row := v.index.request[e.name]
+		return row.Blueprint + " for " + row.Service + " in " + row.Environment
+	case "API":
+		d, _ := readService(p.Service(e.of)) // it was evaluated
+		for _, a := range d.APIs {
+			if a.Name == e.name {
+				return a.Type + " of " + e.of
+			}
+		}
+	case "document":
+		return "documentation of " + e.of
+	case "policy":
+		if e.of == "/policies" {
+			return "comes with Pave"
+		}
+		return e.name
+	}
+	return "of " + e.of
 }
 
 // mostDocuments is how many files of documentation, and of APIs, the search knows.
@@ -60,22 +104,22 @@ const mostDocuments = 5_000
 // search makes the entries, in the order in which equals are shown.
 func (x *index) search(s *Snapshot) {
 	p := s.Platform
+	x.entries = slices.Grow(x.entries, len(x.services)+2*len(x.requests))
 	for _, row := range x.services {
-		s := p.Service(row.Name)
-		x.add("service", s.Name, s.Title, row.said.Description, append(append([]string{s.Owner}, s.Aliases...), row.said.Tags...)...)
+		x.addText("service", row.Name, row.Title, "", row.text)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Teams)) {
 		t := p.Teams[name]
-		x.add("team", name, t.Title, described(t.JSON).Description, append(slices.Clone(t.Members), t.OnCall, t.Channel)...)
+		x.add("team", name, t.Title, "", append(slices.Clone(t.Members), t.OnCall, t.Channel, described(t.JSON).Description)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Blueprints)) {
-		x.add("blueprint", name, p.Blueprints[name].Title, p.Blueprints[name].Description)
+		x.add("blueprint", name, p.Blueprints[name].Title, "", p.Blueprints[name].Description)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Environments)) {
-		x.add("environment", name, described(p.Environments[name].JSON).Title, p.Environments[name].Stage)
+		x.add("environment", name, described(p.Environments[name].JSON).Title, "", p.Environments[name].Stage)
 	}
 	for _, r := range x.requests {
-		x.add("request", r.Name, r.Name, r.Blueprint+" for "+r.Service+" in "+r.Environment, r.about)
+		x.addText("request", r.Name, r.Name, "", r.text)
 	}
 	for _, row := range x.services {
 		x.searchService(s, row)
@@ -84,37 +128,40 @@ func (x *index) search(s *Snapshot) {
 	for _, r := range x.requests {
 		if unit := s.Record.Units[r.Name]; unit != nil {
 			for _, address := range unit.Resources {
-				x.add("resource", address, address, "of "+r.Name, unit.IDs[address]).path = "/requests/" + url.PathEscape(r.Name)
+				x.add("resource", address, address, r.Name, "of "+r.Name, unit.IDs[address])
 			}
 		}
 	}
 }
 
-// add adds an entry.
-func (x *index) add(kind, name, title, about string, more ...string) *entry {
-	lower := strings.ToLower(title)
-	x.entries = append(x.entries, entry{kind: kind, name: name, title: title, about: about, lower: lower, text: lower + "\n" + strings.ToLower(about+"\n"+strings.Join(more, "\n"))})
-	return &x.entries[len(x.entries)-1]
+// add adds an entry, of which all that is said is looked at.
+func (x *index) add(kind, name, title, of string, more ...string) {
+	title = cmp.Or(title, name)
+	x.addText(kind, name, title, of, searched(title, more...))
+}
+
+func (x *index) addText(kind, name, title, of, text string) {
+	title = cmp.Or(title, name)
+	x.entries = append(x.entries, entry{kind, name, title, of, text, len(strings.ToLower(title))})
 }
 
 // searchService adds the APIs and the documentation of a service.
 func (x *index) searchService(s *Snapshot, row *serviceRow) {
-	d := row.said
 	if x.documents >= mostDocuments {
 		return
 	}
-	page := "/services/" + url.PathEscape(row.Name)
+	d, _ := readService(s.Platform.Service(row.Name)) // it was evaluated
 	for _, a := range d.APIs {
 		var said description
 		if f, inside := s.Tree.Find(path.Clean(a.Definition)); inside && a.Type == "openapi" {
 			said = s.library.api(s.Tree, f)
 			x.documents++
 		}
-		more := []string{said.About}
+		more := []string{a.Type + " of " + row.Name, said.About}
 		for _, o := range said.Operations {
 			more = append(more, o.Method+" "+o.Path, o.Summary)
 		}
-		x.add("API", a.Name, cmp.Or(said.Title, a.Name), a.Type+" of "+row.Name, more...).path = page
+		x.add("API", a.Name, said.Title, row.Name, more...)
 	}
 	if d.Docs == "" {
 		return
@@ -126,11 +173,11 @@ func (x *index) searchService(s *Snapshot, row *serviceRow) {
 		x.documents++
 		file := strings.TrimPrefix(f.Path, d.Docs+"/")
 		headings := s.library.headings(s.Tree, f)
-		title := file
+		title := ""
 		if len(headings) > 0 {
 			title = headings[0]
 		}
-		x.add("document", file, title, "documentation of "+row.Name, headings...).path = page + "/docs/" + escapePath(file)
+		x.add("document", file, title, row.Name, append([]string{"documentation of " + row.Name}, headings...)...)
 	}
 }
 
@@ -138,7 +185,7 @@ func (x *index) searchService(s *Snapshot, row *serviceRow) {
 func (x *index) searchPolicies(tree *reconciler.Tree) {
 	for name, source := range policiesOf() {
 		for _, t := range titlesOf(source) {
-			x.add("policy", name, t.title, "comes with Pave").path = "/policies"
+			x.add("policy", name, t.title, "/policies")
 		}
 	}
 	for _, f := range tree.Under("policies") {
@@ -150,7 +197,7 @@ func (x *index) searchPolicies(tree *reconciler.Tree) {
 			continue
 		}
 		for _, t := range titlesOf(string(content)) {
-			x.add("policy", f.Path, t.title, f.Path).path = fmt.Sprintf("/source/%s#L%d", escapePath(f.Path), t.line)
+			x.add("policy", f.Path, t.title, fmt.Sprintf("/source/%s#L%d", escapePath(f.Path), t.line))
 		}
 	}
 }
@@ -214,11 +261,11 @@ func (e *entry) rank(words []string) int {
 			rank += 100
 		case strings.HasPrefix(e.name, word):
 			rank += 50
-		case strings.HasPrefix(e.lower, word):
+		case strings.HasPrefix(e.text[:e.titled], word):
 			rank += 40
 		case strings.Contains(e.name, word):
 			rank += 30
-		case strings.Contains(e.lower, word):
+		case strings.Contains(e.text[:e.titled], word):
 			rank += 20
 		case strings.Contains(e.text, word):
 			rank += 5

@@ -34,13 +34,12 @@ type Snapshot struct {
 	// nil, the place of a field is that of its document.
 	Locate func(document reconciler.Position, kind, name string, path []string) reconciler.Position
 
-	asked    string           // the tracked commit it was asked for, where that one was refused
-	recorded *reconciler.Tree // of Status
-	library  *library         // of what its files say; shared
-	whole    *Snapshot        // of which this is what somebody may see, but for what is hidden; nil where it is all
-	hidden   hidden
-	once     sync.Once
-	index    *index
+	asked   string    // the tracked commit it was asked for, where that one was refused
+	library *library  // of what its files say; shared
+	whole   *Snapshot // of which this is what somebody may see, but for what is hidden; nil where it is all
+	hidden  hidden
+	once    sync.Once
+	index   *index
 }
 
 // Commit is one commit of the status branch.
@@ -95,6 +94,9 @@ func (s *Snapshot) key() string {
 
 // entire is the snapshot with what is hidden from somebody.
 func (s *Snapshot) entire() *Snapshot { return cmp.Or(s.whole, s) }
+
+// size is how many documents there are.
+func (s *Snapshot) size() int { return len(s.Platform.Services) + len(s.Platform.Requests) }
 
 // short is a commit as links have it: digits enough for any repository.
 func short(commit string) string { return commit[:min(12, len(commit))] }

@@ -3,7 +3,9 @@ package portal
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -25,23 +27,24 @@ func (p *portal) visible(ctx context.Context, s *Snapshot, r rules) (*Snapshot, 
 	if err != nil {
 		panic(err) // it is made of texts
 	}
-	key := glimpse{s.Platform, r.judge, r.today.Revision.Commit, string(who)}
-	return p.seen.of(seenAt{s, key}, func() (*Snapshot, error) {
-		// The status changes far more often than the platform does.
-		h, err := p.hidden.of(key, func() (hidden, error) { return r.declared(ctx, s.Platform) })
-		if err == nil {
-			h, err = r.recorded(ctx, s, h)
+	key := glimpse{s.Revision.Commit, r.judge, r.today.Revision.Commit, string(who)}
+	// The status changes far more often than the platform does.
+	h, err := p.hides.of(seenAt{s.key(), key}, mostPeople, func() (hidden, error) {
+		declared, err := p.hidden.of(key, mostPeople, func() (hidden, error) { return r.declared(ctx, s.Platform) })
+		if err != nil {
+			return declared, err
 		}
-		if err != nil || len(h.documents) == 0 {
-			return s, err
-		}
-		return s.without(h), nil
+		return r.recorded(ctx, s, declared)
 	})
+	if err != nil || len(h.documents) == 0 {
+		return s, err
+	}
+	return p.seen.of(sight{s.key(), h.digest}, max(1, mostSeen/max(1, s.size())), func() (*Snapshot, error) { return s.without(h), nil })
 }
 
 // glimpse is a platform as somebody may see it, by the rules of a day.
 type glimpse struct {
-	of    *reconciler.Platform
+	of    string // the commit
 	judge reconciler.Judge
 	today string // the commit
 	who   string
@@ -49,9 +52,19 @@ type glimpse struct {
 
 // seenAt is a snapshot as somebody may see it.
 type seenAt struct {
-	snapshot *Snapshot
+	snapshot string // its key
 	glimpse  glimpse
 }
+
+// sight is a snapshot as all see it who may see the same.
+type sight struct{ snapshot, hidden string }
+
+// The people of whom it is kept what they may not see, and the documents of the
+// snapshots that are kept without that: each has lists of its own.
+const (
+	mostPeople = 16
+	mostSeen   = 50_000
+)
 
 // lately keeps what was made for the latest keys.
 type lately[K comparable, V any] struct {
@@ -59,10 +72,8 @@ type lately[K comparable, V any] struct {
 	known map[K]V // guarded by mu
 }
 
-// mostLately is how many are kept. A snapshot has lists of its own.
-const mostLately = 8
-
-func (l *lately[K, V]) of(key K, make func() (V, error)) (V, error) {
+// of returns what is kept for a key, or makes it. At most so many are kept.
+func (l *lately[K, V]) of(key K, most int, make func() (V, error)) (V, error) {
 	l.mu.Lock()
 	made, known := l.known[key]
 	l.mu.Unlock()
@@ -75,7 +86,7 @@ func (l *lately[K, V]) of(key K, make func() (V, error)) (V, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known == nil || len(l.known) >= mostLately {
+	if l.known == nil || len(l.known) >= most {
 		l.known = map[K]V{}
 	}
 	l.known[key] = made
@@ -89,6 +100,7 @@ type document struct{ kind, name string }
 // them.
 type hidden struct {
 	documents map[document]bool
+	digest    string // of their names
 	files     map[string]bool
 	folders   []string // of documentation
 }
@@ -218,7 +230,17 @@ func (r rules) recorded(ctx context.Context, s *Snapshot, declared hidden) (hidd
 		}
 		failed = cmp.Or(failed, h.ask(ctx, r, of, reconciler.Position{}, h.documents[document{"service", u.Service}]))
 	}
+	h.digest = digest(h.documents)
 	return h, failed
+}
+
+// digest identifies a set of documents.
+func digest(documents map[document]bool) string {
+	h := sha256.New()
+	for _, d := range slices.SortedFunc(maps.Keys(documents), func(a, b document) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name)) }) {
+		fmt.Fprintf(h, "%q %q\n", d.kind, d.name)
+	}
+	return string(h.Sum(nil))
 }
 
 // says hides the files of which a service says that they are about it.

@@ -64,38 +64,53 @@ func (e *execution) noteMemory(taken uint64) {
 	}
 }
 
-// watchMemory adds up what this process and all below it hold, again and again
-// until the returned function is called, which tells the most. Of what came and
-// went in between it counts the largest. The longer the run takes, the less often
-// it looks: what a living process held at most the kernel remembers.
+// watchMemory adds up what this process and all below it hold, now and then until
+// the returned function is called, which tells the most. What a living process held
+// at most the kernel remembers, and of what came and went in between the largest. In
+// a run that was looked at a few times only, another one may have been as large.
 func watchMemory() (most func() uint64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	var peak uint64
+	looks := 0
 	watch.Go(func() {
-		for wait := 2 * lockPoll; sleep(ctx, wait) == nil; wait = min(wait+wait/4, maxMemoryPoll) {
-			peak = max(peak, treeMemory(os.Getpid()))
+		for sleep(ctx, memoryPoll) == nil {
+			peak, looks = max(peak, treeMemory(os.Getpid())), looks+1
 		}
 	})
 	return func() uint64 {
 		cancel()
 		watch.Wait()
-		var gone unix.Rusage
-		if unix.Getrusage(unix.RUSAGE_CHILDREN, &gone) != nil {
-			return peak
+		below := heldBy(unix.RUSAGE_CHILDREN)
+		if looks < fewLooks {
+			below *= 2
 		}
-		return max(peak, treeMemory(os.Getpid())+uint64(gone.Maxrss)<<10)
+		return max(peak, heldBy(unix.RUSAGE_SELF)+below)
 	}
 }
 
-const maxMemoryPoll = 2 * time.Second
+const (
+	memoryPoll = 2 * time.Second
+	fewLooks   = 5
+)
+
+// heldBy returns the most that this process held, or any below it that ended.
+func heldBy(who int) uint64 {
+	var usage unix.Rusage
+	if unix.Getrusage(who, &usage) != nil {
+		return 0
+	}
+	return uint64(usage.Maxrss) << 10
+}
 
 // treeMemory returns the most that a living process held so far, and those below
 // it together. What it shares with others is counted for each.
 //
-// A look costs more than it seems: what it opens below a process in /proc the
-// kernel keeps, and has to drop when that process ends. So it opens only what it
-// reads.
+// A look costs much more than it seems, so that small runs are over before the first:
+// what it opens below a process in /proc the kernel keeps, and has to drop when that
+// process ends. Its threads and whoever waits for it do so at once, and where the
+// machine is busy they burn their time waiting for each other. So it opens only what
+// it reads.
 func treeMemory(id int) uint64 {
 	buf := make([]byte, 4<<10)
 	process := "/proc/" + strconv.Itoa(id)

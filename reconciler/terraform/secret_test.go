@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,28 @@ func TestCredentialsReachTheirEnvironmentOnly(t *testing.T) {
 		result := b.run(job, reconciler.PlanFailed)
 		contains(t, result.Message, want)
 		lacks(t, result.Message, "open key")
+	}
+}
+
+// What only looks lets everything else go first: changes overtake drift.
+func TestLooksGoLast(t *testing.T) {
+	b := newBench(t)
+	b.host.Credentials = t.TempDir()
+	must(t, os.WriteFile(filepath.Join(b.host.Credentials, "staging"), []byte("#!/bin/sh\nnice >$PAVE_MODE\n"), 0o700))
+	b.restart()
+	nice := map[reconciler.Walk]string{}
+	for _, mode := range []reconciler.Walk{reconciler.Observe, reconciler.Preview} {
+		job := b.job("unit-"+string(mode), simple, inputs("size", `"small"`))
+		job.Environment, job.Mode = "staging", mode
+		b.run(job, reconciler.Changed)
+		said, err := os.ReadFile(filepath.Join(b.host.Credentials, string(mode)))
+		must(t, err)
+		nice[mode] = strings.TrimSpace(string(said))
+	}
+	usual, err := strconv.Atoi(nice[reconciler.Preview])
+	must(t, err)
+	if want := strconv.Itoa(min(usual+10, 19)); nice[reconciler.Observe] != want {
+		t.Errorf("the niceness of a look is %s, expected %s", nice[reconciler.Observe], want)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestBench(t *testing.T) {
 	}
 	for _, title := range []string{
 		"Validate 3 services and 3 requests", "Converge 3 new units", "Change one of 3 units (random and local)", "Change one of 3 units (built in)",
-		"Processor's time of pave validate", "Processor's time of a change", "Preview of a pull request", "2 changes beside a sweep",
+		"Processor's time of pave validate", "Processor's time of a change", "Processor's time of a preview", "Preview of a pull request", "2 changes beside a sweep",
 		"A pass over 3 units with nothing new", "passes started no process", "1000 pages of the portal", "Memory of pave serve over 4 passes",
 	} {
 		if !strings.Contains(said.String(), title) {

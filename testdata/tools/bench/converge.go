@@ -38,7 +38,7 @@ func (b *bench) converge(ctx context.Context, units int) error {
 		if err != nil {
 			return cost{}, err
 		}
-		other, err := b.converged(ctx, name, again, func(remote string) string { return remote })
+		other, err := b.converged(ctx, name, again, inPlace)
 		if err != nil {
 			return cost{}, err
 		}

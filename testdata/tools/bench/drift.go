@@ -10,7 +10,7 @@ import (
 // drift measures changes while every unit is compared with what runs, again and
 // again, beside the same without. Half of those without come before, half after.
 func (b *bench) drift(ctx context.Context, units int) (err error) {
-	s, err := b.made(ctx, units, builtIn)
+	s, err := b.stage(ctx, units, builtIn)
 	if err != nil {
 		return err
 	}
@@ -35,6 +35,10 @@ func (b *bench) drift(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
+	differ, err := d.count(from, "outcome=changed")
+	if err != nil {
+		return err
+	}
 	if err := d.sweep(ctx, never, "read a revision"); err != nil {
 		return err
 	}
@@ -54,7 +58,7 @@ func (b *bench) drift(ctx context.Context, units int) (err error) {
 		with, without := middle(beside, part.of), middle(alone, part.of)
 		b.say("  %-28s %9.3f s beside the sweep %9.3f s without   %.2f times\n", part.name, with.Seconds(), without.Seconds(), ratio(with, without))
 	}
-	b.say("  meanwhile %d units were compared with what runs\n", looks)
+	b.say("  meanwhile %d units were compared with what runs, of which %d differed\n", looks, differ)
 	return nil
 }
 

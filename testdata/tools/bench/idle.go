@@ -38,7 +38,7 @@ func (b *bench) idle(ctx context.Context, units int) (err error) {
 		return err
 	}
 	defer server.Close()
-	s, err := b.converged(ctx, name, p, func(remote string) string { return server.URL + "/" + filepath.Base(remote) })
+	s, err := b.furnished(ctx, name, p, func(remote string) string { return server.URL + "/" + filepath.Base(remote) })
 	if err != nil {
 		return err
 	}

@@ -29,52 +29,78 @@ func (b *bench) preview(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
-	forge := newForge(units)
-	served := httptest.NewServer(forge.server)
-	defer served.Close()
-	hook, token := filepath.Join(b.dir, "hook"), filepath.Join(b.dir, "token")
-	if err := errors.Join(os.WriteFile(hook, []byte(secret), 0o600), os.WriteFile(token, []byte(fake.Token), 0o600)); err != nil {
-		return err
-	}
-	d, err := s.serve(ctx, options{flags: []string{"--github", fake.Owner + "/" + fake.Name, "--github-url", served.URL,
-		"--token-file", token, "--webhook-secret-file", hook}})
+	p, err := s.previews(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop(), forge.err()) }()
-	address, err := d.address(ctx)
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, p.end()) }()
 	bare, err := b.bareUnit(ctx, s.name+"-preview", s.p)
 	if err != nil {
 		return err
 	}
 	err = b.compare(ctx, fmt.Sprintf("Preview of a pull request that changes one of %d units (%s)", units, provided),
-		contender{"pave serve", func(ctx context.Context, round int) (cost, error) {
-			pull, err := forge.open(ctx, s, round+1)
-			if err != nil {
-				return cost{}, err
-			}
-			before, err := d.processor()
-			if err != nil {
-				return cost{}, err
-			}
-			began := time.Now()
-			if err := deliver(ctx, address, pull.Number); err != nil {
-				return cost{}, err
-			}
-			if err := d.answered(ctx, forge, pull); err != nil {
-				return cost{}, err
-			}
-			took := time.Since(began)
-			err = d.rests(ctx) // what is tidied up afterwards belongs to it
-			after, failed := d.processor()
-			forge.server.Do(func() { pull.State = "closed" })
-			return cost{wall: took, cpu: after - before}, errors.Join(err, failed)
-		}},
+		contender{"pave serve", func(ctx context.Context, _ int) (cost, error) { return p.one(ctx) }},
 		contender{"plan, show, git fetch", bare.plan})
-	return errors.Join(err, d.sayPeak())
+	return errors.Join(err, p.sayPeak())
+}
+
+// previews is a daemon that looks at pull requests, with their forge.
+type previews struct {
+	*daemon
+	forge   *forge
+	served  *httptest.Server
+	webhook string // where the daemon is told
+}
+
+// previews starts a daemon with a forge.
+func (s *stage) previews(ctx context.Context) (*previews, error) {
+	p := &previews{forge: newForge(s.p.units)}
+	hook, token := filepath.Join(s.dir, "hook"), filepath.Join(s.dir, "token")
+	if err := errors.Join(os.WriteFile(hook, []byte(secret), 0o600), os.WriteFile(token, []byte(fake.Token), 0o600)); err != nil {
+		return nil, err
+	}
+	p.served = httptest.NewServer(p.forge.server)
+	var err error
+	if p.daemon, err = s.serve(ctx, options{flags: []string{"--github", fake.Owner + "/" + fake.Name, "--github-url", p.served.URL,
+		"--token-file", token, "--webhook-secret-file", hook}}); err != nil {
+		p.served.Close()
+		return nil, err
+	}
+	if p.webhook, err = p.daemon.address(ctx); err != nil {
+		return nil, errors.Join(err, p.end())
+	}
+	return p, nil
+}
+
+// end ends the daemon and the forge, and tells what that found wrong.
+func (p *previews) end() error {
+	err := p.stop()
+	p.served.Close()
+	return errors.Join(err, p.forge.err())
+}
+
+// one opens a pull request and waits for what is said of it.
+func (p *previews) one(ctx context.Context) (cost, error) {
+	pull, err := p.forge.open(ctx, p.stage)
+	if err != nil {
+		return cost{}, err
+	}
+	before, err := p.processor()
+	if err != nil {
+		return cost{}, err
+	}
+	began := time.Now()
+	if err := deliver(ctx, p.webhook, pull.Number); err != nil {
+		return cost{}, err
+	}
+	if err := p.answered(ctx, p.forge, pull); err != nil {
+		return cost{}, err
+	}
+	took := time.Since(began)
+	err = p.rests(ctx) // what is tidied up afterwards belongs to it
+	after, failed := p.processor()
+	p.forge.server.Do(func() { pull.State = "closed" })
+	return cost{wall: took, cpu: after - before}, errors.Join(err, failed)
 }
 
 const secret = "the secret of the webhook"
@@ -126,7 +152,9 @@ func (f *forge) err() error {
 }
 
 // open opens a pull request that changes the first unit.
-func (f *forge) open(ctx context.Context, s *stage, number int) (*fake.Pull, error) {
+func (f *forge) open(ctx context.Context, s *stage) (*fake.Pull, error) {
+	s.pulls++
+	number := s.pulls
 	branch := fmt.Sprintf("change-%d", number)
 	base, head, err := s.propose(ctx, branch)
 	if err != nil {

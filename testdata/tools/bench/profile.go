@@ -18,7 +18,7 @@ import (
 )
 
 // profile tells where the processor's time goes, by kinds of processes, of a cold
-// validation and of changes.
+// validation, of changes and of previews.
 func (b *bench) profile(ctx context.Context, units int) error {
 	s, err := b.stage(ctx, units, provided)
 	if err != nil {
@@ -27,7 +27,10 @@ func (b *bench) profile(ctx context.Context, units int) error {
 	if err := b.profileValidation(ctx, s); err != nil {
 		return err
 	}
-	return b.profileChange(ctx, s)
+	if err := b.profileChange(ctx, s); err != nil {
+		return err
+	}
+	return b.profilePreview(ctx, s)
 }
 
 func (b *bench) profileValidation(ctx context.Context, s *stage) error {
@@ -38,7 +41,7 @@ func (b *bench) profileValidation(ctx context.Context, s *stage) error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		c := observe(cmd.Process.Pid, 0)
+		c := observe(cmd.Process.Pid)
 		err := cmd.Wait()
 		c.end(taken)
 		if err != nil {
@@ -56,20 +59,39 @@ func (b *bench) profileChange(ctx context.Context, s *stage) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
+	return b.profileOf(fmt.Sprintf("a change of one of %d units (%s)", s.p.units, s.p.kind), d, func() error {
+		if _, err := d.changes(ctx, 0); err != nil {
+			return err
+		}
+		return d.rests(ctx)
+	})
+}
+
+func (b *bench) profilePreview(ctx context.Context, s *stage) (err error) {
+	p, err := s.previews(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	if _, err := p.one(ctx); err != nil { // which starts what stays
+		return err
+	}
+	return b.profileOf(fmt.Sprintf("a preview of a change of one of %d units (%s)", s.p.units, s.p.kind), p.daemon, func() error {
+		_, err := p.one(ctx)
+		return err
+	})
+}
+
+// profileOf tells where the time goes that a daemon takes for something that is done
+// a few times.
+func (b *bench) profileOf(what string, d *daemon, do func() error) error {
 	before, err := d.processor()
 	if err != nil {
 		return err
 	}
-	begun, err := d.onProcessor()
-	if err != nil {
-		return err
-	}
-	c := observe(d.cmd.Process.Pid, begun)
+	c := observe(d.cmd.Process.Pid)
 	for range b.rounds {
-		if _, err = d.changes(ctx, 0); err == nil {
-			err = d.rests(ctx)
-		}
-		if err != nil {
+		if err = do(); err != nil {
 			break
 		}
 	}
@@ -79,7 +101,7 @@ func (b *bench) profileChange(ctx context.Context, s *stage) (err error) {
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	b.share(fmt.Sprintf("a change of one of %d units (%s)", s.p.units, s.p.kind), after-before, taken)
+	b.share(what, after-before, taken)
 	return nil
 }
 
@@ -104,23 +126,28 @@ func (b *bench) share(of string, all time.Duration, taken map[string]time.Durati
 // and took. Processes tell nobody what they took once they are waited for, so what
 // each took after the last look is missing.
 type census struct {
-	root  int
-	stop  chan struct{}
-	done  sync.WaitGroup
-	begun time.Duration        // of the root, before
-	of    map[int]*observation // by process id
+	root int
+	stop chan struct{}
+	done sync.WaitGroup
+	of   map[int]*observation // by process id
 }
 
 type observation struct {
 	kind    string
+	begun   time.Duration            // what it took before
 	threads map[string]time.Duration // by path; those that ended as well
 }
 
 const lookEvery = 3 * time.Millisecond
 
-// observe begins to look at a process, which took so much before.
-func observe(root int, begun time.Duration) *census {
-	c := &census{root: root, begun: begun, stop: make(chan struct{}), of: map[int]*observation{}}
+// observe begins to look at a process. What it took before, and what it has started
+// already, is not counted.
+func observe(root int) *census {
+	c := &census{root: root, stop: make(chan struct{}), of: map[int]*observation{}}
+	c.look()
+	for _, o := range c.of {
+		o.begun = o.sum()
+	}
 	c.done.Go(func() {
 		for {
 			select {
@@ -138,15 +165,10 @@ func observe(root int, begun time.Duration) *census {
 func (c *census) end(taken map[string]time.Duration) {
 	close(c.stop)
 	c.done.Wait()
-	for pid, o := range c.of {
-		if o.kind == "" { // it ended before it could be told
-			continue
+	for _, o := range c.of {
+		if o.kind != "" { // else it ended before it could be told
+			taken[o.kind] += o.sum() - o.begun
 		}
-		sum := o.sum()
-		if pid == c.root {
-			sum -= c.begun
-		}
-		taken[o.kind] += sum
 	}
 }
 

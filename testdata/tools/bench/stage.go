@@ -18,6 +18,7 @@ type stage struct {
 	remote   string // the folder of the repository
 	address  string // by which Pave reaches it
 	versions map[int]int
+	pulls    int  // pull requests that were opened
 	cost     cost // of converging
 }
 
@@ -31,13 +32,18 @@ func (b *bench) stage(ctx context.Context, units int, kind kind) (*stage, error)
 	if units <= mostMade {
 		return b.made(ctx, units, kind)
 	}
-	return b.once(ctx, units, kind, "", b.furnished)
+	return b.once(ctx, units, kind, "", func(ctx context.Context, name string, p platform) (*stage, error) {
+		return b.furnished(ctx, name, p, inPlace)
+	})
 }
+
+// inPlace is the address of a repository of this machine.
+func inPlace(remote string) string { return remote }
 
 // made returns the stage of so many units, each of which was made.
 func (b *bench) made(ctx context.Context, units int, kind kind) (*stage, error) {
 	return b.once(ctx, units, kind, "-made", func(ctx context.Context, name string, p platform) (*stage, error) {
-		return b.converged(ctx, name, p, func(remote string) string { return remote })
+		return b.converged(ctx, name, p, inPlace)
 	})
 }
 
@@ -59,7 +65,10 @@ func (b *bench) once(ctx context.Context, units int, kind kind, suffix string, s
 
 // furnished makes the first units of a platform, and records the others as if they
 // had been made.
-func (b *bench) furnished(ctx context.Context, name string, p platform) (*stage, error) {
+func (b *bench) furnished(ctx context.Context, name string, p platform, address func(remote string) string) (*stage, error) {
+	if p.units <= mostMade {
+		return b.converged(ctx, name, p, address)
+	}
 	for n := mostMade; n < p.units; n++ {
 		if err := os.Remove(filepath.Join(p.dir, p.path(n))); err != nil {
 			return nil, err
@@ -68,7 +77,7 @@ func (b *bench) furnished(ctx context.Context, name string, p platform) (*stage,
 	if err := b.commit(ctx, p.dir, "Begin with a few"); err != nil {
 		return nil, err
 	}
-	s, err := b.converged(ctx, name, p, func(remote string) string { return remote })
+	s, err := b.converged(ctx, name, p, address)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +89,7 @@ func (b *bench) furnished(ctx context.Context, name string, p platform) (*stage,
 	if err := s.setParallel(ctx, 256); err != nil {
 		return nil, err
 	}
-	if err := b.furnish(ctx, s.remote, s.cacheDir(), s.stateDir()); err != nil {
+	if err := b.furnish(ctx, s.address, s.cacheDir(), s.stateDir()); err != nil {
 		return nil, err
 	}
 	if err := s.setParallel(ctx, parallel); err != nil {
