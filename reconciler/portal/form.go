@@ -74,6 +74,7 @@ type slot struct {
 	Reference bool     `json:"mayRefer,omitempty"`
 	Errors    []string `json:"errors,omitempty"`
 	List      string   `json:"-"` // the suggestions beside it
+	HelpAt    string   `json:"-"` // the field beside which the help stands, where that is another
 	Default   string   `json:"default,omitempty"`
 	// Rows are the entries of a list, each with a field for each column.
 	Rows [][]*slot `json:"rows,omitempty"`

@@ -51,6 +51,9 @@ func (f *form) row(s *slot, at int, value func(column int, of *slot) string) []*
 		}
 		c.describe()
 		c.Required = false // an entry may be left empty
+		if at > 0 {
+			c.HelpAt = fmt.Sprintf("%s.0.%s", s.Name, column.Name)
+		}
 		c.Value = value(i, c)
 		row[i] = c
 	}
