@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // coalesce is the shortest time between two status commits, unless nothing else
@@ -383,12 +384,14 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 		status.saidIn(c.Platform.sources(name))
 		status.state(made, now)
 		warns := status.expiring(warn, now)
-		same := known && before.same(status)
-		j.record.Units[name] = status // whose texts are the platform's own, also where nothing is news
-		if same {
+		if known && before.same(status) {
+			if unsafe.SliceData(before.Document) != unsafe.SliceData(status.Document) { // whose text is the platform's own
+				j.record.Units[name] = status
+			}
 			j.noted[name] = said(name, made)
 			continue
 		}
+		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
 		j.touchUnit(name)
 		j.noted[name] = said(name, made)

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +139,15 @@ func (r *Record) tidy() {
 	}
 	for _, s := range r.Services {
 		s.tidy(same)
+	}
+}
+
+// share holds the documents that a platform and a record that was read agree on once.
+func (r *Record) share(p *Platform) {
+	for name, u := range r.Units {
+		if asked := p.Requests[name]; asked != nil && bytes.Equal(u.Document, asked.JSON) {
+			u.Document = asked.JSON
+		}
 	}
 }
 

@@ -121,6 +121,17 @@ func (m memory) serve(ctx context.Context, log *slog.Logger, relax func()) {
 	}
 }
 
+// beginTidily has garbage be collected at half the usual growth until the returned
+// function is called. What a start reads stays, and lies between what does not: the
+// more of that there is at a time, the larger the gaps that stay as well.
+func beginTidily() (begun func()) {
+	usual := debug.SetGCPercent(50)
+	if usual < 50 {
+		debug.SetGCPercent(usual)
+	}
+	return func() { debug.SetGCPercent(usual) }
+}
+
 // rest tells work from rest by how much memory is asked for.
 type rest struct {
 	last, relaxed uint64 // what was asked for by the last look, and when it was due last

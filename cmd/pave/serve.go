@@ -93,6 +93,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 			log.Info("standing by: another pave is at work, this one takes over when it ends", "holder", holder, "listen", front.address())
 		}
 	}
+	begun := beginTidily()
 	r, mirror, release, err := a.reconciler(ctx, log, runsFolder)
 	if ctx.Err() != nil {
 		return nil
@@ -162,6 +163,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 	})
 	group.Go(func() error {
 		a.memory.serve(ctx, log, func() {
+			begun()
 			mirror.Relax()
 			relaxPages()
 		})

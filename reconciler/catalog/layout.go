@@ -49,9 +49,12 @@ type file struct {
 	literal bool   // nothing but literal documents
 	// Of a file of literals: its requests, each with the blueprint of which it is
 	// sure, and the requests whose outputs it uses.
-	requests map[string]string
+	requests []offer
 	uses     []string
 }
+
+// offer is a request and its blueprint; empty where nobody is sure of that.
+type offer struct{ Name, Blueprint string }
 
 func newFile(f reconciler.File, id string, entries []entry, literal bool) *file {
 	read := &file{File: f, folder: folderOf(f.Path), id: id, literal: literal}
@@ -59,16 +62,13 @@ func newFile(f reconciler.File, id string, entries []entry, literal bool) *file 
 		if !literal || e.kind != "request" {
 			continue
 		}
-		if read.requests == nil {
-			read.requests = map[string]string{}
-		}
-		read.requests[e.name] = e.handsOut()
+		read.requests = append(read.requests, offer{e.name, e.handsOut()})
 		for _, u := range e.uses {
 			read.uses = append(read.uses, u.request)
 		}
 	}
 	slices.Sort(read.uses)
-	read.uses = slices.Compact(read.uses)
+	read.uses, read.requests = slices.Clip(slices.Compact(read.uses)), slices.Clip(read.requests)
 	return read
 }
 
@@ -555,11 +555,11 @@ func (l *layout) scope(byFolder map[string][]string, folder string) scope {
 	s = scope{}
 	for _, f := range ancestors(folder) {
 		for _, file := range byFolder[f] {
-			for name, blueprint := range l.catalog[file].requests {
-				if _, twice := s[name]; twice {
-					blueprint = ""
+			for _, d := range l.catalog[file].requests {
+				if _, twice := s[d.Name]; twice {
+					d.Blueprint = ""
 				}
-				s[name] = supplier{file, blueprint}
+				s[d.Name] = supplier{file, d.Blueprint}
 			}
 		}
 	}

@@ -23,7 +23,7 @@ type rememberedFile struct {
 	reconciler.File
 	ID       string
 	Literal  bool
-	Requests map[string]string
+	Requests []offer
 	Uses     []string
 }
 
