@@ -13,6 +13,7 @@ const (
 	ControlSwitch Control = "switch" // yes or no
 	ControlChoice Control = "choice" // one of Choices
 	ControlLines  Control = "lines"  // a list of texts, each on a line of its own
+	ControlRows   Control = "rows"   // a list of entries, each with the fields of Columns
 	ControlData   Control = "data"   // anything else: CUE data
 )
 
@@ -34,12 +35,20 @@ type Field struct {
 	MaxLength int               `json:"maxLength,omitempty"` // 0 is any
 	Pattern   string            `json:"pattern,omitempty"`   // a regular expression of Go that finds something in the text
 	Default   json.RawMessage   `json:"default,omitempty"`
+	Columns   []Column          `json:"columns,omitempty"`
 	// Required tells that a request must say it.
 	Required bool `json:"required,omitempty"`
 	// Reference tells that another request's output may stand in its place.
 	Reference bool `json:"reference,omitempty"`
 	// Fixed tells that the platform says it, and no request may say anything else.
 	Fixed bool `json:"fixed,omitempty"`
+}
+
+// Column is a field of each entry of a list. Its control is none that holds lists or
+// data.
+type Column struct {
+	Name string `json:"name"`
+	Field
 }
 
 // Setting is a value that a document is to say: at a path within it, such as

@@ -273,7 +273,7 @@ func TestCanariesAreFoundUnmasked(t *testing.T) {
 		"the secret planted": 26, "the secret pin-4711": 1, // from the environment and the code
 		// Messages are cut at their ends.
 		"is in the objects of": 50, "is in the daemon's log": 10, "is in pave status -o json": 10, "is in pave status good": 10, "is in messages of the status branch": 1,
-		"is in a live run": 1,
+		"is in a live run": 1, "is in /requests/bad-apply": 1, "is in /requests/bad-slow": 1,
 	} {
 		if n := strings.Count(found, what); n < count {
 			t.Errorf("expected to read %q %d times, got %d", what, count, n)
@@ -359,6 +359,13 @@ func (c *canaries) handled() []string {
 	s.expect(p, p.HeadSHA, "pending", "the-keeper")
 	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
 		said[path] = get(t, address, path)
+	}
+	for _, request := range []string{"the-keeper", "good", "bad-plan", "bad-apply", "bad-provider", "bad-default", "bad-env", "bad-slow"} {
+		page := "/requests/" + request
+		said[page] = get(t, address, page)
+		if !strings.Contains(said[page], `class="log"`) {
+			t.Errorf("%s does not show its run: %s", page, said[page])
+		}
 	}
 	stop()
 	for _, command := range []string{"plan", "apply", "status", "status the-keeper", "status good", "status -o json", "log", "log bad-apply", "log good -o json", "state list"} {

@@ -268,6 +268,49 @@ func TestForms(t *testing.T) {
 		validate()
 	})
 
+	t.Run("entries of a list", func(t *testing.T) {
+		v := &visitor{t, v.client, v.base}
+		const path = "/blueprints/dns-zone/new"
+		shows := func(page string, want map[string]string) url.Values {
+			t.Helper()
+			form := fieldsOf(t, page)
+			for name, value := range want {
+				if got := form.Get(name); got != value {
+					t.Errorf("%s shows %q, expected %q", name, got, value)
+				}
+			}
+			return form
+		}
+		form := shows(v.page(path), map[string]string{"input.records.rows": "2", "input.records.0.name": "", "input.records.1.ttl": "300"})
+		page := v.send(path, form, "more", "name", "shop-zone", "service", "shop", "environment", `"staging"`, "input.domain", "shop.acme.example",
+			"input.records.1.name", "www", "input.records.1.type", `"A"`, "input.records.1.value", "192.0.2.7")
+		if text := textOf(page); strings.Contains(text, "another look") || strings.Contains(text, "stands against it") {
+			t.Errorf("where more room was asked for the page says:\n%s", text)
+		}
+		form = shows(page, map[string]string{"input.records.rows": "9", "input.records.0.name": "www", "input.records.1.name": ""})
+		page = v.send(path, form, "check", "input.records.3.name", "mail", "input.records.3.value", "192.0.2.8")
+		expect(t, "the page", textOf(page), "expected a value", "an entry needs another look")
+		form = shows(page, map[string]string{"input.records.rows": "4", "input.records.1.name": "mail"})
+		page = v.send(path, form, "check", "input.records.1.type", `"A"`, "input.records.1.ttl", "5")
+		expect(t, "the page", page, `id="input.records.1.ttl-error"`)
+		expect(t, "the page", textOf(page), "It would be refused", "at least 60")
+		page = v.send(path, fieldsOf(t, page), "submit", "input.records.1.ttl", "60")
+		expect(t, "the request", v.merged(repo, page, "/requests/shop-zone"), "192.0.2.8")
+		got := strings.Join(strings.Fields(gitIn(t, filepath.Dir(repo), repo, "show", "HEAD:catalog/storefront/shop-zone.cue")), "")
+		expect(t, "the file", got, `records:[{name:"www"type:"A"value:"192.0.2.7"ttl:300},{name:"mail"type:"A"value:"192.0.2.8"ttl:60}]`)
+		validate()
+
+		const edit = "/requests/shop-zone/edit"
+		form = shows(v.page(edit), map[string]string{"input.records.rows": "4", "input.records.1.value": "192.0.2.8", "input.records.1.ttl": "60"})
+		expect(t, "the page", textOf(v.send(edit, form, "check")), "Nothing is changed.")
+		page = v.send(edit, v.form(edit), "submit", "input.records.0.name", "", "input.records.0.type", "", "input.records.0.value", "", "input.records.0.ttl", "")
+		shown := v.merged(repo, page, "/requests/shop-zone")
+		if strings.Contains(shown, "192.0.2.7") || !strings.Contains(shown, "192.0.2.8") {
+			t.Errorf("the first record was to go:\n%s", shown)
+		}
+		validate()
+	})
+
 	t.Run("what is computed", func(t *testing.T) {
 		v := &visitor{t, v.client, v.base}
 		page := v.page("/requests/search-cache-staging/edit")

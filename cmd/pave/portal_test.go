@@ -70,7 +70,7 @@ func TestPortal(t *testing.T) {
 	h.git("clone", "--quiet", "--config", "user.name=Alice", "--config", "user.email=alice@acme.example", h.repo, clone)
 	before := filesOf(t, clone)
 	address := strings.TrimSpace(started(t, "http://", "portal", "--repo", clone))
-	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "requests/welcome-note?at=": "the portal of `pave serve` shows it", "source/platform.cue": "schema.#Root", "audit": "welcome-note"} {
+	for path, want := range map[string]string{"": "The platform at a glance", "requests/welcome-note": "Ready", "requests/welcome-note?format=json": `"Ready"`, "requests/welcome-note?at=": "the portal of pave serve shows it", "source/platform.cue": "schema.#Root", "audit": "welcome-note"} {
 		if code, text := page(t, address+path); code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("/%s: got %d %s", path, code, text)
 		}

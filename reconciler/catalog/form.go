@@ -86,6 +86,10 @@ func choose(f *reconciler.Field, all []option, v cue.Value) {
 		f.Control = reconciler.ControlText
 	case kinds == cue.ListKind && terraformType(v, 0) == "list(string)":
 		f.Control = reconciler.ControlLines
+	case kinds == cue.ListKind:
+		if f.Columns = columnsOf(v); f.Columns != nil {
+			f.Control = reconciler.ControlRows
+		}
 	}
 	// Beside plain values there may be one constraint; of two, neither is said.
 	all = slices.DeleteFunc(all, func(a option) bool { return a.literal != nil })
@@ -97,6 +101,43 @@ func choose(f *reconciler.Field, all []option, v cue.Value) {
 	if f.Control == reconciler.ControlText {
 		f.MinLength, f.MaxLength, f.Pattern = a.minLength, a.maxLength, a.pattern
 	}
+}
+
+// mostColumns bounds the fields of an entry that a form shows.
+const mostColumns = 12
+
+// columnsOf describes the fields of the entries of a list, where each of them takes one
+// plain value; nil of any other list.
+func columnsOf(v cue.Value) []reconciler.Column {
+	var elem cue.Value
+	for _, arm := range arms(v) {
+		if e := arm.LookupPath(cue.MakePath(cue.AnyIndex)); e.Exists() {
+			if elem.Exists() {
+				return nil
+			}
+			elem = e
+		}
+	}
+	if !elem.Exists() || len(arms(elem)) > 1 || elem.IncompleteKind() != cue.StructKind || isReference(elem) {
+		return nil
+	}
+	fields, err := elem.Fields(cue.Optional(true))
+	if err != nil {
+		return nil
+	}
+	var columns []reconciler.Column
+	for fields.Next() {
+		c := reconciler.Column{Name: fields.Selector().Unquoted(), Field: fieldOf(fields.Value(), fields.Selector().ConstraintType())}
+		switch c.Control {
+		case reconciler.ControlData, reconciler.ControlLines, reconciler.ControlRows:
+			return nil
+		}
+		if c.Reference || c.Fixed || len(columns) == mostColumns {
+			return nil
+		}
+		columns = append(columns, c)
+	}
+	return columns
 }
 
 // option is one of the values or kinds of values that a constraint allows.

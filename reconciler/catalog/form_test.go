@@ -41,6 +41,16 @@ import "strings"
 	fixed: "here"
 	both: *"ab" | =~"^a" & =~"b$"
 	nested: #Nested
+	records: [...{
+		name!: #Name
+		kind!: "a" | "b" @pave(label="Kind")
+		ttl: (*300 | int) & >=60
+		on?: bool
+	}]
+	lists: [...{names: [...string]}]
+	referring: [...{host: string | #Ref}]
+	either: [...{a: int}] | [...{b: int}]
+	several: [...({a: int} | {b: int})]
 }
 #Nested: {a!: int, b?: string}
 `
@@ -75,6 +85,16 @@ func TestFields(t *testing.T) {
 		"fixed":    {Control: reconciler.ControlChoice, Choices: raw(`"here"`), Default: json.RawMessage(`"here"`), Fixed: true},
 		"both":     {Control: reconciler.ControlText, Default: json.RawMessage(`"ab"`)},
 		"nested":   {Control: reconciler.ControlData, Required: true},
+		"records": {Control: reconciler.ControlRows, Default: json.RawMessage("[]"), Columns: []reconciler.Column{
+			{Name: "name", Field: reconciler.Field{Control: reconciler.ControlText, Pattern: "^[a-z]+$", Required: true}},
+			{Name: "kind", Field: reconciler.Field{Label: "Kind", Control: reconciler.ControlChoice, Choices: raw(`"a"`, `"b"`), Required: true}},
+			{Name: "ttl", Field: reconciler.Field{Control: reconciler.ControlWhole, Min: "60", Default: json.RawMessage("300")}},
+			{Name: "on", Field: reconciler.Field{Control: reconciler.ControlSwitch}},
+		}},
+		"lists":     {Control: reconciler.ControlData, Default: json.RawMessage("[]")},
+		"referring": {Control: reconciler.ControlData, Default: json.RawMessage("[]")},
+		"either":    {Control: reconciler.ControlData, Default: json.RawMessage("[]")},
+		"several":   {Control: reconciler.ControlData, Default: json.RawMessage("[]")},
 	}
 	got := inputsOf(v)
 	for name, w := range want {

@@ -74,7 +74,10 @@ type slot struct {
 	Reference bool     `json:"mayRefer,omitempty"`
 	Errors    []string `json:"errors,omitempty"`
 	List      string   `json:"-"` // the suggestions beside it
+	HelpAt    string   `json:"-"` // the field beside which the help stands, where that is another
 	Default   string   `json:"default,omitempty"`
+	// Rows are the entries of a list, each with a field for each column.
+	Rows [][]*slot `json:"rows,omitempty"`
 
 	path    []string
 	clear   []string // what is removed where nothing is entered; the path if nil
@@ -255,6 +258,16 @@ func (v *view) environmentsOf(b reconciler.Blueprint) []json.RawMessage {
 
 // add adds a field, with what the document says for it or what it begins with.
 func (f *form) add(s *slot, value json.RawMessage) {
+	s.describe()
+	if value == nil {
+		value = s.field.Default
+	}
+	f.fill(s, value)
+	f.slots = append(f.slots, s)
+}
+
+// describe sets how a field is shown.
+func (s *slot) describe() {
 	if s.field.Control == reconciler.ControlSwitch && s.field.Default == nil && s.current == nil { // it may also say nothing
 		s.field.Control, s.field.Choices = reconciler.ControlChoice, []json.RawMessage{json.RawMessage("true"), json.RawMessage("false")}
 	}
@@ -272,14 +285,9 @@ func (f *form) add(s *slot, value json.RawMessage) {
 			s.Choices = append(s.Choices, choose{string(c), plain(c)})
 		}
 	}
-	if value == nil {
-		value = d.Default
-	}
 	if d.Default != nil && !slices.Contains([]string{`""`, "[]", "{}"}, string(d.Default)) {
 		s.Default = plain(d.Default)
 	}
-	f.fill(s, value)
-	f.slots = append(f.slots, s)
 }
 
 // fill sets what a field shows: what was sent, or the value.
@@ -288,6 +296,10 @@ func (f *form) fill(s *slot, value json.RawMessage) {
 		s.Ref = ref.Request + "." + ref.Output
 	} else {
 		s.Value = f.shown(s, value)
+	}
+	if s.Control == reconciler.ControlRows {
+		f.fillRows(s, value)
+		return
 	}
 	if f.sent != nil {
 		s.Value, s.Ref = unix(f.sent.Get(s.Name)), strings.TrimSpace(f.sent.Get("ref."+s.Name))
@@ -307,6 +319,10 @@ func (f *form) shown(s *slot, value json.RawMessage) string {
 	case s.Control == reconciler.ControlText, s.Control == controlName, s.Control == controlDate:
 		if json.Unmarshal(value, &text) == nil && !strings.ContainsAny(text, "\r\n") {
 			return text
+		}
+	case s.Control == reconciler.ControlRows:
+		if _, is := f.rowsOf(s, value); is {
+			return ""
 		}
 	case s.Control == reconciler.ControlLines:
 		if json.Unmarshal(value, &lines) == nil && !slices.ContainsFunc(lines, func(l string) bool { return l == "" || strings.ContainsAny(l, "\r\n") }) {
@@ -424,6 +440,9 @@ func (f *form) read(s *slot) (json.RawMessage, error) {
 		}
 		return json.Marshal(map[string]any{"from": map[string]string{"request": s.Ref[:i], "output": s.Ref[i+1:]}})
 	}
+	if s.Control == reconciler.ControlRows {
+		return f.readRows(s)
+	}
 	if s.Control == reconciler.ControlSwitch {
 		return json.RawMessage(map[bool]string{true: "true", false: "false"}[text != ""]), nil
 	}
@@ -478,7 +497,13 @@ func sameJSON(a, b json.RawMessage) bool {
 
 // done arranges the fields by their groups.
 func (f *form) done() *formPage {
+	if f.more() {
+		f.page.Errors = nil
+	}
 	for _, s := range f.slots {
+		if f.more() {
+			s.excuse()
+		}
 		title := s.field.Group
 		i := slices.IndexFunc(f.page.Groups, func(g fieldGroup) bool { return g.Title == title })
 		if i < 0 {

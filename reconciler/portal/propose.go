@@ -186,7 +186,7 @@ func (f *form) compare(evaluated json.RawMessage) {
 			_ = json.Unmarshal(said, &fields) // or there is no such field
 			said = fields[step]
 		}
-		if !sameJSON(value, said) {
+		if !agrees(value, said) {
 			s.Errors = append(s.Errors, "something else than the file decides what this is: "+plain(said))
 		}
 	}
@@ -222,6 +222,9 @@ func (f *form) blame(x reconciler.Violation) bool {
 	}
 	for n := len(x.Path); n > 0; n-- {
 		for _, s := range f.slots {
+			if slices.Equal(s.path, x.Path[:n]) && s.blame(x.Path[n:], visible(text)) {
+				return true
+			}
 			if slices.Equal(s.path, x.Path[:n]) || n == len(s.path)-1 && slices.Equal(s.path[:n], x.Path[:n]) && s.alone {
 				if rest := strings.Join(x.Path[n:], "."); rest != "" {
 					text = rest + ": " + text
@@ -237,7 +240,7 @@ func (f *form) blame(x reconciler.Violation) bool {
 // send judges what was entered and, where that was asked for and nothing stands
 // against it, proposes it.
 func (f *form) send(ctx context.Context, draft Draft, submit bool) error {
-	if f.wrong() {
+	if f.wrong() || f.more() {
 		return nil
 	}
 	var err error

@@ -36,7 +36,7 @@ func (v *view) run(request string) (shown *run, why string) {
 	case v.when != "": // what is past is what was recorded
 		return nil, ""
 	case v.runs == nil:
-		return nil, "What a run says is with the daemon that starts it: the portal of `pave serve` shows it. Git has what came of it."
+		return nil, "What a run says is with the daemon that starts it: the portal of pave serve shows it. Git has what came of it."
 	}
 	said, found := v.runs(request)
 	if !found {

@@ -16,7 +16,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	a := newAcme(t)
 	const page = "/requests/checkout-db"
-	expect(t, a, page, http.StatusOK, "the portal of `pave serve` shows it", `!class="log"`)
+	expect(t, a, page, http.StatusOK, "the portal of pave serve shows it", `!class="log"`)
 	expect(t, a, page+"?format=json", http.StatusOK, `"noRun": "What a run says`, `!"run":`)
 
 	var said atomic.Pointer[reconciler.RunLog]

@@ -27,10 +27,6 @@ const mostHistory = 50
 // became of them, the latest first.
 func (v *view) timeline(name string, files []string) []step {
 	var steps []step
-	for _, i := range v.changed(mostHistory, files...) {
-		c := v.Changes[i]
-		steps = append(steps, step{recent: v.change(i), Did: state{Word: "committed", Tone: "none"}, at: c.Time})
-	}
 	page := "/requests/" + url.PathEscape(name)
 	recorded := 0
 	for _, c := range v.Log {
@@ -42,6 +38,10 @@ func (v *view) timeline(name string, files []string) []step {
 		}
 		recorded++
 		steps = append(steps, v.recorded(c, name, page)...)
+	}
+	for _, i := range v.changed(mostHistory, files...) {
+		c := v.Changes[i]
+		steps = append(steps, step{recent: v.change(i), Did: state{Word: "committed", Tone: "none"}, at: c.Time})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return b.at.Compare(a.at) })
 	return steps[:min(mostHistory, len(steps))]

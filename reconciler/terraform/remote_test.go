@@ -151,7 +151,7 @@ func TestStateThatCouldNotBeWrittenIsKept(t *testing.T) {
 		t.Errorf("got %+v", rescued)
 	}
 	b.expectStarts("state", "state", "state", "plan")
-	if left, err := os.ReadDir(filepath.Dir(b.dir(job))); err != nil || len(left) != 4 { // the run's, the unit's lock, what it took and what it did
+	if left, err := os.ReadDir(filepath.Dir(b.dir(job))); err != nil || len(left) != 4 { // the run's, the unit's lock, what it took and the last log
 		t.Errorf("left is %v, %v", left, err)
 	}
 }
