@@ -21,18 +21,20 @@ type Change struct {
 }
 
 // Changes is [objects.Line] with what the commits say. Of the newest of them, so
-// many as compared, it tells what they changed.
+// many as compared, it tells what they changed, as far as that is ten files each.
 func (o *objects) Changes(ctx context.Context, tip, since string, most, compared int) (changes []Change, reached bool, err error) {
 	commits, reached, err := o.Line(ctx, tip, since, most)
 	if err != nil {
 		return nil, false, err
 	}
 	changes = make([]Change, len(commits))
+	paths := 0
 	for i, commit := range commits {
 		err := o.do(ctx, func(s store) (err error) {
-			changes[i], err = changeOf(s, plumbing.NewHash(commit), i < compared)
+			changes[i], err = changeOf(s, plumbing.NewHash(commit), i < compared && paths < 10*compared)
 			return err
 		})
+		paths += len(changes[i].Paths)
 		if err != nil {
 			return nil, false, fmt.Errorf("read what %s changed: %w", commit, err)
 		}

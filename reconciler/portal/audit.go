@@ -78,10 +78,14 @@ func (x *index) audit(s *Snapshot) {
 		author[c.ID] = c.Author
 	}
 	for _, c := range s.Log {
+		if c.cut {
+			x.cut = true
+			return
+		}
 		said := c.said()
 		e := &occasion{Time: c.Time, commit: c.ID, revision: said.revision, By: cmp.Or(said.by, author[said.revision]), Pulls: said.pulls, Approved: said.approved}
 		for _, unit := range said.units {
-			if len(x.events) == mostEvents {
+			if x.cut = len(x.events) == mostEvents; x.cut {
 				return
 			}
 			x.event(e, unit)
@@ -140,7 +144,7 @@ func audit(v *view, r *http.Request) (any, error) {
 	}, (*event).text)
 	p.filtered = list
 	p.Active = p.Active || len(all) < len(v.events)
-	p.Cut = len(v.events) == mostEvents
+	p.Cut = v.index.cut
 	if n := len(v.events); n > 0 {
 		p.Since = moment(v.events[n-1].Time)
 	}

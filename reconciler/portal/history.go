@@ -43,6 +43,9 @@ const (
 	mostThen     = 10_000
 )
 
+// mostSaid is how many bytes of what status commits say are kept, the latest first.
+const mostSaid = 16 << 20
+
 // patience is how long a page waits for news; then it shows what was known.
 const patience = 50 * time.Millisecond
 
@@ -193,7 +196,7 @@ func (h *History) extend(ctx context.Context, line []Change, tip string) ([]Chan
 			return nil, err
 		}
 		if reached {
-			return append(news, line...), nil
+			return latest(news, line), nil
 		}
 	}
 	line, _, err := h.repository.Changes(ctx, tip, "", mostCommits, mostCompared)
@@ -214,10 +217,32 @@ func (h *History) recorded(ctx context.Context, commits []Commit, tip string) ([
 			return commits, nil
 		case reached: // Pave makes no merges, so the latest are the news
 			fresh, err := h.repository.Log(ctx, tip, len(news))
-			return append(fresh, commits...), err
+			return bounded(latest(fresh, commits), mostSaid), err
 		}
 	}
-	return h.repository.Log(ctx, tip, mostCommits)
+	commits, err := h.repository.Log(ctx, tip, mostCommits)
+	return bounded(commits, mostSaid), err
+}
+
+// latest puts news before what was known, of which the oldest go.
+func latest[T any](news, known []T) []T {
+	all := append(news, known...)
+	return all[:min(mostCommits, len(all))]
+}
+
+// bounded has commits say only which revision was in force, from where on the later
+// ones say so many bytes.
+func bounded(commits []Commit, most int) []Commit {
+	for i := range commits {
+		c := &commits[i]
+		if most -= len(c.Message); most >= 0 || c.cut {
+			continue
+		}
+		revision, _ := c.revision()
+		c.Subject, c.cut = strings.Clone(c.Subject), true
+		c.Message = c.Subject + "\n\nRevision: " + revision + "\n"
+	}
+	return commits
 }
 
 // snapshot makes the one of two commits. What is known of the same revision

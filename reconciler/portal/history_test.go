@@ -1,6 +1,9 @@
 package portal
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestForget checks that snapshots go when nobody asks for them, and only then, and
 // are made again.
@@ -30,5 +33,27 @@ func TestForget(t *testing.T) {
 	must(t, err)
 	if again == first || again.key() != first.key() || len(again.Platform.Services) != len(first.Platform.Services) || len(again.Record.Units) != len(first.Record.Units) {
 		t.Errorf("got %s with %d units", again.key(), len(again.Record.Units))
+	}
+}
+
+// TestBounded checks that of a long history the later commits say everything, and the
+// others still which revision was in force.
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	commit := func(revision string) Commit {
+		return Commit{ID: "c" + revision, Subject: "Apply a-db", Message: "Apply a-db\n\nRevision: " + revision + "\nUnit: a-db applied +1 ~0 -0\n" + strings.Repeat("x", 100)}
+	}
+	all := bounded([]Commit{commit("3"), commit("2"), commit("1")}, 400)
+	all = bounded(latest([]Commit{commit("4")}, all), 400)
+	for i, want := range []bool{true, true, false, false} {
+		revision, _ := all[i].revision()
+		_, said := all[i].unit("a-db")
+		if said != want || all[i].cut == want || revision != strings.TrimPrefix(all[i].ID, "c") || all[i].Subject != "Apply a-db" {
+			t.Errorf("%d: got %+v", i, all[i])
+		}
+	}
+	x := newIndex(&Snapshot{Platform: largeSnapshot(1).Platform, Record: largeSnapshot(1).Record, Tree: largeSnapshot(1).Tree, Log: all, library: &library{}})
+	if len(x.events) != 2 || !x.cut {
+		t.Errorf("got %d events, and cut is %v", len(x.events), x.cut)
 	}
 }

@@ -31,6 +31,7 @@ type index struct {
 	documents int              // how many files it looked into for them
 	touched   map[string][]int // the commits that changed a file, as indexes of Snapshot.Changes
 	events    []*event         // what runs did, the latest first
+	cut       bool             // there were more
 	waiting   []*requestRow
 	drifted   []*requestRow
 	ending    []*requestRow

@@ -48,6 +48,7 @@ type Commit struct {
 	Time    time.Time `json:"time"`
 	Subject string    `json:"subject"`
 	Message string    `json:"-"` // whole
+	cut     bool      // it is not
 }
 
 // Change is one commit of the tracked branch.
