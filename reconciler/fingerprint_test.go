@@ -124,3 +124,22 @@ func TestVerdictKey(t *testing.T) {
 		}
 	}
 }
+
+// TestCanonical compares what is known to be written already with what is written.
+func TestCanonical(t *testing.T) {
+	for _, data := range []string{`"a"`, `""`, `"a b~!"`, `"<"`, `"\u0041"`, `"\""`, `"ä"`, `"\u2028"`, "\"\u007f\"", `0`, `-1.50e+3`, `1E400`, `true`, `false`, `null`, ` 1`, `"a" `, `[1, 2]`, `{"b":1,"a":[{"d":"x","c":null}]}`} {
+		dec := json.NewDecoder(strings.NewReader(data))
+		dec.UseNumber()
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := canonical(json.RawMessage(data)); string(got) != string(want) {
+			t.Errorf("%s: got %s, want %s", data, got, want)
+		}
+	}
+}

@@ -249,6 +249,9 @@ func canonical(data json.RawMessage) []byte {
 	if len(data) == 0 {
 		return nil
 	}
+	if isPlain(data) {
+		return data
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	var v any
@@ -260,6 +263,21 @@ func canonical(data json.RawMessage) []byte {
 		return data
 	}
 	return out
+}
+
+// isPlain tells whether JSON is a number, true, false or null, or a text of which
+// nothing is ever written otherwise, as most values are.
+func isPlain(data json.RawMessage) bool {
+	last := len(data) - 1
+	if last < 1 || data[0] != '"' || data[last] != '"' {
+		return !bytes.ContainsAny(data, "\"[{ \t\r\n")
+	}
+	for _, c := range data[1:last] {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 // teamCosts sums what was applied and what is asked for, by owning team.
