@@ -93,7 +93,6 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 			log.Info("standing by: another pave is at work, this one takes over when it ends", "holder", holder, "listen", front.address())
 		}
 	}
-	holdLess()
 	r, mirror, release, err := a.reconciler(ctx, log, runsFolder)
 	if ctx.Err() != nil {
 		return nil
@@ -102,6 +101,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, listen string, leave 
 		return err
 	}
 	defer release()
+	holdLess()
 	lease, err := a.takeLease(ctx, mirror, log)
 	if ctx.Err() != nil {
 		return nil
