@@ -34,9 +34,27 @@ type options struct {
 	environ []string
 }
 
+// inForce is what the daemon says of a revision that it has its verdict of.
+const inForce = "read a revision"
+
 // serve starts a daemon on the stage, and waits until the tip is in force and
 // everything that follows from it is done.
 func (s *stage) serve(ctx context.Context, o options) (*daemon, error) {
+	d, err := s.start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.says(ctx, 0, inForce); err != nil {
+		return nil, errors.Join(err, d.stop())
+	}
+	if err := d.rests(ctx); err != nil {
+		return nil, errors.Join(err, d.stop())
+	}
+	return d, nil
+}
+
+// start starts a daemon on the stage.
+func (s *stage) start(ctx context.Context, o options) (*daemon, error) {
 	d := &daemon{stage: s, log: filepath.Join(s.dir, s.name+".log"), ended: make(chan error, 1)}
 	log, err := os.Create(d.log)
 	if err != nil {
@@ -52,12 +70,6 @@ func (s *stage) serve(ctx context.Context, o options) (*daemon, error) {
 		return nil, err
 	}
 	go func() { d.ended <- d.cmd.Wait() }()
-	if _, err := d.says(ctx, 0, "read a revision"); err != nil {
-		return nil, errors.Join(err, d.stop())
-	}
-	if err := d.rests(ctx); err != nil {
-		return nil, errors.Join(err, d.stop())
-	}
 	return d, nil
 }
 

@@ -39,7 +39,7 @@ func (b *bench) drift(ctx context.Context, units int) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.sweep(ctx, never, "read a revision"); err != nil {
+	if err := d.sweep(ctx, never, inForce); err != nil {
 		return err
 	}
 	after, err := d.timed(ctx, b.changes/2, b.changes)

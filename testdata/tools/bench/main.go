@@ -72,6 +72,7 @@ var cases = []struct {
 	run  func(*bench, context.Context, int) error
 }{
 	{"validate", (*bench).validation},
+	{"verdict", (*bench).verdict},
 	{"peers", (*bench).peers},
 	{"converge", (*bench).converge},
 	{"change", (*bench).change},

@@ -123,7 +123,7 @@ func (d *daemon) advance(ctx context.Context, commit string) error {
 	if err := errors.Join(os.WriteFile(ref+".lock", []byte(commit+"\n"), 0o644), os.Rename(ref+".lock", ref)); err != nil {
 		return err
 	}
-	_, err := d.says(ctx, from, "read a revision.*revision="+commit[:8])
+	_, err := d.says(ctx, from, inForce+".*revision="+commit[:8])
 	return err
 }
 
