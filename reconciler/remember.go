@@ -11,12 +11,15 @@ import (
 	"slices"
 )
 
-// keptPart is a part of a record: all but its units and services, or one of those.
+// keptPart is a part of a record: all but its units and services, or some of those.
 type keptPart struct {
-	Record  *Record
-	Unit    *UnitStatus
-	Service *ServiceStatus
+	Record   *Record
+	Units    []*UnitStatus
+	Services []*ServiceStatus
 }
+
+// keptTogether is how many units or services are one part.
+const keptTogether = 128
 
 // Remember returns the record as it was published last, for another process of the
 // same program to Recall. It returns nil as long as little of it is news to who
@@ -30,13 +33,13 @@ func (r *Reconciler) Remember() iter.Seq[any] {
 		if !yield(keptPart{Record: &Record{Tip: kept.Tip, Locks: kept.Locks, Platform: kept.Platform}}) {
 			return
 		}
-		for _, u := range kept.Units {
-			if !yield(keptPart{Unit: u}) {
+		for units := range slices.Chunk(slices.Collect(maps.Values(kept.Units)), keptTogether) {
+			if !yield(keptPart{Units: units}) {
 				return
 			}
 		}
-		for _, s := range kept.Services {
-			if !yield(keptPart{Service: s}) {
+		for services := range slices.Chunk(slices.Collect(maps.Values(kept.Services)), keptTogether) {
+			if !yield(keptPart{Services: services}) {
 				return
 			}
 		}
@@ -54,16 +57,17 @@ func (r *Reconciler) Recall(read func(into any) error) error {
 		} else if err != nil {
 			return fmt.Errorf("read the record of another process: %w", err)
 		}
-		switch {
-		case p.Record != nil:
+		if p.Record != nil {
 			kept.Tip, kept.Platform = p.Record.Tip, p.Record.Platform
 			maps.Copy(kept.Locks, p.Record.Locks)
-		case p.Unit != nil:
-			p.Unit.tidy(same)
-			kept.Units[p.Unit.Request] = p.Unit
-		case p.Service != nil:
-			p.Service.tidy(same)
-			kept.Services[p.Service.Service] = p.Service
+		}
+		for _, u := range p.Units {
+			u.tidy(same)
+			kept.Units[u.Request] = u
+		}
+		for _, s := range p.Services {
+			s.tidy(same)
+			kept.Services[s.Service] = s
 		}
 	}
 	r.recalled, r.keptTip = kept, kept.Tip

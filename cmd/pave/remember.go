@@ -41,9 +41,10 @@ type memory struct {
 
 // rememberer is a part of Pave that another process can go on with.
 type rememberer interface {
-	// Remember returns what is to be kept, in many small parts that gob can write and
-	// nobody changes any more: each is in memory twice for a moment. It returns nil
-	// where that is not worth it.
+	// Remember returns what is to be kept, in parts that gob can write and nobody
+	// changes any more. Each is in memory twice for a moment when it is read: of what
+	// there are thousands, a part is a hundred or so, which leaves no gaps as one would
+	// and takes no room as all would. It returns nil where that is not worth it.
 	Remember() iter.Seq[any]
 	// Recall takes over what was kept. read reads the next part into what a pointer
 	// points to, and returns [io.EOF] after the last.

@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 
 	"github.com/pave-dev/pave/reconciler"
 )
 
 // remembered is a part of what an evaluator leaves to the next process of the same
-// program: a file of documents, or the answer to a job.
+// program: files of documents, or the answers to jobs by their keys.
 type remembered struct {
-	File   *rememberedFile
-	Key    string
-	Answer *answer
+	Files   []rememberedFile
+	Answers map[string]answer
 }
+
+// rememberedTogether is how many files or answers are one part.
+const rememberedTogether = 128
 
 // rememberedFile is a file of documents.
 type rememberedFile struct {
@@ -47,16 +51,19 @@ func (e *Evaluator) Remember() iter.Seq[any] {
 		}
 	}
 	return func(yield func(any) bool) {
-		for i := range files {
-			if !yield(remembered{File: &files[i]}) {
+		for some := range slices.Chunk(files, rememberedTogether) {
+			if !yield(remembered{Files: some}) {
 				return
 			}
 		}
-		for key, a := range answers {
-			if a.exceeded { // another time it may be fast enough
-				continue
+		for keys := range slices.Chunk(slices.Collect(maps.Keys(answers)), rememberedTogether) {
+			some := map[string]answer{}
+			for _, key := range keys {
+				if a := answers[key]; !a.exceeded { // another time it may be fast enough
+					some[key] = a
+				}
 			}
-			if !yield(remembered{Key: key, Answer: &a}) {
+			if !yield(remembered{Answers: some}) {
 				return
 			}
 		}
@@ -75,11 +82,12 @@ func (e *Evaluator) Recall(read func(into any) error) error {
 		} else if err != nil {
 			return fmt.Errorf("read what another evaluator knew: %w", err)
 		}
-		if f := m.File; f != nil {
+		for _, f := range m.Files {
 			files[f.Path] = &file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses}
-		} else if m.Answer != nil {
-			m.Answer.tidy(files)
-			answers[m.Key] = *m.Answer
+		}
+		for key, a := range m.Answers {
+			a.tidy(files)
+			answers[key] = a
 		}
 	}
 	e.mu.Lock()

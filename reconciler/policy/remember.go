@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"slices"
 )
 
 // remembered is what rules leave to the next process of the same program.
@@ -15,12 +16,14 @@ type remembered struct {
 	verdicts map[named]verdict
 }
 
-// rememberedPart is a part of it: the bundle, or a verdict.
+// rememberedPart is a part of it: the bundle, or some verdicts.
 type rememberedPart struct {
-	Bundle  []byte
-	Of      named
-	Verdict *verdict
+	Bundle   []byte
+	Verdicts map[named]verdict
 }
+
+// rememberedTogether is how many verdicts are one part.
+const rememberedTogether = 512
 
 // Remember returns what the rules of the last revision found, for another process
 // of the same program to Recall. It returns nil as long as little of it is news to
@@ -40,8 +43,12 @@ func (c *Compiler) Remember() iter.Seq[any] {
 		if !yield(rememberedPart{Bundle: engine.bundle}) {
 			return
 		}
-		for of, v := range verdicts {
-			if !yield(rememberedPart{Of: of, Verdict: &v}) {
+		for names := range slices.Chunk(slices.Collect(maps.Keys(verdicts)), rememberedTogether) {
+			some := map[named]verdict{}
+			for _, of := range names {
+				some[of] = verdicts[of]
+			}
+			if !yield(rememberedPart{Verdicts: some}) {
 				return
 			}
 		}
@@ -62,9 +69,8 @@ func (c *Compiler) Recall(read func(into any) error) error {
 		}
 		if p.Bundle != nil {
 			m.bundle = p.Bundle
-		} else if p.Verdict != nil {
-			m.verdicts[p.Of] = *p.Verdict
 		}
+		maps.Copy(m.verdicts, p.Verdicts)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
