@@ -48,7 +48,7 @@ demo-forge: ## watch Pave answer three pull requests on a forge on this machine
 	@go run ./testdata/tools/demo -forge
 
 screenshots: ## make pictures of every page of the portal in screenshots/, those of the README in readme/ there (SCREENS=DIR for elsewhere)
-	@$(GET) engine providers axe chromium -- go test -count=1 -v -run '^(TestPages|TestPictures)$$' ./reconciler/portal -screens "$${SCREENS:-$(CURDIR)/screenshots}"
+	@$(GET) engine providers axe chromium -- go test -count=1 -v -run '^TestPages$$' ./reconciler/portal -screens "$${SCREENS:-$(CURDIR)/screenshots}"
 
 chaos: build ## kill everything at random for minutes (CHAOS=2h for hours), and tell what was lost
 	@$(GET) engine terraform-provider-target -- go run ./testdata/tools/chaos

@@ -29,7 +29,7 @@ heavy-*)
 light-*)
 	test $2 = 1 && exit # not measured yet
 	touch $1
-	for i in $(seq 300); do
+	for i in $(seq 1200); do
 		test -e light-c -a -e light-d && exit
 		sleep 0.1
 	done

@@ -130,7 +130,7 @@ func TestNextStartKnows(t *testing.T) {
 	kept := func() []string {
 		t.Helper()
 		files, err := filepath.Glob(filepath.Join(h.cache(), "*", "known", "*"))
-		if err != nil || len(files) != 3 {
+		if err != nil || len(files) != 4 {
 			t.Fatalf("kept are %q: %v", files, err)
 		}
 		return files

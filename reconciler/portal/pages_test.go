@@ -81,6 +81,9 @@ func TestPages(t *testing.T) {
 			}
 		})
 	}
+	if *screens != "" {
+		s.makePictures(t, browser, filepath.Join(*screens, "readme"))
+	}
 }
 
 // tooWide names what does not fit: the page into the window, or a table into its

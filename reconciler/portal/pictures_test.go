@@ -14,8 +14,6 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
-
-	"github.com/pave-dev/pave/testdata/tools/built"
 )
 
 // pictures are those of the README: what is seen of a page at first.
@@ -32,22 +30,10 @@ var pictures = []struct {
 	}},
 }
 
-// TestPictures makes the pictures of the README, where a folder is said for them:
-// copy them to docs/ when the portal looks otherwise.
-func TestPictures(t *testing.T) {
-	if *screens == "" {
-		t.Skip("makes pictures and shows nothing: make screenshots")
-	}
-	folder := filepath.Join(*screens, "readme")
+// makePictures makes the pictures of the README: copy them to docs/ when the portal
+// looks otherwise. Whoever looks has signed in.
+func (s *stand) makePictures(t *testing.T, browser context.Context, folder string) {
 	must(t, os.MkdirAll(folder, 0o755))
-	s, err := openStand(t.Context(), t.TempDir(), built.Pave(t))
-	must(t, err)
-	t.Cleanup(s.close)
-	browser, end, err := openBrowser(t.Context(), t.TempDir())
-	must(t, err)
-	t.Cleanup(end)
-	_, err = look(browser, s.address, s.door(), ways[0])
-	must(t, err)
 	for _, p := range pictures {
 		for _, as := range ways[:2] {
 			as.width, as.height = 1200, 860

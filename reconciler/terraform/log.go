@@ -240,7 +240,9 @@ func (t *tail) news(path string) []byte {
 	t.at += int64(n)
 	part = append(t.half, part[:n]...)
 	end := bytes.LastIndexByte(part, '\n') + 1
-	t.half = slices.Clone(part[end:])
+	if t.half = slices.Clone(part[end:]); len(t.half) > maxTail { // no message is so long
+		t.half = nil
+	}
 	return part[:end]
 }
 
