@@ -81,11 +81,13 @@ func watchMemory() (most func() uint64) {
 	return func() uint64 {
 		cancel()
 		watch.Wait()
-		below := heldBy(unix.RUSAGE_CHILDREN)
+		// What this process itself used at most begins with what its parent did.
+		own := mostHeld(readAt(unix.AT_FDCWD, "/proc/self/status", make([]byte, 4<<10)))
+		below := heldBelow()
 		if looks < fewLooks {
 			below *= 2
 		}
-		return max(peak, heldBy(unix.RUSAGE_SELF)+below)
+		return max(peak, own+below)
 	}
 }
 
@@ -94,10 +96,10 @@ const (
 	fewLooks   = 5
 )
 
-// heldBy returns the most that this process held, or any below it that ended.
-func heldBy(who int) uint64 {
+// heldBelow returns the most that any process below this one held that ended.
+func heldBelow() uint64 {
 	var usage unix.Rusage
-	if unix.Getrusage(who, &usage) != nil {
+	if unix.Getrusage(unix.RUSAGE_CHILDREN, &usage) != nil {
 		return 0
 	}
 	return uint64(usage.Maxrss) << 10
