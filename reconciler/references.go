@@ -30,8 +30,10 @@ func (c *Checked) references(p *Platform, n *news) []Violation {
 			c.dangling[key{kind, name}] = true
 		}
 	}
-	services, requests := sortedNames(p.Services), sortedNames(p.Requests)
-	if !n.everything() {
+	var services, requests []string
+	if n.everything() {
+		services, requests = sortedNames(p.Services), sortedNames(p.Requests)
+	} else {
 		services, requests = n.speaking(), n.using(c.uses)
 	}
 	for _, name := range services {
@@ -93,8 +95,8 @@ func (n *news) using(uses map[string][]string) []string {
 
 // usesOf returns the requests whose outputs each request uses that uses any.
 func usesOf(requests map[string]*Request, n *news) map[string][]string {
-	uses := map[string][]string{}
 	if n.everything() {
+		uses := map[string][]string{}
 		for name, r := range requests {
 			if names := upstreams(r); len(names) > 0 {
 				uses[name] = names
@@ -102,8 +104,7 @@ func usesOf(requests map[string]*Request, n *news) map[string][]string {
 		}
 		return uses
 	}
-	uses = n.earlier.uses
-	shared := true
+	uses, shared := n.earlier.uses, true
 	for name := range n.requests {
 		var names []string
 		if r := requests[name]; r != nil {

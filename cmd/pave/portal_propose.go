@@ -21,7 +21,7 @@ import (
 
 // edits lets people ask for changes in the portal of the repository that mirror
 // opens, by pull requests where there is a forge. loop is the one whose portal it is;
-// nil where there is none.
+// the zero one where there is none.
 func (a *app) edits(mirror func(context.Context) (*git.Mirror, error), forge *github.Forge, loop loop) func(reconciler.Evaluator) *portal.Edits {
 	return func(evaluator reconciler.Evaluator) *portal.Edits {
 		p := &portalProposer{parts: a.parts(), mirror: mirror, forge: forge, repo: a.repo, loop: loop}
