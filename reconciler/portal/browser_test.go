@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -149,4 +150,22 @@ func accessible(tab context.Context, axe string) ([]string, error) {
 	}
 	var found []string
 	return found, json.Unmarshal([]byte(said), &found)
+}
+
+// judge says what axe finds wrong with the page that a tab shows.
+func (as way) judge(t *testing.T, tab context.Context, axe string) error {
+	t.Helper()
+	found, err := accessible(tab, axe)
+	for _, f := range found {
+		t.Errorf("%s: %s", as.name, f)
+	}
+	return err
+}
+
+// report says what the browser complained of.
+func (as way) report(t *testing.T, seen sight) {
+	t.Helper()
+	for _, complaint := range seen.complaints {
+		t.Errorf("%s: %s", as.name, complaint)
+	}
 }

@@ -112,11 +112,7 @@ func TestLiveRun(t *testing.T) {
 			if err := chromedp.Do(tab, chromedp.WaitVisible(".log li:nth-child(61)")); err != nil {
 				return err
 			}
-			found, err := accessible(tab, axe)
-			for _, f := range found {
-				t.Errorf("%s: %s", as.name, f)
-			}
-			if err != nil {
+			if err := as.judge(t, tab, axe); err != nil {
 				return err
 			}
 			last, err := chromedp.Run(tab, chromedp.Evaluate[bool](`(function () {
@@ -137,9 +133,7 @@ func TestLiveRun(t *testing.T) {
 			return settled(t, tab)
 		})
 		must(t, err)
-		for _, complaint := range seen.complaints {
-			t.Errorf("%s: %s", as.name, complaint)
-		}
+		as.report(t, seen)
 		if *screens != "" {
 			must(t, os.WriteFile(filepath.Join(*screens, "request-run-"+as.name+".png"), seen.picture, 0o644))
 		}

@@ -65,16 +65,10 @@ func TestPages(t *testing.T) {
 					if stretched {
 						t.Errorf("%s: a badge is wider than what it says", as.name)
 					}
-					found, err := accessible(tab, axe)
-					for _, f := range found {
-						t.Errorf("%s: %s", as.name, f)
-					}
-					return err
+					return as.judge(t, tab, axe)
 				})
 				must(t, err)
-				for _, complaint := range seen.complaints {
-					t.Errorf("%s: %s", as.name, complaint)
-				}
+				as.report(t, seen)
 				if *screens != "" && !as.noScript {
 					must(t, os.WriteFile(filepath.Join(*screens, page.kind+"-"+as.name+".png"), seen.picture, 0o644))
 				}

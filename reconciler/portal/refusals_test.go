@@ -135,16 +135,10 @@ func TestRefusals(t *testing.T) {
 					if wide {
 						t.Errorf("%s: it is wider than the window", as.name)
 					}
-					found, err := accessible(tab, axe)
-					for _, f := range found {
-						t.Errorf("%s: %s", as.name, f)
-					}
-					return err
+					return as.judge(t, tab, axe)
 				})
 				must(t, err)
-				for _, complaint := range seen.complaints {
-					t.Errorf("%s: %s", as.name, complaint)
-				}
+				as.report(t, seen)
 				if *screens != "" {
 					must(t, os.WriteFile(filepath.Join(*screens, "refused-"+c.name+"-"+as.name+".png"), seen.picture, 0o644))
 				}
