@@ -65,7 +65,7 @@ func (s *situation) sorted() *situation {
 
 func renderPlainly(u Unit) (Rendering, error) {
 	r := Rendering{Address: "local:" + u.Name(), Variables: map[string]json.RawMessage{}, References: map[string]Ref{}}
-	for name, value := range u.Request.Inputs {
+	for name, value := range u.Request.Inputs.All() {
 		if ref, ok := Reference(value); ok {
 			r.References[name] = ref
 		} else {
@@ -88,7 +88,7 @@ func in(environment string) func(*Request) { return func(r *Request) { r.Environ
 
 func using(upstream string) func(*Request) {
 	return func(r *Request) {
-		r.Inputs = map[string]json.RawMessage{"host": json.RawMessage(fmt.Sprintf(`{"from": {"request": %q, "output": "host"}}`, upstream))}
+		r.Inputs = FieldsOf(map[string]json.RawMessage{"host": json.RawMessage(fmt.Sprintf(`{"from": {"request": %q, "output": "host"}}`, upstream))})
 	}
 }
 
@@ -241,7 +241,7 @@ func (s *situation) changed(name string, changes ...func(*Request)) *situation {
 }
 
 func size(value string) func(*Request) {
-	return func(r *Request) { r.Inputs = map[string]json.RawMessage{"size": json.RawMessage(value)} }
+	return func(r *Request) { r.Inputs = FieldsOf(map[string]json.RawMessage{"size": json.RawMessage(value)}) }
 }
 
 var verbs = map[verb]string{keep: "keep", busy: "busy", wait: "wait", halt: "halt", start: "start", destroy: "destroy", forget: "forget"}
@@ -316,7 +316,7 @@ func TestDecide(t *testing.T) {
 			map[string]string{"a": "start", "b": "wait WaitingForUpstream: waits for a, which this revision changes"}},
 		{"upstream is done", newSituation(ask("a"), ask("b", using("a"))).applied("a"), map[string]string{"a": "keep Applied", "b": "start"}},
 		{"upstream changes and so does it", newSituation(ask("a"), ask("b", using("a"))).applied("a", "b").changed("a", size("2")).
-			changed("b", func(r *Request) { r.Inputs["size"] = json.RawMessage("1") }),
+			changed("b", func(r *Request) { r.Inputs = append(r.Inputs, Named[json.RawMessage]{"size", json.RawMessage("1")}) }),
 			map[string]string{"a": "start", "b": "wait WaitingForUpstream: waits for a, which this revision changes"}},
 		{"upstream changes, it does not", newSituation(ask("a"), ask("b", using("a"))).applied("a", "b").changed("a", size("2")),
 			map[string]string{"a": "start", "b": "keep Applied"}},

@@ -238,15 +238,15 @@ type Service struct {
 
 // Request asks for the infrastructure of one blueprint.
 type Request struct {
-	Name        string                     `json:"name"`
-	Blueprint   string                     `json:"blueprint"`
-	Service     string                     `json:"service"`
-	Environment string                     `json:"environment"`
-	Inputs      map[string]json.RawMessage `json:"inputs"`
-	Expires     string                     `json:"expires"` // a day, or empty
-	TTL         Interval                   `json:"ttl"`     // from the first apply on; 0 where none is set
-	Protect     bool                       `json:"protect"`
-	BreakGlass  *BreakGlass                `json:"breakGlass"`
+	Name        string                  `json:"name"`
+	Blueprint   string                  `json:"blueprint"`
+	Service     string                  `json:"service"`
+	Environment string                  `json:"environment"`
+	Inputs      Fields[json.RawMessage] `json:"inputs"`
+	Expires     string                  `json:"expires"` // a day, or empty
+	TTL         Interval                `json:"ttl"`     // from the first apply on; 0 where none is set
+	Protect     bool                    `json:"protect"`
+	BreakGlass  *BreakGlass             `json:"breakGlass"`
 	Suspend     *struct {
 		Reason string `json:"reason"`
 	} `json:"suspend"`

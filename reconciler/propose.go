@@ -309,12 +309,13 @@ func (p *Proposal) predict(base, head *Checked) {
 
 func changedInputs(before, after *Request) []string {
 	var names []string
-	for _, name := range sortedNames(union(before.Inputs, after.Inputs)) {
-		if string(canonical(before.Inputs[name])) != string(canonical(after.Inputs[name])) {
-			names = append(names, "inputs."+name)
+	for _, field := range slices.Concat(before.Inputs, after.Inputs) {
+		if string(canonical(before.Inputs.Of(field.Name))) != string(canonical(after.Inputs.Of(field.Name))) {
+			names = append(names, "inputs."+field.Name)
 		}
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // mostReplayed bounds the status commits whose applies new rules are tried on.

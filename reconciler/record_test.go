@@ -166,7 +166,7 @@ func TestRecordIsRemembered(t *testing.T) {
 		record.Services[name] = s
 		u := &UnitStatus{Version: 1, Request: name + "-db", Service: name, Owner: "payments", Blueprint: "box", Environment: "production", Protect: true, Cost: 1.5,
 			Plan: &PlanSummary{}, Drift: &Drift{Plan: PlanSummary{Change: 1}, Times: 2, First: "2027-03-01T00:00:00Z"}, BreakGlass: &BreakGlass{},
-			Outputs: map[string]json.RawMessage{"host": json.RawMessage(`"a"`), "none": json.RawMessage("null")}, References: map[string]Ref{"x": {Request: "y", Output: "z"}},
+			Outputs: FieldsOf(map[string]json.RawMessage{"host": json.RawMessage(`"a"`), "none": json.RawMessage("null")}), References: map[string]Ref{"x": {Request: "y", Output: "z"}},
 			State: State{Address: "local:" + name, Lineage: "l", Serial: 3}, Document: json.RawMessage(`{"name":"` + name + `"}`), Sources: []string{"catalog/a.cue"}}
 		u.Conditions.Set(Ready, false, ReasonWaiting, "waits", now)
 		record.Units[u.Request] = u

@@ -253,11 +253,11 @@ func (c *referenceChecker) request(r *Request) {
 				fmt.Sprintf("the request %q still exists", r.RenamedFrom), "remove the old request in the same commit")
 		}
 	}
-	for _, input := range slices.Sorted(maps.Keys(r.Inputs)) {
+	for input, value := range r.Inputs.All() {
 		path := []string{"inputs", input}
-		if ref, ok := Reference(r.Inputs[input]); ok {
+		if ref, ok := Reference(value); ok {
 			c.reference(r, path, input, ref)
-		} else if nestedReference(r.Inputs[input]) {
+		} else if nestedReference(value) {
 			c.deny("request", r.Name, r.Position, path, "a reference stands within a list or struct",
 				"only a whole input can be another request's output: let the blueprint take it as an input of its own")
 		}
@@ -414,7 +414,7 @@ func edgesFrom[D any](kind string, all map[string]D, n *news, changed map[string
 // upstreams returns the requests whose outputs a request uses, sorted.
 func upstreams(r *Request) []string {
 	var names []string
-	for _, value := range r.Inputs {
+	for _, value := range r.Inputs.All() {
 		if ref, ok := Reference(value); ok && !slices.Contains(names, ref.Request) {
 			names = append(names, ref.Request)
 		}

@@ -29,7 +29,7 @@ func TestSecretsStayInTheirStage(t *testing.T) {
 				Requests: map[string]*Request{
 					"up": {Name: "up", Service: "checkout", Environment: "a", Blueprint: "db"},
 					"down": {Name: "down", Service: "checkout", Environment: "b", Blueprint: "db",
-						Inputs: map[string]json.RawMessage{"password": json.RawMessage(`{"from": {"request": "up", "output": "password"}}`)}},
+						Inputs: FieldsOf(map[string]json.RawMessage{"password": json.RawMessage(`{"from": {"request": "up", "output": "password"}}`)})},
 				},
 			}
 			p.Settings.Rollout.Stages = test.rollout

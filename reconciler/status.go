@@ -149,13 +149,13 @@ type UnitStatus struct {
 	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
 	Resources  []string    `json:"resources,omitempty"`
 	// IDs are what the providers call the resources, by address, see [Result].
-	IDs map[string]string `json:"ids,omitempty"`
+	IDs Fields[string] `json:"ids,omitempty"`
 	// Doubt are the addresses of what failed runs since the last apply may have made
 	// and written down nowhere.
 	Doubt []string `json:"doubt,omitempty"`
 
-	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
-	Sensitive []string                   `json:"sensitiveOutputs,omitempty"`
+	Outputs   Fields[json.RawMessage] `json:"outputs,omitempty"`
+	Sensitive []string                `json:"sensitiveOutputs,omitempty"`
 	// OutputsVersion is the state's lineage and serial at the last change of an output.
 	OutputsVersion string `json:"outputsVersion,omitempty"`
 	// References are the inputs that came from other units at the last apply.

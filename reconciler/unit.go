@@ -155,7 +155,7 @@ type Takeover struct {
 // Upstream is another unit whose outputs a run uses.
 type Upstream struct {
 	// Outputs are the recorded outputs that are not sensitive.
-	Outputs map[string]json.RawMessage `json:"outputs,omitempty"`
+	Outputs Fields[json.RawMessage] `json:"outputs,omitempty"`
 	// Generated and Backend locate its state, where a sensitive output is needed.
 	Generated []byte `json:"generated,omitempty"`
 	State     State  `json:"state"`
@@ -216,12 +216,12 @@ type Result struct {
 	// OutputsChanged tells whether the apply changed an output, sensitive ones included.
 	OutputsChanged bool `json:"outputsChanged,omitempty"`
 	// Outputs are those that are not sensitive; Sensitive names the others.
-	Outputs   map[string]json.RawMessage `json:"outputs,omitempty"`
-	Sensitive []string                   `json:"sensitive,omitempty"`
-	Resources []string                   `json:"resources,omitempty"` // addresses after the run, sorted
+	Outputs   Fields[json.RawMessage] `json:"outputs,omitempty"`
+	Sensitive []string                `json:"sensitive,omitempty"`
+	Resources []string                `json:"resources,omitempty"` // addresses after the run, sorted
 	// IDs are the identities that the providers gave them, by address, of those that
 	// are no secret.
-	IDs map[string]string `json:"ids,omitempty"`
+	IDs Fields[string] `json:"ids,omitempty"`
 	// Doubt are the addresses of what may exist though no state has it: the run was
 	// to make it, and was ended before it wrote down what it had made.
 	Doubt    []string  `json:"doubt,omitempty"`

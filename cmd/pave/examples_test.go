@@ -112,7 +112,7 @@ func convergeAcme(h *host) {
 	var db reconciler.UnitStatus
 	must(h.T, json.Unmarshal([]byte(h.pave(0, "status", "checkout-db", "-o", "json")), &db))
 	var username string
-	must(h.T, json.Unmarshal(db.Outputs["username"], &username))
+	must(h.T, json.Unmarshal(db.Outputs.Of("username"), &username))
 	if objects := h.leftBehind()["the objects of "+h.repo]; !strings.Contains(objects, username) {
 		h.Errorf("the user's name %q is not in the repository", username)
 	}

@@ -165,8 +165,8 @@ func (a *app) statusOf(record *reconciler.Record, name string) error {
 		}
 	}
 	if unit != nil {
-		for _, name := range reconciler.Nearest("", keys(unit.Outputs), len(unit.Outputs)) {
-			fmt.Fprintf(a.stdout, "  output %s = %s\n", name, printable(string(unit.Outputs[name])))
+		for name, value := range unit.Outputs.All() {
+			fmt.Fprintf(a.stdout, "  output %s = %s\n", name, printable(string(value)))
 		}
 		for _, name := range unit.Sensitive {
 			fmt.Fprintf(a.stdout, "  output %s is a secret\n", name)

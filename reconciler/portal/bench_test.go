@@ -29,7 +29,7 @@ func largeSnapshot(n int) *Snapshot {
 			DependsOn: []string{fmt.Sprintf("service-%d", i/2)}, Document: reconciler.Document{JSON: json.RawMessage(document), Position: at}}
 		db := name + "-db"
 		p.Requests[db] = &reconciler.Request{Name: db, Blueprint: "postgres", Service: name, Environment: "production", Document: reconciler.Document{JSON: json.RawMessage(document), Position: at}}
-		s.Record.Units[db] = &reconciler.UnitStatus{Request: db, Service: name, Owner: team, Blueprint: "postgres", Environment: "production", Conditions: ready(i%10 > 0, reconciler.ReasonApplied, ""), Resources: []string{"aws_db_instance.main", "random_password.user"}, IDs: map[string]string{"aws_db_instance.main": "db-" + name}}
+		s.Record.Units[db] = &reconciler.UnitStatus{Request: db, Service: name, Owner: team, Blueprint: "postgres", Environment: "production", Conditions: ready(i%10 > 0, reconciler.ReasonApplied, ""), Resources: []string{"aws_db_instance.main", "random_password.user"}, IDs: reconciler.FieldsOf(map[string]string{"aws_db_instance.main": "db-" + name})}
 		message := fmt.Sprintf("Apply %s\n\nRevision: 0123456789abcdef0123456789abcdef01234567\nUnit: %s applied +1 ~0 -0 blueprint=postgres plan=3fa9\nPave-Record: v1\n", db, db)
 		s.Log = append(s.Log, Commit{ID: fmt.Sprintf("%040x", i), Time: time.Unix(int64(2e9-i), 0), Subject: "Apply " + db, Message: message})
 	}

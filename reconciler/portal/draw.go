@@ -91,7 +91,7 @@ func (v *view) draw(subject thing, own []string, needs []need, broken []reached)
 		}
 		for _, address := range unit.Resources {
 			t := thing{"resource", name + " " + address}
-			l.put(parts, t, func(thing) vertex { return vertex{Kind: "resource", Name: address, About: unit.IDs[address]} })
+			l.put(parts, t, func(thing) vertex { return vertex{Kind: "resource", Name: address, About: unit.IDs.Of(address)} })
 			l.edges = append(l.edges, edge{thing{"request", name}, t, "has"})
 		}
 	}

@@ -356,7 +356,7 @@ func (f *form) inputs(b reconciler.Blueprint, request *reconciler.Request) {
 		s := &slot{Name: "input." + name, Label: cmp.Or(in.Field.Label, name), Help: in.Field.Help, path: []string{"inputs", name}, field: in.Field}
 		var value json.RawMessage
 		if request != nil {
-			value = request.Inputs[name]
+			value = request.Inputs.Of(name)
 			s.current = value
 		}
 		f.add(s, value)

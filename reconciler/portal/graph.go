@@ -198,9 +198,8 @@ func (v *view) needs(subject thing, own []string) []need {
 		}
 	}
 	for _, name := range own {
-		inputs := v.Platform.Request(name).Inputs
-		for _, key := range slices.Sorted(maps.Keys(inputs)) {
-			if ref, is := reconciler.Reference(inputs[key]); is {
+		for _, value := range v.Platform.Request(name).Inputs.All() {
+			if ref, is := reconciler.Reference(value); is {
 				add(thing{"request", name}, thing{"request", ref.Request})
 			}
 		}
@@ -220,7 +219,7 @@ func (p *graphPage) parts(v *view, own []string) {
 				p.More++
 				continue
 			}
-			p.Parts = append(p.Parts, part{v.to("request", name), address, unit.IDs[address]})
+			p.Parts = append(p.Parts, part{v.to("request", name), address, unit.IDs.Of(address)})
 		}
 	}
 }

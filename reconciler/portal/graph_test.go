@@ -37,7 +37,7 @@ func TestImpact(t *testing.T) {
 	request := func(name, service, from string) *reconciler.Request {
 		r := &reconciler.Request{Name: name, Service: service, Blueprint: "db"}
 		if from != "" {
-			r.Inputs = map[string]json.RawMessage{"host": json.RawMessage(`{"from": {"request": "` + from + `", "output": "host"}}`)}
+			r.Inputs = reconciler.FieldsOf(map[string]json.RawMessage{"host": json.RawMessage(`{"from": {"request": "` + from + `", "output": "host"}}`)})
 		}
 		return r
 	}

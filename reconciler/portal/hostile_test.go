@@ -212,14 +212,14 @@ func (d *hostileDocument) request(p *reconciler.Platform, record *reconciler.Rec
 	if err != nil { // such a name stands in no file
 		content, edit.says = nil, nil
 	}
-	p.Requests[x] = &reconciler.Request{Name: x, Blueprint: x, Service: x, Environment: x, Expires: x, Inputs: map[string]json.RawMessage{d.field(on, "input"): d.json(d.field(on, "value"))},
+	p.Requests[x] = &reconciler.Request{Name: x, Blueprint: x, Service: x, Environment: x, Expires: x, Inputs: reconciler.FieldsOf(map[string]json.RawMessage{d.field(on, "input"): d.json(d.field(on, "value"))}),
 		Document: reconciler.Document{Digest: x, JSON: d.json(said), Position: reconciler.Position{File: d.file(fmt.Sprintf("requests/%d.cue", d.n), string(content)), Line: 3}}}
 	d.field(on, "run")
 	d.field(on, "log")
 	changes := []reconciler.ChangedField{{Address: d.field(on, "address"), Action: d.field(on, "action"), Attributes: []string{d.field(on, "attribute")}, By: d.field(on, "by")}}
 	record.Units[x] = &reconciler.UnitStatus{Request: x, Service: x, Owner: x, Blueprint: x, Environment: x, Conditions: d.conditions(on), AppliedRevision: x, Expires: x, Engine: d.field(on, "engine"), FirstApplied: x, LastApplied: x,
-		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{d.field(on, "resource")}, IDs: map[string]string{d.text + " ⟨resource⟩": d.field(on, "id")},
-		Outputs: map[string]json.RawMessage{d.field(on, "output"): d.json(d.field(on, "output value"))}, Sensitive: []string{d.field(on, "secret")}}
+		Plan: &reconciler.PlanSummary{Changes: changes}, Drift: &reconciler.Drift{Plan: reconciler.PlanSummary{Changes: changes}}, Resources: []string{d.field(on, "resource")}, IDs: reconciler.FieldsOf(map[string]string{d.text + " ⟨resource⟩": d.field(on, "id")}),
+		Outputs: reconciler.FieldsOf(map[string]json.RawMessage{d.field(on, "output"): d.json(d.field(on, "output value"))}), Sensitive: []string{d.field(on, "secret")}}
 }
 
 // asked are pages whose addresses hold the text.

@@ -156,8 +156,8 @@ func (x *index) addRequest(s *Snapshot, r *reconciler.Request) {
 		Name: r.Name, Service: r.Service, Owner: s.Platform.Service(r.Service).Owner, Environment: r.Environment, Blueprint: r.Blueprint,
 		Expires: r.Expires, Cost: r.Cost.Monthly,
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Inputs)) {
-		if ref, is := reconciler.Reference(r.Inputs[name]); is && !slices.Contains(x.users[ref.Request], r.Name) {
+	for _, value := range r.Inputs.All() {
+		if ref, is := reconciler.Reference(value); is && !slices.Contains(x.users[ref.Request], r.Name) {
 			x.users[ref.Request] = append(x.users[ref.Request], r.Name)
 		}
 	}

@@ -108,8 +108,8 @@ func newAcme(t testing.TB) *acme {
 		reconciler.UnitStatus{Version: 1, Request: "checkout-db", Service: "checkout", Owner: "storefront", Blueprint: "db-credentials", Environment: "production",
 			Conditions: append(ready(true, reconciler.ReasonApplied, ""), reconciler.Condition{Type: reconciler.Drifted, Status: true, Reason: reconciler.ReasonDrift, Since: "2026-02-20T13:00:00Z"}),
 			Plan:       &reconciler.PlanSummary{Change: 1, Changes: []reconciler.ChangedField{{Address: "terraform_data.database", Action: "update", Attributes: []string{"input"}}}},
-			Outputs:    map[string]json.RawMessage{"host": json.RawMessage(`"db-7.acme.example"`)}, Sensitive: []string{"password"},
-			Resources: []string{"terraform_data.database", "random_password.user"}, IDs: map[string]string{"terraform_data.database": "db-7f3a"}, State: reconciler.State{Address: "local"}, Cost: 170,
+			Outputs:    reconciler.FieldsOf(map[string]json.RawMessage{"host": json.RawMessage(`"db-7.acme.example"`)}), Sensitive: []string{"password"},
+			Resources: []string{"terraform_data.database", "random_password.user"}, IDs: reconciler.FieldsOf(map[string]string{"terraform_data.database": "db-7f3a"}), State: reconciler.State{Address: "local"}, Cost: 170,
 			Engine: "terraform 1.11.4", LastApplied: "2026-02-20T12:59:00Z", AppliedRevision: a.tracked[1]},
 		reconciler.UnitStatus{Version: 1, Request: "checkout-config", Service: "checkout", Owner: "storefront", Blueprint: "app-config", Environment: "production",
 			Conditions: ready(false, reconciler.ReasonApproval, "the plan waits for storefront")},
@@ -581,7 +581,7 @@ func TestSecrets(t *testing.T) {
 		Blueprints: map[string]reconciler.Blueprint{"db": {Name: "db", Outputs: map[string]reconciler.Output{"password": {Sensitive: true}}}},
 		Requests:   map[string]*reconciler.Request{"my-db": {Name: "my-db", Blueprint: "db"}},
 	}, Record: reconciler.NewRecord(), Tree: &reconciler.Tree{}}
-	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}, Sensitive: []string{"token"}}
+	s.Record.Units["my-db"] = &reconciler.UnitStatus{Request: "my-db", Blueprint: "db", Outputs: reconciler.FieldsOf(map[string]json.RawMessage{"password": json.RawMessage(`"hunter2"`), "token": json.RawMessage(`"hunter2"`)}), Sensitive: []string{"token"}}
 	handler := New(Options{Snapshots: fixed{s}, Rules: compiler, Anonymous: true, Log: slog.New(slog.DiscardHandler)})
 	expect(t, handler, "/requests/my-db", http.StatusOK, "token", "!hunter2")
 	expect(t, handler, "/requests/my-db?format=json", http.StatusOK, "token", "!hunter2")

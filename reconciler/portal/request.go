@@ -14,26 +14,26 @@ import (
 // requestPage is a request.
 type requestPage struct {
 	*requestIn
-	Description string            `json:"description,omitempty"`
-	At          spot              `json:"at"`
-	Edit        link              `json:"edit"` // the form that changes it
-	Graph       string            `json:"graph"`
-	Facts       []fact            `json:"facts"`
-	Inputs      []input           `json:"inputs,omitempty"`
-	Conditions  []condition       `json:"conditions,omitempty"`
-	Outputs     []output          `json:"outputs,omitempty"`
-	Users       []link            `json:"usedBy,omitempty"`
-	Plan        *plan             `json:"plan,omitempty"`
-	Drift       *plan             `json:"drift,omitempty"`
-	Resources   []string          `json:"resources,omitempty"`
-	IDs         map[string]string `json:"ids,omitempty"`
-	Run         *run              `json:"run,omitempty"`
-	NoRun       string            `json:"noRun,omitempty"` // why no run is shown
-	History     []step            `json:"history,omitempty"`
-	Document    json.RawMessage   `json:"document,omitempty"`
-	Text        string            `json:"-"` // of the document
-	Unfinished  bool              `json:"unfinished"`
-	Violations  []fault           `json:"violations,omitempty"`
+	Description string                    `json:"description,omitempty"`
+	At          spot                      `json:"at"`
+	Edit        link                      `json:"edit"` // the form that changes it
+	Graph       string                    `json:"graph"`
+	Facts       []fact                    `json:"facts"`
+	Inputs      []input                   `json:"inputs,omitempty"`
+	Conditions  []condition               `json:"conditions,omitempty"`
+	Outputs     []output                  `json:"outputs,omitempty"`
+	Users       []link                    `json:"usedBy,omitempty"`
+	Plan        *plan                     `json:"plan,omitempty"`
+	Drift       *plan                     `json:"drift,omitempty"`
+	Resources   []string                  `json:"resources,omitempty"`
+	IDs         reconciler.Fields[string] `json:"ids,omitempty"`
+	Run         *run                      `json:"run,omitempty"`
+	NoRun       string                    `json:"noRun,omitempty"` // why no run is shown
+	History     []step                    `json:"history,omitempty"`
+	Document    json.RawMessage           `json:"document,omitempty"`
+	Text        string                    `json:"-"` // of the document
+	Unfinished  bool                      `json:"unfinished"`
+	Violations  []fault                   `json:"violations,omitempty"`
 }
 
 // input is what a request says for one input of its blueprint.
@@ -91,9 +91,9 @@ func request(v *view, r *http.Request) (any, error) {
 	for _, user := range v.users[name] {
 		p.Users = append(p.Users, v.to("request", user))
 	}
-	for _, key := range slices.Sorted(maps.Keys(q.Inputs)) {
-		in := input{Name: key, Value: plain(q.Inputs[key]), At: v.requestAt(q, "inputs", key)}
-		if ref, is := reconciler.Reference(q.Inputs[key]); is {
+	for key, value := range q.Inputs.All() {
+		in := input{Name: key, Value: plain(value), At: v.requestAt(q, "inputs", key)}
+		if ref, is := reconciler.Reference(value); is {
 			in.Value, in.From = "", link{ref.Request + "." + ref.Output, v.to("request", ref.Request).Href}
 		}
 		p.Inputs = append(p.Inputs, in)
@@ -200,11 +200,11 @@ func (p *requestPage) recorded(v *view, unit *reconciler.UnitStatus) {
 	p.Resources, p.IDs = unit.Resources, unit.IDs
 	p.Conditions = conditionsOf(unit.Conditions)
 	declared := v.Platform.Blueprints[unit.Blueprint].Outputs
-	for _, key := range slices.Sorted(maps.Keys(unit.Outputs)) {
+	for key, value := range unit.Outputs.All() {
 		if declared[key].Sensitive || slices.Contains(unit.Sensitive, key) {
 			continue
 		}
-		p.Outputs = append(p.Outputs, output{Name: key, Value: plain(unit.Outputs[key]), About: declared[key].Description})
+		p.Outputs = append(p.Outputs, output{Name: key, Value: plain(value), About: declared[key].Description})
 	}
 	for _, key := range unit.Sensitive {
 		p.Outputs = append(p.Outputs, output{Name: key, Secret: true, About: declared[key].Description})

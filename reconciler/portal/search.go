@@ -128,7 +128,7 @@ func (x *index) search(s *Snapshot) {
 	for _, r := range x.requests {
 		if unit := s.Record.Units[r.Name]; unit != nil {
 			for _, address := range unit.Resources {
-				x.add("resource", address, address, r.Name, "of "+r.Name, unit.IDs[address])
+				x.add("resource", address, address, r.Name, "of "+r.Name, unit.IDs.Of(address))
 			}
 		}
 	}

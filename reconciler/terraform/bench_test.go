@@ -191,7 +191,7 @@ func must(t testing.TB, err error) {
 func (b *bench) job(unit, module string, inputs map[string]json.RawMessage) reconciler.Job {
 	b.Helper()
 	rendering, err := b.runner.Render(reconciler.Unit{
-		Request:     &reconciler.Request{Name: unit, Service: "checkout", Environment: "staging", Inputs: inputs},
+		Request:     &reconciler.Request{Name: unit, Service: "checkout", Environment: "staging", Inputs: reconciler.FieldsOf(inputs)},
 		Service:     &reconciler.Service{Name: "checkout", Owner: "payments"},
 		Environment: &reconciler.Environment{Name: "staging", Stage: "staging", Backend: reconciler.Backend{Type: "local"}},
 		Module:      &reconciler.Module{},

@@ -295,7 +295,7 @@ func (h *scene) commit(i int, name string, c crime, free bool) {
 	state, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.pid))
 	killed := h.stopDaemon() || statErr != nil || strings.Contains(string(state), ") Z ")
 	spoiled := victim != "" && h.spoiled(victim, before)
-	stolen := strings.Contains(string(result.Outputs["stolen"]), canary)
+	stolen := strings.Contains(string(result.Outputs.Of("stolen")), canary)
 	succeeded := killed || spoiled || stolen || c.module == runs && victim == "" && result.Outcome == reconciler.Applied
 	if succeeded != free {
 		h.Errorf("%s: killed %v, spoiled %v, stolen %v, %s: %s", name, killed, spoiled, stolen, result.Outcome, said)

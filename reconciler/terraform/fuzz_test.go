@@ -255,7 +255,7 @@ func FuzzIntent(f *testing.F) {
 func FuzzResult(f *testing.F) {
 	p := &running{job: reconciler.Job{ID: "1-a", Unit: "checkout-db", Environment: "staging"}, dir: f.TempDir()}
 	seed, err := json.Marshal(reconciler.Result{ID: p.job.ID, Unit: p.job.Unit, Outcome: reconciler.Applied, Message: "m",
-		Outputs: map[string]json.RawMessage{"host": json.RawMessage(`"db"`)}, Sensitive: []string{"password"},
+		Outputs: reconciler.FieldsOf(map[string]json.RawMessage{"host": json.RawMessage(`"db"`)}), Sensitive: []string{"password"},
 		Plan: reconciler.PlanSummary{Add: 1, Changes: []reconciler.ChangedField{{Address: "a.b", Action: "create"}}}})
 	must(f, err)
 	mutate.Fuzz(f, [][]byte{seed}, func(t testing.TB, input []byte) {

@@ -37,7 +37,7 @@ func (e *execution) resolve(ctx context.Context, ref reconciler.Ref, states map[
 	if !found {
 		return nil, fmt.Errorf("request %s was never applied", ref.Request)
 	}
-	if value, recorded := up.Outputs[ref.Output]; recorded {
+	if value, recorded := up.Outputs.Get(ref.Output); recorded {
 		return value, nil
 	}
 	state, read := states[ref.Request]

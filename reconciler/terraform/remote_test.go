@@ -61,7 +61,7 @@ func TestRemoteState(t *testing.T) {
 	job, server := b.remote(b.job("checkout-db", simple, inputs("size", `"small"`)))
 	first := b.run(job, reconciler.Applied)
 	b.expectStarts("init", "init", "plan", "show", "apply", "state") // the first init is every unit's
-	if first.State.Lineage == "" || string(first.Outputs["size"]) != `"small"` {
+	if first.State.Lineage == "" || string(first.Outputs.Of("size")) != `"small"` {
 		t.Errorf("got %+v", first)
 	}
 	second := b.run(b.again(job, first), reconciler.Unchanged)
@@ -115,7 +115,7 @@ func TestRemoteSensitiveOutput(t *testing.T) {
 	}}
 	run := b.start(job)
 	result := b.wait(run, reconciler.Applied)
-	if string(result.Outputs["length"]) != "22" {
+	if string(result.Outputs.Of("length")) != "22" {
 		t.Errorf("got %s", result.Outputs)
 	}
 	lacks(t, b.leftBy(run), "canary")

@@ -66,7 +66,7 @@ func render(unit reconciler.Unit, stateKeyPrefix string) (reconciler.Rendering, 
 func splitInputs(request *reconciler.Request) (map[string]json.RawMessage, map[string]reconciler.Ref, error) {
 	variables := map[string]json.RawMessage{}
 	var references map[string]reconciler.Ref
-	for name, value := range request.Inputs {
+	for name, value := range request.Inputs.All() {
 		if !identifier().MatchString(name) || reserved(name) {
 			return nil, nil, fmt.Errorf("inputs.%s: the name is reserved or no identifier", name)
 		}

@@ -92,7 +92,7 @@ func compactJSON(t *testing.T, raw []byte) string {
 
 func newUnit(inputs map[string]json.RawMessage) reconciler.Unit {
 	return reconciler.Unit{
-		Request:     &reconciler.Request{Name: "checkout-db", Service: "checkout", Environment: "production", Inputs: inputs},
+		Request:     &reconciler.Request{Name: "checkout-db", Service: "checkout", Environment: "production", Inputs: reconciler.FieldsOf(inputs)},
 		Service:     &reconciler.Service{Name: "checkout", Owner: "payments"},
 		Environment: &reconciler.Environment{Name: "production", Stage: "production", Backend: reconciler.Backend{Type: "local"}},
 		Module:      &reconciler.Module{},
@@ -164,7 +164,7 @@ output "exact" { value = terraform_data.all.output[5] }
 		"terraform.tfvars.json": string(marshal(rendering.Variables)),
 	})
 	want := map[string]string{"pave": paveValue}
-	for name, value := range unit.Request.Inputs {
+	for name, value := range unit.Request.Inputs.All() {
 		want[name] = compactJSON(t, value)
 	}
 	got := folder.outputs()
@@ -295,12 +295,16 @@ func TestRenderRefuses(t *testing.T) {
 		{"name", func(u *reconciler.Unit) { u.Request.Name = "../x" },
 			`render request "../x": the name must match ^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`},
 		{"reserved input", func(u *reconciler.Unit) {
-			u.Request.Inputs = map[string]json.RawMessage{"Pave_x": json.RawMessage(`1`)}
+			u.Request.Inputs = reconciler.FieldsOf(map[string]json.RawMessage{"Pave_x": json.RawMessage(`1`)})
 		},
 			`render request checkout-db: inputs.Pave_x: the name is reserved or no identifier`},
-		{"input", func(u *reconciler.Unit) { u.Request.Inputs = map[string]json.RawMessage{"//": json.RawMessage(`1`)} },
+		{"input", func(u *reconciler.Unit) {
+			u.Request.Inputs = reconciler.FieldsOf(map[string]json.RawMessage{"//": json.RawMessage(`1`)})
+		},
 			`render request checkout-db: inputs.//: the name is reserved or no identifier`},
-		{"no JSON", func(u *reconciler.Unit) { u.Request.Inputs = map[string]json.RawMessage{"x": json.RawMessage(`{`)} },
+		{"no JSON", func(u *reconciler.Unit) {
+			u.Request.Inputs = reconciler.FieldsOf(map[string]json.RawMessage{"x": json.RawMessage(`{`)})
+		},
 			`render request checkout-db: inputs.x: expected JSON`},
 		{"backend", func(u *reconciler.Unit) { u.Environment.Backend.Type = "etcd" },
 			`render request checkout-db: environment production: backend.type: expected a backend of the engine, such as local or s3; got "etcd"`},

@@ -910,17 +910,18 @@ func (e *execution) reportState() {
 		}
 	}
 	slices.Sort(sensitive)
-	r.Outputs, r.Sensitive = plain, sensitive
+	r.Outputs, r.Sensitive = reconciler.FieldsOf(plain), sensitive
 	r.Resources = state.addresses()
 	for i := range r.Resources {
 		r.Resources[i] = e.secrets.mask(r.Resources[i])
 	}
-	r.IDs = map[string]string{}
+	ids := map[string]string{}
 	for _, found := range state.identified() {
 		if found.ID != "" && !e.secrets.within(found.ID) {
-			r.IDs[e.secrets.mask(found.Address)] = e.secrets.line(found.ID)
+			ids[e.secrets.mask(found.Address)] = e.secrets.line(found.ID)
 		}
 	}
+	r.IDs = reconciler.FieldsOf(ids)
 }
 
 const (

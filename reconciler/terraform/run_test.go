@@ -26,14 +26,14 @@ func TestConverge(t *testing.T) {
 		t.Errorf("plan: got %s", got)
 	}
 	var size string
-	must(t, json.Unmarshal(first.Outputs["size"], &size))
+	must(t, json.Unmarshal(first.Outputs.Of("size"), &size))
 	if size != `${file("secret.txt")} %{ for x in y }` {
 		t.Errorf("the input did not arrive literally: %s", size)
 	}
 	if len(first.Outputs) != 1 || !first.OutputsChanged || !slices.Equal(first.Resources, []string{"terraform_data.main"}) {
 		t.Errorf("got outputs %v, changed %v, resources %v", first.Outputs, first.OutputsChanged, first.Resources)
 	}
-	if first.IDs["terraform_data.main"] == "" {
+	if first.IDs.Of("terraform_data.main") == "" {
 		t.Errorf("got ids %v", first.IDs)
 	}
 	if first.State.Lineage == "" || first.State.Address != job.Rendering.Address {
@@ -96,7 +96,7 @@ func TestOutputsAloneAreAChange(t *testing.T) {
 	job = b.again(job, first)
 	job.Module = map[string][]byte{"main.tf": []byte(simple + `output "more" { value = 1 }`)}
 	result := b.run(job, reconciler.Applied)
-	if !result.Plan.Empty() || !result.OutputsChanged || string(result.Outputs["more"]) != "1" {
+	if !result.Plan.Empty() || !result.OutputsChanged || string(result.Outputs.Of("more")) != "1" {
 		t.Errorf("got %+v", result)
 	}
 	if result.Plan.Digest == first.Plan.Digest || result.Plan.Digest == "" {

@@ -60,10 +60,10 @@ output "host"   { value = var.host }
 output "leak"   { value = nonsensitive("user:${var.password}") }`)
 	run := b.start(job)
 	result := b.wait(run, reconciler.Applied)
-	if string(result.Outputs["length"]) != "22" || string(result.Outputs["host"]) != `"db.example"` {
+	if string(result.Outputs.Of("length")) != "22" || string(result.Outputs.Of("host")) != `"db.example"` {
 		t.Errorf("got outputs %s", result.Outputs)
 	}
-	if _, leaked := result.Outputs["leak"]; leaked || !slices.Contains(result.Sensitive, "leak") {
+	if _, leaked := result.Outputs.Get("leak"); leaked || !slices.Contains(result.Sensitive, "leak") {
 		t.Errorf("an output that holds a secret was reported: %s", result.Outputs)
 	}
 	lacks(t, b.leftBy(run), "s3cret", "canary")

@@ -113,6 +113,6 @@ func (f *furnished) Wait(context.Context) (reconciler.Result, error) {
 	return reconciler.Result{
 		Unit: f.job.Unit, ID: f.job.ID, Outcome: reconciler.Applied, Finished: time.Now(), Lock: f.job.Lock,
 		State:   reconciler.State{Lineage: furnishedLineage, Serial: 1},
-		Outputs: map[string]json.RawMessage{"path": json.RawMessage(`"` + furnishedID + `"`)},
+		Outputs: reconciler.FieldsOf(map[string]json.RawMessage{"path": json.RawMessage(`"` + furnishedID + `"`)}),
 	}, nil
 }

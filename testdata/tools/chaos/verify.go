@@ -88,8 +88,8 @@ func (c *chaos) missing(ctx context.Context) []string {
 			missing = append(missing, name+" is not recorded")
 		case !ready.Status:
 			missing = append(missing, fmt.Sprintf("%s is not ready: %s: %s", name, ready.Reason, ready.Message))
-		case string(u.Outputs["content"]) != strconv.Quote(want[name]):
-			missing = append(missing, fmt.Sprintf("%s is recorded with %s, asked for is %q", name, u.Outputs["content"], want[name]))
+		case string(u.Outputs.Of("content")) != strconv.Quote(want[name]):
+			missing = append(missing, fmt.Sprintf("%s is recorded with %s, asked for is %q", name, u.Outputs.Of("content"), want[name]))
 		}
 		delete(units, name)
 	}
