@@ -49,7 +49,7 @@ func (r *Reconciler) Remember() iter.Seq[any] {
 // Recall takes over the record that another process remembered, which is believed as
 // the mirror is: what its commit holds need not be read.
 func (r *Reconciler) Recall(read func(into any) error) error {
-	kept, same := NewRecord(), texts{}
+	kept, held := NewRecord(), &Shelves{}
 	for {
 		var p keptPart
 		if err := read(&p); errors.Is(err, io.EOF) {
@@ -62,12 +62,10 @@ func (r *Reconciler) Recall(read func(into any) error) error {
 			maps.Copy(kept.Locks, p.Record.Locks)
 		}
 		for _, u := range p.Units {
-			u.tidy(same)
-			kept.Units[u.Request] = u
+			kept.hold(u, held)
 		}
 		for _, s := range p.Services {
-			s.tidy(same)
-			kept.Services[s.Service] = s
+			kept.holdService(s, held)
 		}
 	}
 	r.recalled, r.keptTip = kept, kept.Tip
@@ -102,6 +100,18 @@ func (r *Record) copy() *Record {
 	return &Record{Tip: r.Tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
 }
 
+// hold takes a status over onto the shelves.
+func (r *Record) hold(s *UnitStatus, shelves *Shelves) {
+	s = shelves.unit(s)
+	r.Units[s.Request] = s
+}
+
+// holdService takes a status over onto the shelves.
+func (r *Record) holdService(s *ServiceStatus, shelves *Shelves) {
+	s = shelves.service(s)
+	r.Services[s.Service] = s
+}
+
 // copy returns a status to be changed.
 func (s *UnitStatus) copy() *UnitStatus {
 	copied := *s
@@ -120,64 +130,11 @@ func (s *ServiceStatus) copy() *ServiceStatus {
 	return &copied
 }
 
-// texts are strings by themselves: the same text is held once.
-type texts map[string]string
-
-func (t texts) share(all ...*string) {
-	for _, s := range all {
-		held, found := t[*s]
-		if !found {
-			held = *s
-			t[held] = held
-		}
-		*s = held
-	}
-}
-
-// tidy holds what a record that was read says in as little memory as can be: most
-// of it says the same many times.
-func (r *Record) tidy() {
-	same := texts{}
-	for _, u := range r.Units {
-		u.tidy(same)
-	}
-	for _, s := range r.Services {
-		s.tidy(same)
-	}
-}
-
 // share holds the documents that a platform and a record that was read agree on once.
 func (r *Record) share(p *Platform) {
 	for name, u := range r.Units {
 		if asked := p.Requests[name]; asked != nil && bytes.Equal(u.Document, asked.JSON) {
 			u.Document = asked.JSON
 		}
-	}
-}
-
-func (s *UnitStatus) tidy(same texts) {
-	same.share(&s.Service, &s.Owner, &s.Blueprint, &s.Environment, &s.Stage, &s.ObservedRevision, &s.AppliedRevision, &s.Module, &s.FailedModule,
-		&s.Unprotected, &s.Expires, &s.Engine, &s.State.Lineage, &s.FirstApplied, &s.LastApplied)
-	s.Conditions.tidy(same)
-	for i := range s.Resources {
-		same.share(&s.Resources[i])
-	}
-}
-
-func (s *ServiceStatus) tidy(same texts) {
-	same.share(&s.Owner, &s.Lifecycle)
-	for i := range s.Requests {
-		same.share(&s.Requests[i])
-	}
-	s.Conditions.tidy(same)
-}
-
-func (cs *Conditions) tidy(same texts) {
-	if cap(*cs) > len(*cs) {
-		*cs = append(make(Conditions, 0, len(*cs)), *cs...)
-	}
-	for i := range *cs {
-		c := &(*cs)[i]
-		same.share(&c.Type, &c.Reason, &c.Message, &c.Since)
 	}
 }

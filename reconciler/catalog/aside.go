@@ -21,15 +21,15 @@ func (e *Evaluator) Learn(from *Evaluator) {
 }
 
 // known copies what a pass would change of what is remembered.
-func (e *Evaluator) known() (map[string]answer, *layout, gathered) {
+func (e *Evaluator) known() (map[digest]*answer, *layout, gathered) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	cache := maps.Clone(e.cache)
 	for key, a := range cache {
 		if a.Governance != nil { // which is read when it is first asked for
-			copied := *a.Governance
-			a.Governance = &copied
-			cache[key] = a
+			copied, governance := *a, *a.Governance
+			copied.Governance = &governance
+			cache[key] = &copied
 		}
 	}
 	if e.layout == nil {

@@ -38,11 +38,11 @@ type Evaluator struct {
 	parsed   syntax // for Locate
 
 	mu       sync.Mutex
-	cache    map[string]answer // by the digest of everything the answer depends on
-	layout   *layout           // of the last tree
-	gathered gathered          // from it
-	news     int               // how many answers came since they were remembered
-	place    *place            // of the child that waits for the next pass
+	cache    map[digest]*answer // by the digest of everything the answer depends on
+	layout   *layout            // of the last tree
+	gathered gathered           // from it
+	news     int                // how many answers came since they were remembered
+	place    *place             // of the child that waits for the next pass
 }
 
 // New returns an evaluator whose children are started with the command: the
@@ -52,7 +52,7 @@ func New(command []string, deadline time.Duration) *Evaluator {
 	if deadline == 0 {
 		deadline = 10 * time.Second
 	}
-	return &Evaluator{command: command, deadline: deadline, cache: map[string]answer{}, place: &place{}}
+	return &Evaluator{command: command, deadline: deadline, cache: map[digest]*answer{}, place: &place{}}
 }
 
 // Answers returns what the last pass remembers, for another process of the same
@@ -115,8 +115,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 // evaluate returns the jobs of the layout, with the answers to them. A folder in
 // which a document uses what no blueprint is known to hand out is evaluated as one
 // that computes.
-func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]*job, []answer, error) {
-	next := make(map[string]answer, len(e.cache))
+func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]*job, []*answer, error) {
+	next := make(map[digest]*answer, len(e.cache))
 	jobs := e.layout.jobs(nil)
 	answers, err := e.answers(ctx, tree, jobs, next)
 	if err != nil {
@@ -140,11 +140,11 @@ func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]*job
 
 // answers returns the answer to each job, from the last pass or from a child, and
 // keeps it in next.
-func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*job, next map[string]answer) ([]answer, error) {
-	answers := make([]answer, len(jobs))
+func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*job, next map[digest]*answer) ([]*answer, error) {
+	answers := make([]*answer, len(jobs))
 	var missing []int
-	basis := jobs[0].digest("")
-	keys := make([]string, len(jobs))
+	basis := jobs[0].digest(digest{})
+	keys := make([]digest, len(jobs))
 	for i := range jobs {
 		keys[i] = jobs[i].keyBy(basis)
 		a, found := next[keys[i]]
@@ -175,14 +175,15 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*
 		if err != nil {
 			return nil, err
 		}
+		var held shelves
 		if missing[0] == 0 {
-			answers[0] = fresh[0]
-			next[keys[0]] = fresh[0]
+			answers[0] = held.answers.HoldOne(fresh[0])
+			next[keys[0]] = answers[0]
 		}
 		fresh = fresh[1:]
 		for _, i := range missing {
 			if i > 0 {
-				answers[i], fresh = fresh[0], fresh[1:]
+				answers[i], fresh = held.answers.HoldOne(fresh[0]), fresh[1:]
 				next[keys[i]] = answers[i]
 			}
 		}
@@ -206,7 +207,7 @@ type job struct {
 	// on them.
 	sources []string
 	// key is what digest returned last, for the basis.
-	key, basis string
+	key, basis digest
 	// reads are the files of documents that become Files once a child is to do the
 	// job; the governance, which has Files from the start, has none.
 	reads []*file
@@ -236,16 +237,16 @@ const (
 )
 
 // keyBy returns the digest, as it was computed last where it is the same.
-func (j *job) keyBy(basis string) string {
-	if j.key == "" || j.basis != basis {
+func (j *job) keyBy(basis digest) digest {
+	if j.key == (digest{}) || j.basis != basis {
 		j.key, j.basis = j.digest(basis), basis
 	}
 	return j.key
 }
 
-func (j job) digest(basis string) string {
+func (j job) digest(basis digest) digest {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", schema.Digest(), basis, j.Kind, j.Folder)
+	fmt.Fprintf(h, "%s\x00%x\x00%s\x00%s\x00", schema.Digest(), basis, j.Kind, j.Folder)
 	for _, name := range slices.Sorted(maps.Keys(j.Files)) {
 		fmt.Fprintf(h, "%s\x00%d\x00%s", name, len(j.Files[name]), j.Files[name])
 	}
@@ -253,7 +254,22 @@ func (j job) digest(basis string) string {
 		fmt.Fprintf(h, "\x00%s\x00%s", f.Path, f.id)
 	}
 	fmt.Fprintf(h, "\x00%q%q%q", j.Own, j.Blueprints, j.Uses) // maps are printed sorted
-	return hex.EncodeToString(h.Sum(nil))
+	return digest(h.Sum(nil))
+}
+
+// digest identifies what an answer depends on.
+type digest [sha256.Size]byte
+
+// MarshalText writes it as the key of an object.
+func (d digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *digest) UnmarshalText(text []byte) error {
+	decoded, err := hex.DecodeString(string(text))
+	if err != nil || copy(d[:], decoded) != len(decoded) || len(decoded) != len(d) {
+		return fmt.Errorf("read the key of an answer: %.80q is none", text)
+	}
+	return nil
 }
 
 // answer is what a child says to one job.

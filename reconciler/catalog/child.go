@@ -151,38 +151,23 @@ func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []ans
 	patience := limited.NewPatience(c.cmd.Process.Pid, deadline, func() { c.kill(limited.ErrDeadline) })
 	defer patience.Stop()
 	var answers []answer
-	var kept shelf
+	var held shelves
+	files := map[string]*file{}
+	for _, j := range jobs {
+		for _, f := range j.reads {
+			files[f.Path] = f
+		}
+	}
 	for len(answers) < len(jobs) {
 		var a answer
 		if c.answers.Decode(&a) != nil {
 			break
 		}
 		patience.Renew()
-		if len(jobs) > fewJobs { // which change one by one
-			kept.hold(a.Documents)
-		}
+		held.answer(&a, files)
 		answers = append(answers, a)
 	}
 	return answers
-}
-
-// shelf holds documents that stay together: between what is forgotten at once, each by
-// itself would keep the room around it from being used.
-type shelf struct{ free []byte }
-
-func (s *shelf) hold(documents []document) {
-	const room = 32 << 10
-	for i := range documents {
-		d := &documents[i]
-		if len(d.JSON) > room/8 {
-			continue
-		}
-		if len(d.JSON) > len(s.free) {
-			s.free = make([]byte, room)
-		}
-		n := copy(s.free, d.JSON)
-		d.JSON, s.free = s.free[:n:n], s.free[n:]
-	}
 }
 
 // Serve is the child: it limits itself, then reads jobs from the reader and

@@ -13,7 +13,7 @@ import (
 // next revision are made of them, by what came and went: nearly all stay.
 type gathered struct {
 	jobs     []*job
-	answers  []answer
+	answers  []*answer
 	services map[string]*reconciler.Service
 	requests map[string]*reconciler.Request
 	refused  map[docName]bool // that are in neither
@@ -30,7 +30,7 @@ const mostMoved = 4
 
 // next adds the documents of the answers to the jobs to the platform. A name that two
 // files declare is refused in both.
-func (g gathered) next(platform *reconciler.Platform, jobs []*job, answers []answer) (gathered, []reconciler.Violation) {
+func (g gathered) next(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, []reconciler.Violation) {
 	if next, ok := g.moved(platform, jobs, answers); ok {
 		return next, nil
 	}
@@ -39,7 +39,7 @@ func (g gathered) next(platform *reconciler.Platform, jobs []*job, answers []ans
 
 // moved adds what the platform had before, but for what came and went. It is not
 // sure of anything where a name is declared twice.
-func (g gathered) moved(platform *reconciler.Platform, jobs []*job, answers []answer) (gathered, bool) {
+func (g gathered) moved(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, bool) {
 	came, went := g.compare(jobs, answers)
 	if !g.apart || (len(came)+len(went))*mostMoved > len(jobs) {
 		return gathered{}, false
@@ -51,9 +51,10 @@ func (g gathered) moved(platform *reconciler.Platform, jobs []*job, answers []an
 			next.remove(d.named())
 		}
 	}
+	var held reconciler.Shelves
 	for _, i := range came {
 		for n := range answers[i].Documents {
-			if d := (stated{&answers[i].Documents[n], jobs[i].sources}); next.has(d.named()) || !next.take(d) {
+			if d := (stated{&answers[i].Documents[n], jobs[i].sources}); next.has(d.named()) || !next.take(d, &held) {
 				return gathered{}, false
 			}
 		}
@@ -77,12 +78,12 @@ func (g gathered) remove(d docName) {
 }
 
 // take adds a document, and tells whether it could be read.
-func (g gathered) take(d stated) bool {
+func (g gathered) take(d stated, held *reconciler.Shelves) bool {
 	if d.JSON == nil {
 		g.refused[d.named()] = true
 		return true
 	}
-	return d.add(g) == nil
+	return d.add(g, held) == nil
 }
 
 // stated is a document, and the files that decide what it says.
@@ -92,17 +93,18 @@ type stated struct {
 }
 
 // add reads the document into its type of the domain.
-func (d stated) add(g gathered) error {
+func (d stated) add(g gathered, held *reconciler.Shelves) error {
+	held.Texts.Know(d.Name)
 	if d.Kind == "service" {
 		s, err := decode[reconciler.Service](*d.document)
 		if s.Document = d.common(); err == nil {
-			g.services[d.Name] = &s
+			g.services[d.Name] = held.Service(s)
 		}
 		return err
 	}
 	r, err := decode[reconciler.Request](*d.document)
 	if r.Document = d.common(); err == nil {
-		g.requests[d.Name] = &r
+		g.requests[d.Name] = held.Request(r)
 	}
 	return err
 }
@@ -113,7 +115,7 @@ func (d stated) common() reconciler.Document {
 
 // compare returns the places of answers that are not the last ones, and the last ones
 // that are none any longer. Jobs are in the order of their folders and files.
-func (g gathered) compare(jobs []*job, answers []answer) (came []int, went []answer) {
+func (g gathered) compare(jobs []*job, answers []*answer) (came []int, went []*answer) {
 	last := 0
 	for i, j := range jobs {
 		for last < len(g.jobs) && g.jobs[last] != j && g.jobs[last].compare(j) < 0 {
@@ -148,7 +150,7 @@ func sameDocuments(a, b []document) bool {
 func (d *document) named() docName { return docName{d.Kind, d.Name} }
 
 // gather adds the documents of the answers to a platform that has none.
-func gather(platform *reconciler.Platform, jobs []*job, answers []answer) (gathered, []reconciler.Violation) {
+func gather(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, []reconciler.Violation) {
 	var violations []reconciler.Violation
 	first := map[docName]stated{}
 	twice := map[docName]bool{}
@@ -171,6 +173,7 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []answer) (gathe
 			}
 		}
 	}
+	var held reconciler.Shelves
 	g := gathered{jobs: jobs, answers: answers, services: map[string]*reconciler.Service{}, requests: map[string]*reconciler.Request{}, refused: map[docName]bool{}}
 	platform.Services, platform.Requests = g.services, g.requests
 	for key, d := range first {
@@ -181,7 +184,7 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []answer) (gathe
 			g.refused[key] = true
 			continue
 		}
-		if err := d.add(g); err != nil {
+		if err := d.add(g, &held); err != nil {
 			violations = append(violations, reconciler.Violation{
 				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 				Position: d.Position, Message: err.Error(),

@@ -56,8 +56,8 @@ type file struct {
 // offer is a request and its blueprint; empty where nobody is sure of that.
 type offer struct{ Name, Blueprint string }
 
-func newFile(f reconciler.File, id string, entries []entry, literal bool) *file {
-	read := &file{File: f, folder: folderOf(f.Path), id: id, literal: literal}
+func newFile(f reconciler.File, id string, entries []entry, literal bool) file {
+	read := file{File: f, folder: folderOf(f.Path), id: id, literal: literal}
 	for _, e := range entries {
 		if !literal || e.kind != "request" {
 			continue
@@ -68,7 +68,7 @@ func newFile(f reconciler.File, id string, entries []entry, literal bool) *file 
 		}
 	}
 	slices.Sort(read.uses)
-	read.uses, read.requests = slices.Clip(slices.Compact(read.uses)), slices.Clip(read.requests)
+	read.uses = slices.Compact(read.uses)
 	return read
 }
 
@@ -144,6 +144,7 @@ type surveyor struct {
 	tree       *reconciler.Tree
 	earlier    *layout // nil where there is none
 	layout     *layout
+	held       shelves
 	violations []reconciler.Violation
 }
 
@@ -262,7 +263,7 @@ func (s *surveyor) take(f reconciler.File, content string, entries []entry, lite
 	if id == "" {
 		id = fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
 	}
-	s.layout.catalog[f.Path] = newFile(f, id, entries, literal)
+	s.layout.catalog[f.Path] = s.held.file(newFile(f, id, entries, literal))
 }
 
 // known returns the file as an earlier layout has it, of which there was nothing to
@@ -475,18 +476,19 @@ func (l *layout) jobs(computing map[string]bool) []*job {
 		}
 	}
 	byFolder := l.folders
+	var held shelves
 	asked := map[string]*asked{}
 	plain := map[string]bool{}
 	folders := slices.Sorted(maps.Keys(byFolder))
 	for _, folder := range folders { // those above come first
-		asked[folder] = l.ask(byFolder, folder)
+		asked[folder] = l.ask(byFolder, folder, &held)
 		plain[folder] = !computing[folder] && asked[folder].plain
 	}
 	for _, folder := range folders {
 		a := asked[folder]
 		computes := slices.ContainsFunc(ancestors(folder), func(f string) bool { return len(byFolder[f]) > 0 && !plain[f] })
 		if a.jobs == nil || a.computes != computes {
-			a.computes, a.jobs = computes, l.folderJobs(byFolder, folder, computes)
+			a.computes, a.jobs = computes, l.folderJobs(byFolder, folder, computes, &held)
 		}
 		jobs = append(jobs, a.jobs...)
 	}
@@ -504,7 +506,7 @@ type asked struct {
 }
 
 // ask returns what was asked about a folder, or begins anew.
-func (l *layout) ask(byFolder map[string][]string, folder string) *asked {
+func (l *layout) ask(byFolder map[string][]string, folder string, held *shelves) *asked {
 	var reads []*file
 	for _, above := range ancestors(folder) {
 		for _, name := range byFolder[above] {
@@ -514,27 +516,28 @@ func (l *layout) ask(byFolder map[string][]string, folder string) *asked {
 	if last := l.asked[folder]; last != nil && slices.Equal(last.reads, reads) {
 		return last
 	}
-	return &asked{reads: reads, plain: l.plain(byFolder[folder], l.scope(byFolder, folder))}
+	return held.asked.HoldOne(asked{reads: held.reads.Hold(reads), plain: l.plain(byFolder[folder], l.scope(byFolder, folder))})
 }
 
 // folderJobs returns the jobs of one folder.
-func (l *layout) folderJobs(byFolder map[string][]string, folder string, computes bool) []*job {
+func (l *layout) folderJobs(byFolder map[string][]string, folder string, computes bool, held *shelves) []*job {
 	own := byFolder[folder]
 	if computes {
-		j := job{Kind: folderJob, Folder: folder, Own: own, sources: sources(byFolder, folder, own...)}
+		j := job{Kind: folderJob, Folder: folder, Own: own, sources: held.lists.Hold(sources(byFolder, folder, own...))}
 		for _, above := range ancestors(folder) {
 			for _, name := range byFolder[above] {
 				j.reads = append(j.reads, l.catalog[name])
 			}
 		}
-		return []*job{&j}
+		j.reads = held.reads.Hold(j.reads)
+		return []*job{held.jobs.HoldOne(j)}
 	}
-	var jobs []*job
+	jobs := make([]*job, 0, len(own))
 	known := l.scope(byFolder, folder)
 	for _, name := range own {
 		uses, declared := known.of(l.catalog[name].uses)
-		jobs = append(jobs, &job{Kind: dataJob, Folder: folder, Own: []string{name}, Uses: uses,
-			reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, append(declared, name)...)})
+		jobs = append(jobs, held.jobs.HoldOne(job{Kind: dataJob, Folder: folder, Own: held.lists.Hold([]string{name}), Uses: uses,
+			reads: held.reads.Hold([]*file{l.catalog[name]}), sources: held.lists.Hold(sources(byFolder, folder, append(declared, name)...))}))
 	}
 	return jobs
 }

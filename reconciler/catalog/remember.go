@@ -16,7 +16,7 @@ import (
 // program: files of documents, or the answers to jobs by their keys.
 type remembered struct {
 	Files   []rememberedFile
-	Answers map[string]answer
+	Answers map[digest]answer
 }
 
 // rememberedTogether is how many files or answers are one part.
@@ -57,10 +57,10 @@ func (e *Evaluator) Remember() iter.Seq[any] {
 			}
 		}
 		for keys := range slices.Chunk(slices.Collect(maps.Keys(answers)), rememberedTogether) {
-			some := map[string]answer{}
+			some := map[digest]answer{}
 			for _, key := range keys {
 				if a := answers[key]; !a.exceeded { // another time it may be fast enough
-					some[key] = a
+					some[key] = *a
 				}
 			}
 			if !yield(remembered{Answers: some}) {
@@ -74,7 +74,8 @@ func (e *Evaluator) Remember() iter.Seq[any] {
 // believed: it must come from this program, and from a process that evaluated what
 // is trusted.
 func (e *Evaluator) Recall(read func(into any) error) error {
-	answers, files := map[string]answer{}, map[string]*file{}
+	answers, files := map[digest]*answer{}, map[string]*file{}
+	var held shelves
 	for {
 		var m remembered
 		if err := read(&m); errors.Is(err, io.EOF) {
@@ -83,26 +84,18 @@ func (e *Evaluator) Recall(read func(into any) error) error {
 			return fmt.Errorf("read what another evaluator knew: %w", err)
 		}
 		for _, f := range m.Files {
-			files[f.Path] = &file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses}
+			held.Texts.Hold(&f.Path, &f.Hash, &f.ID)
+			files[f.Path] = held.file(file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses})
 		}
 		for key, a := range m.Answers {
-			a.tidy(files)
-			answers[key] = a
+			held.answer(&a, files)
+			answers[key] = held.answers.HoldOne(a)
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.cache, e.layout, e.news = answers, &layout{catalog: files}, 0
 	return nil
-}
-
-// tidy holds the paths of documents once.
-func (a *answer) tidy(files map[string]*file) {
-	for i := range a.Documents {
-		if f := files[a.Documents[i].Position.File]; f != nil {
-			a.Documents[i].Position.File = f.Path
-		}
-	}
 }
 
 // GobEncode writes the governance as a child does.

@@ -25,7 +25,7 @@ const (
 // staying is a child that evaluated its governance, and waits.
 type staying struct {
 	*child
-	basis    string // the digest of the governance
+	basis    digest // the digest of the governance
 	governed answer // what the child says of it
 	jobs     int    // that it did
 	expiry   *time.Timer
@@ -51,7 +51,7 @@ func (e *Evaluator) Stay(idle time.Duration) {
 
 // ask returns the answers to the jobs, the first of which is the governance with
 // the digest.
-func (e *Evaluator) ask(ctx context.Context, basis string, jobs []job) ([]answer, error) {
+func (e *Evaluator) ask(ctx context.Context, basis digest, jobs []job) ([]answer, error) {
 	governed, known := e.askStaying(ctx, basis, jobs)
 	rest := []job{jobs[0]}
 	for i, j := range jobs[1:] {
@@ -87,7 +87,7 @@ func merged(governed answer, known map[int]answer, others []answer, jobs int) []
 // literal documents among the jobs, by their place. It knows nothing where there are
 // too many or anything goes wrong: a child that has nothing behind it is asked then,
 // and says what is to blame.
-func (e *Evaluator) askStaying(ctx context.Context, basis string, jobs []job) (governed answer, known map[int]answer) {
+func (e *Evaluator) askStaying(ctx context.Context, basis digest, jobs []job) (governed answer, known map[int]answer) {
 	var places []int
 	var asked []job
 	for i, j := range jobs {
@@ -124,13 +124,13 @@ func (e *Evaluator) askStaying(ctx context.Context, basis string, jobs []job) (g
 }
 
 // fits tells whether the child may do so many jobs under the governance.
-func (s *staying) fits(basis string, jobs int) bool {
+func (s *staying) fits(basis digest, jobs int) bool {
 	return s != nil && s.basis == basis && s.ctx.Err() == nil && s.jobs+jobs <= stayingJobs &&
 		limited.Processor(s.cmd.Process.Pid) < stayingSeconds*time.Second
 }
 
 // hire starts a child that stays; nil where that fails.
-func (e *Evaluator) hire(ctx context.Context, basis string, governance job) *staying {
+func (e *Evaluator) hire(ctx context.Context, basis digest, governance job) *staying {
 	c, err := startChild(ctx, e.command)
 	if err != nil {
 		return nil

@@ -1,0 +1,41 @@
+package catalog
+
+import "github.com/pave-dev/pave/reconciler"
+
+// shelves hold what is known of files and their documents.
+type shelves struct {
+	reconciler.Shelves
+	documents reconciler.Shelf[document]
+	files     reconciler.Shelf[file]
+	offers    reconciler.Shelf[offer]
+	lists     reconciler.Shelf[string]
+	reads     reconciler.Shelf[*file]
+	jobs      reconciler.Shelf[job]
+	asked     reconciler.Shelf[asked]
+	answers   reconciler.Shelf[answer]
+}
+
+// answer holds the documents of an answer. Their paths stay with the files.
+func (s *shelves) answer(a *answer, files map[string]*file) {
+	for i := range a.Documents {
+		d := &a.Documents[i]
+		s.Texts.Hold(&d.Kind, &d.Name)
+		d.JSON = s.Bytes.Hold(d.JSON)
+		if f := files[d.Position.File]; f != nil {
+			d.Position.File = f.Path
+		}
+	}
+	a.Documents = s.documents.Hold(a.Documents)
+}
+
+// file holds a file; its path and hash stay with the tree.
+func (s *shelves) file(f file) *file {
+	f.requests, f.uses = s.offers.Hold(f.requests), s.lists.Hold(f.uses)
+	for i := range f.requests {
+		s.Texts.Hold(&f.requests[i].Name, &f.requests[i].Blueprint)
+	}
+	for i := range f.uses {
+		s.Texts.Hold(&f.uses[i])
+	}
+	return s.files.HoldOne(f)
+}

@@ -1,0 +1,171 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Shelf holds values of one type that stay for long close together. Go never moves a
+// value: one that stays, made between those that were needed only to read it, would
+// keep the room of all of them from being given back. The zero value is ready; it is
+// for one goroutine. What it holds is freed together, by a few dozen kilobytes.
+type Shelf[T any] struct {
+	free []T
+	made int // the length of the last row that was made
+}
+
+// shelfRow is the size of the longest row of a shelf, in bytes. A first row has room
+// for one value and each of the next for twice as many, so that few cost little.
+const shelfRow = 32 << 10
+
+// Hold returns a copy of the values that has room for no more of them.
+func (s *Shelf[T]) Hold(values []T) []T {
+	if values == nil {
+		return nil
+	}
+	most := shelfRow / max(1, int(reflect.TypeFor[T]().Size()))
+	if len(values) > most/8 {
+		return slices.Clip(slices.Clone(values))
+	}
+	if len(values) > len(s.free) {
+		s.made = max(len(values), min(2*s.made, most))
+		s.free = make([]T, s.made)
+	}
+	n := copy(s.free, values)
+	held := s.free[:n:n]
+	s.free = s.free[n:]
+	return held
+}
+
+// HoldOne returns a pointer to a copy of the value.
+func (s *Shelf[T]) HoldOne(value T) *T { return &s.Hold([]T{value})[0] }
+
+// Texts hold strings close together, and those that say the same once.
+type Texts struct {
+	known map[string]string
+	row   strings.Builder
+	made  int
+}
+
+// Hold replaces each string by the one that is held.
+func (t *Texts) Hold(texts ...*string) {
+	for _, text := range texts {
+		held, found := t.known[*text]
+		if !found {
+			held = t.put(*text)
+			t.Know(held)
+		}
+		*text = held
+	}
+}
+
+// Know has those that say the same as a text be that one.
+func (t *Texts) Know(text string) {
+	if t.known == nil {
+		t.known = map[string]string{}
+	}
+	t.known[text] = text
+}
+
+// put returns a copy of a text in the row.
+func (t *Texts) put(text string) string {
+	if len(text) > shelfRow/8 {
+		return strings.Clone(text)
+	}
+	if len(text) > t.row.Cap()-t.row.Len() {
+		t.made = max(len(text), min(2*t.made, shelfRow))
+		t.row = strings.Builder{}
+		t.row.Grow(t.made)
+	}
+	from := t.row.Len()
+	t.row.WriteString(text)
+	return t.row.String()[from:]
+}
+
+// Shelves hold what documents and statuses say, of which there are tens of thousands.
+type Shelves struct {
+	Texts      Texts
+	Bytes      Shelf[byte]
+	lists      Shelf[string]
+	values     Shelf[Named[json.RawMessage]]
+	names      Shelf[Named[string]]
+	conditions Shelf[Condition]
+	services   Shelf[Service]
+	requests   Shelf[Request]
+	units      Shelf[UnitStatus]
+	statuses   Shelf[ServiceStatus]
+}
+
+// Service returns a copy of the service that is held.
+func (s *Shelves) Service(of Service) *Service {
+	s.Texts.Hold(&of.Name, &of.Title, &of.Owner, &of.Type, &of.Lifecycle, &of.OnCall, &of.Sunset, &of.Successor)
+	of.DependsOn, of.Aliases = s.list(of.DependsOn), s.list(of.Aliases)
+	s.document(&of.Document)
+	return s.services.HoldOne(of)
+}
+
+// Request returns a copy of the request that is held.
+func (s *Shelves) Request(of Request) *Request {
+	s.Texts.Hold(&of.Name, &of.Blueprint, &of.Service, &of.Environment, &of.Expires, &of.Deletion, &of.RenamedFrom)
+	of.Inputs, of.ShareWith = s.fields(of.Inputs), s.list(of.ShareWith)
+	s.document(&of.Document)
+	return s.requests.HoldOne(of)
+}
+
+// document holds what no shelf holds yet, which its JSON and its sources are.
+func (s *Shelves) document(d *Document) { d.Digest = s.Texts.put(d.Digest) }
+
+// unit returns a copy of the status that is held.
+func (s *Shelves) unit(of *UnitStatus) *UnitStatus {
+	u := *of
+	s.Texts.Hold(&u.Request, &u.Service, &u.Owner, &u.Blueprint, &u.Environment, &u.Stage, &u.ObservedRevision, &u.AppliedRevision,
+		&u.Module, &u.FailedModule, &u.Unprotected, &u.Expires, &u.OutputsVersion, &u.Engine,
+		&u.State.Address, &u.State.Lineage, &u.FirstApplied, &u.LastApplied, &u.ServiceDigest)
+	u.Fingerprint = s.Texts.put(u.Fingerprint) // no other says the same
+	u.Conditions = s.stated(u.Conditions)
+	u.Resources, u.Doubt, u.Sensitive, u.Sources = s.list(u.Resources), s.list(u.Doubt), s.list(u.Sensitive), s.list(u.Sources)
+	u.Outputs = s.fields(u.Outputs)
+	u.IDs = s.names.Hold(u.IDs)
+	for i := range u.IDs {
+		s.Texts.Hold(&u.IDs[i].Name, &u.IDs[i].Value)
+	}
+	u.Document = s.Bytes.Hold(u.Document)
+	return s.units.HoldOne(u)
+}
+
+// service returns a copy of the status that is held.
+func (s *Shelves) service(of *ServiceStatus) *ServiceStatus {
+	u := *of
+	s.Texts.Hold(&u.Service, &u.Owner, &u.Lifecycle)
+	u.Requests = s.list(u.Requests)
+	u.Conditions = s.stated(u.Conditions)
+	return s.statuses.HoldOne(u)
+}
+
+func (s *Shelves) list(texts []string) []string {
+	held := s.lists.Hold(texts)
+	for i := range held {
+		s.Texts.Hold(&held[i])
+	}
+	return held
+}
+
+func (s *Shelves) fields(f Fields[json.RawMessage]) Fields[json.RawMessage] {
+	held := s.values.Hold(f)
+	for i := range held {
+		s.Texts.Hold(&held[i].Name)
+		held[i].Value = s.Bytes.Hold(held[i].Value)
+	}
+	return held
+}
+
+func (s *Shelves) stated(cs Conditions) Conditions {
+	held := s.conditions.Hold(cs)
+	for i := range held {
+		c := &held[i]
+		s.Texts.Hold(&c.Type, &c.Reason, &c.Message, &c.Since)
+	}
+	return held
+}
