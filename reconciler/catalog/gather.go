@@ -126,7 +126,7 @@ func (g gathered) compare(jobs []*job, answers []*answer) (came []int, went []*a
 			came = append(came, i)
 			continue
 		}
-		if !sameDocuments(g.answers[last].Documents, answers[i].Documents) || !slices.Equal(g.jobs[last].sources, j.sources) {
+		if g.answers[last] != answers[i] || !slices.Equal(g.jobs[last].sources, j.sources) {
 			came, went = append(came, i), append(went, g.answers[last])
 		}
 		last++
@@ -140,11 +140,6 @@ func (j *job) compare(other *job) int {
 		return c
 	}
 	return strings.Compare(j.Own[0], other.Own[0])
-}
-
-// sameDocuments tells whether two answers hold the very same documents.
-func sameDocuments(a, b []document) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 func (d *document) named() docName { return docName{d.Kind, d.Name} }
