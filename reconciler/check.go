@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -37,6 +38,7 @@ type Checked struct {
 	Complete bool
 
 	reviewed bool
+	shared   shared
 	asked    map[string]float64     // what requests cost, by owning team
 	holds    map[string]hold        // by "request/name"
 	asks     map[string][]Violation // approvals that rules ask for, by request
@@ -203,10 +205,18 @@ func (c *Checked) sort(earlier *Checked) {
 			}
 		}
 	}
-	units := sharing{c, earlier, pointers(c.Platform.Environments), pointers(c.Platform.Blueprints), pointers(c.Modules)}
-	if c.news != nil && !c.news.everything() {
+	last := shared{}
+	if earlier != nil {
+		last = earlier.shared
+	}
+	c.shared = shared{pointers(c.Platform.Environments, last.environments), pointers(c.Platform.Blueprints, last.blueprints), pointers(c.Modules, last.modules)}
+	units := maker{Checked: c, earlier: earlier}
+	if !c.news.renewed() {
 		c.Units = maps.Clone(earlier.Units)
 		for name := range c.news.moved {
+			units.make(name)
+		}
+		for name := range c.news.reread {
 			units.make(name)
 		}
 		for key := range earlier.holds {
@@ -222,49 +232,64 @@ func (c *Checked) sort(earlier *Checked) {
 	}
 }
 
-// sharing makes the units of a revision, which share what they refer to.
-type sharing struct {
-	*Checked
-	earlier     *Checked // nil where there is none
-	environment func(string) *Environment
-	blueprint   func(string) *Blueprint
-	module      func(string) *Module
+// shared is what units refer to, held once.
+type shared struct {
+	environments map[string]*Environment
+	blueprints   map[string]*Blueprint
+	modules      map[string]*Module
 }
 
-// pointers returns a function that returns the same pointer whenever it is asked for
-// the same one of all; to nothing where there is none.
-func pointers[T any](all map[string]T) func(name string) *T {
-	known := map[string]*T{}
-	return func(name string) *T {
-		if known[name] == nil {
-			v := all[name]
-			known[name] = &v
+// pointers returns a pointer to each of all: that of an earlier revision, where it was
+// the same then.
+func pointers[T any](all map[string]T, earlier map[string]*T) map[string]*T {
+	pointers := make(map[string]*T, len(all))
+	for name, v := range all {
+		if old := earlier[name]; old != nil && reflect.DeepEqual(*old, v) {
+			pointers[name] = old
+		} else {
+			pointers[name] = &v
 		}
-		return known[name]
 	}
+	return pointers
+}
+
+// named returns what has a name; where nothing has, one that says nothing.
+func named[T any](all map[string]*T, name string) *T {
+	if v := all[name]; v != nil {
+		return v
+	}
+	return new(T)
+}
+
+// maker makes the units of a revision.
+type maker struct {
+	*Checked
+	earlier *Checked // nil where there is none
+	held    Shelf[Unit]
 }
 
 // makeOf makes the unit of a document that holds or held, where it is a request.
-func (c sharing) makeOf(key string) {
+func (c *maker) makeOf(key string) {
 	if name, is := strings.CutPrefix(key, "request/"); is {
 		c.make(name)
 	}
 }
 
 // make makes the unit of a request, unless that holds or is none.
-func (c sharing) make(name string) {
+func (c *maker) make(name string) {
 	r, asked := c.Platform.Requests[name]
 	if _, held := c.holds["request/"+name]; held || !asked {
 		delete(c.Units, name)
 		return
 	}
-	u := &Unit{r, c.Platform.Service(r.Service), c.environment(r.Environment), c.blueprint(r.Blueprint), c.module(r.Blueprint)}
+	u := Unit{r, c.Platform.Service(r.Service), named(c.shared.environments, r.Environment), named(c.shared.blueprints, r.Blueprint), named(c.shared.modules, r.Blueprint)}
 	if c.earlier != nil {
-		if old := c.earlier.Units[name]; old != nil && old.same(u) && old.Request.Position == r.Position && old.Service.Position == u.Service.Position {
-			u = old
+		if old := c.earlier.Units[name]; old != nil && *old == u {
+			c.Units[name] = old
+			return
 		}
 	}
-	c.Units[name] = u
+	c.Units[name] = c.held.HoldOne(u)
 }
 
 // askFor notes the requests that a rule wants an approval for.

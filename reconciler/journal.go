@@ -358,7 +358,14 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 	}
 	news := sortedWhere(decisions, func(name string, made decision) bool {
 		last, noted := j.noted[name]
-		return !noted || !last.same(said(name, made))
+		now := said(name, made)
+		if !noted || !last.same(now) {
+			return true
+		}
+		if last.unit != now.unit { // the unit of an earlier revision must not stay
+			j.noted[name] = now
+		}
+		return false
 	})
 	for _, name := range news {
 		made := decisions[name]

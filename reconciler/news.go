@@ -17,6 +17,14 @@ type news struct {
 	// moved are the requests that are news, and those whose service is: what is
 	// handed out, and by whom, may be something else.
 	moved map[string]bool
+	// reread are the requests that say what they said, and whose service does, of which
+	// either was read again: what holds the last one would keep it in memory.
+	reread map[string]bool
+}
+
+// renewed tells that so much was read again that all that holds it is to be made anew.
+func (n *news) renewed() bool {
+	return n == nil || n.everything() || len(n.reread)*mostNews > len(n.platform.Requests)
 }
 
 // everything tells that nothing is taken over.
@@ -31,9 +39,10 @@ func (c *Checked) newsSince(earlier *Checked, platform *Platform) *news {
 	if earlier == nil || earlier.Refused() || earlier.reviewed != c.reviewed || !platform.governedLike(earlier.Platform) || !reflect.DeepEqual(c.Modules, earlier.Modules) {
 		return &news{}
 	}
-	n := &news{earlier: earlier, platform: platform, services: map[string]bool{}, requests: map[string]bool{}, moved: map[string]bool{}}
-	addChanged(n.services, earlier.Platform.Services, platform.Services, func(s *Service) Document { return s.Document })
-	addChanged(n.requests, earlier.Platform.Requests, platform.Requests, func(r *Request) Document { return r.Document })
+	n := &news{earlier: earlier, platform: platform, services: map[string]bool{}, requests: map[string]bool{}, moved: map[string]bool{}, reread: map[string]bool{}}
+	services := map[string]bool{} // that were read again
+	addChanged(n.services, services, earlier.Platform.Services, platform.Services, func(s *Service) Document { return s.Document })
+	addChanged(n.requests, n.reread, earlier.Platform.Requests, platform.Requests, func(r *Request) Document { return r.Document })
 	for _, k := range differing(earlier.refused, c.refused) {
 		switch k.kind {
 		case "service":
@@ -48,10 +57,13 @@ func (c *Checked) newsSince(earlier *Checked, platform *Platform) *news {
 		return &news{}
 	}
 	maps.Copy(n.moved, n.requests)
-	if len(n.services) > 0 {
+	if len(n.services)+len(services) > 0 {
 		for name, r := range platform.Requests {
 			if n.services[r.Service] {
 				n.moved[name] = true
+			}
+			if services[r.Service] {
+				n.reread[name] = true
 			}
 		}
 	}
@@ -65,8 +77,9 @@ func (p *Platform) governedLike(other *Platform) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// addChanged adds the names of the documents that are not the same in both.
-func addChanged[D any](changed map[string]bool, before, after map[string]*D, document func(*D) Document) {
+// addChanged adds the names of the documents that are not the same in both, and of
+// those that are, but were read again.
+func addChanged[D any](changed, reread map[string]bool, before, after map[string]*D, document func(*D) Document) {
 	found := 0
 	for name, d := range after {
 		old := before[name]
@@ -78,6 +91,8 @@ func addChanged[D any](changed map[string]bool, before, after map[string]*D, doc
 		}
 		if old == nil || !document(d).same(document(old)) || document(d).Position != document(old).Position {
 			changed[name] = true
+		} else {
+			reread[name] = true
 		}
 	}
 	if found == len(before) {

@@ -465,8 +465,8 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	if r.checked != nil && !bytes.Equal(r.checked.Judge.Bundle(), checked.Judge.Bundle()) {
 		clear(r.asking) // other rules may ask for other approvals
 	}
-	if r.checked == nil {
-		r.record.share(checked.Platform)
+	if r.checked == nil || checked.news.renewed() {
+		r.record.shelve(checked.Platform)
 	}
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.stirred = true

@@ -89,9 +89,8 @@ func ReadRecord(tree *Tree, tip string) (*Record, error) {
 	files := slices.DeleteFunc(slices.Clone(tree.Files), func(f File) bool { return !isStatus(f) })
 	read, stop := readAhead(tree, files)
 	defer stop()
-	var held Shelves
 	for _, f := range files {
-		if err := r.take(read, f, &held); err != nil {
+		if err := r.take(read, f); err != nil {
 			return nil, err
 		}
 	}
@@ -136,10 +135,9 @@ func (r *Record) Reread(before, tree *Tree, tip string) (*Record, error) {
 	for _, path := range changed {
 		next.drop(path)
 	}
-	var held Shelves
 	for _, path := range changed {
 		if f, found := tree.Find(path); found {
-			if err := next.take(tree.Read, f, &held); err != nil {
+			if err := next.take(tree.Read, f); err != nil {
 				return nil, err
 			}
 		}
@@ -171,7 +169,7 @@ func isStatus(f File) bool {
 }
 
 // take takes in one file of the branch.
-func (r *Record) take(read func(File) ([]byte, error), f File, held *Shelves) error {
+func (r *Record) take(read func(File) ([]byte, error), f File) error {
 	if !isStatus(f) {
 		return nil
 	}
@@ -183,13 +181,13 @@ func (r *Record) take(read func(File) ([]byte, error), f File, held *Shelves) er
 		u := &UnitStatus{}
 		into, keep = u, func() (string, error) {
 			u.Document = compact(u.Document)
-			r.hold(u, held)
+			r.Units[u.Request] = u
 			return shard(folder, u.Request) + ".json", u.check()
 		}
 	case folder == "services":
 		s := &ServiceStatus{}
 		into, keep = s, func() (string, error) {
-			r.holdService(s, held)
+			r.Services[s.Service] = s
 			return shard(folder, s.Service) + ".json", checkNames(s.Version, append([]string{s.Service, s.Owner}, s.Requests...)...)
 		}
 	case folder == "locks":

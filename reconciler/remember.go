@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +48,7 @@ func (r *Reconciler) Remember() iter.Seq[any] {
 // Recall takes over the record that another process remembered, which is believed as
 // the mirror is: what its commit holds need not be read.
 func (r *Reconciler) Recall(read func(into any) error) error {
-	kept, held := NewRecord(), &Shelves{}
+	kept := NewRecord()
 	for {
 		var p keptPart
 		if err := read(&p); errors.Is(err, io.EOF) {
@@ -62,10 +61,10 @@ func (r *Reconciler) Recall(read func(into any) error) error {
 			maps.Copy(kept.Locks, p.Record.Locks)
 		}
 		for _, u := range p.Units {
-			kept.hold(u, held)
+			kept.Units[u.Request] = u
 		}
 		for _, s := range p.Services {
-			kept.holdService(s, held)
+			kept.Services[s.Service] = s
 		}
 	}
 	r.recalled, r.keptTip = kept, kept.Tip
@@ -100,16 +99,20 @@ func (r *Record) copy() *Record {
 	return &Record{Tip: r.Tip, Units: maps.Clone(r.Units), Services: maps.Clone(r.Services), Locks: maps.Clone(r.Locks), Platform: r.Platform}
 }
 
-// hold takes a status over onto the shelves.
-func (r *Record) hold(s *UnitStatus, shelves *Shelves) {
-	s = shelves.unit(s)
-	r.Units[s.Request] = s
-}
-
-// holdService takes a status over onto the shelves.
-func (r *Record) holdService(s *ServiceStatus, shelves *Shelves) {
-	s = shelves.service(s)
-	r.Services[s.Service] = s
+// shelve puts all statuses on new shelves. Documents that a platform says as well are
+// held once.
+func (r *Record) shelve(p *Platform) {
+	var held Shelves
+	units, services := make(map[string]*UnitStatus, len(r.Units)), make(map[string]*ServiceStatus, len(r.Services))
+	for _, u := range r.Units {
+		u = held.unit(u, p.Request(u.Request).JSON)
+		units[u.Request] = u
+	}
+	for _, s := range r.Services {
+		s = held.service(s)
+		services[s.Service] = s
+	}
+	r.Units, r.Services = units, services
 }
 
 // copy returns a status to be changed.
@@ -128,13 +131,4 @@ func (s *ServiceStatus) copy() *ServiceStatus {
 	copied := *s
 	copied.Conditions = slices.Clone(s.Conditions)
 	return &copied
-}
-
-// share holds the documents that a platform and a record that was read agree on once.
-func (r *Record) share(p *Platform) {
-	for name, u := range r.Units {
-		if asked := p.Requests[name]; asked != nil && bytes.Equal(u.Document, asked.JSON) {
-			u.Document = asked.JSON
-		}
-	}
 }

@@ -27,6 +27,7 @@ func (all shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error
 	name := u.Name()
 	s := all[name]
 	if s != nil && s.engine == engine && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
+		s.unit = u // which the unit of an earlier revision must not outlive
 		return s
 	}
 	s = &shape{unit: u, engine: engine}

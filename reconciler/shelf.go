@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -10,29 +11,37 @@ import (
 // Shelf holds values of one type that stay for long close together. Go never moves a
 // value: one that stays, made between those that were needed only to read it, would
 // keep the room of all of them from being given back. The zero value is ready; it is
-// for one goroutine. What it holds is freed together, by a few dozen kilobytes.
+// for one goroutine. What it holds is freed by rows of a few kilobytes.
 type Shelf[T any] struct {
 	free []T
-	made int // the length of the last row that was made
+	held int // how many values there are
 }
 
-// shelfRow is the size of the longest row of a shelf, in bytes. A first row has room
-// for one value and each of the next for twice as many, so that few cost little.
-const shelfRow = 32 << 10
+// shelfRow is the size of the longest row of a shelf, in bytes, as Go allocates it by
+// itself: what it writes before values of this size counts.
+const shelfRow = 8<<10 - 8
+
+// rowFor is the length of a row for n values more where so many are held and most fit
+// a row: no more than a fourth of all is ever free, so that few take no more room than
+// they need.
+func rowFor(n, held, most int) int { return max(n, min(held/4, most)) }
 
 // Hold returns a copy of the values that has room for no more of them.
 func (s *Shelf[T]) Hold(values []T) []T {
-	if values == nil {
+	switch {
+	case values == nil:
 		return nil
+	case len(values) == 0:
+		return []T{}
 	}
 	most := shelfRow / max(1, int(reflect.TypeFor[T]().Size()))
 	if len(values) > most/8 {
 		return slices.Clip(slices.Clone(values))
 	}
 	if len(values) > len(s.free) {
-		s.made = max(len(values), min(2*s.made, most))
-		s.free = make([]T, s.made)
+		s.free = make([]T, rowFor(len(values), s.held, most))
 	}
+	s.held += len(values)
 	n := copy(s.free, values)
 	held := s.free[:n:n]
 	s.free = s.free[n:]
@@ -46,7 +55,7 @@ func (s *Shelf[T]) HoldOne(value T) *T { return &s.Hold([]T{value})[0] }
 type Texts struct {
 	known map[string]string
 	row   strings.Builder
-	made  int
+	held  int // how many bytes there are
 }
 
 // Hold replaces each string by the one that is held.
@@ -75,10 +84,10 @@ func (t *Texts) put(text string) string {
 		return strings.Clone(text)
 	}
 	if len(text) > t.row.Cap()-t.row.Len() {
-		t.made = max(len(text), min(2*t.made, shelfRow))
 		t.row = strings.Builder{}
-		t.row.Grow(t.made)
+		t.row.Grow(rowFor(len(text), t.held, shelfRow))
 	}
+	t.held += len(text)
 	from := t.row.Len()
 	t.row.WriteString(text)
 	return t.row.String()[from:]
@@ -117,8 +126,9 @@ func (s *Shelves) Request(of Request) *Request {
 // document holds what no shelf holds yet, which its JSON and its sources are.
 func (s *Shelves) document(d *Document) { d.Digest = s.Texts.put(d.Digest) }
 
-// unit returns a copy of the status that is held.
-func (s *Shelves) unit(of *UnitStatus) *UnitStatus {
+// unit returns a copy of the status that is held. Its document is the one that is
+// known, where that says the same.
+func (s *Shelves) unit(of *UnitStatus, known json.RawMessage) *UnitStatus {
 	u := *of
 	s.Texts.Hold(&u.Request, &u.Service, &u.Owner, &u.Blueprint, &u.Environment, &u.Stage, &u.ObservedRevision, &u.AppliedRevision,
 		&u.Module, &u.FailedModule, &u.Unprotected, &u.Expires, &u.OutputsVersion, &u.Engine,
@@ -129,9 +139,14 @@ func (s *Shelves) unit(of *UnitStatus) *UnitStatus {
 	u.Outputs = s.fields(u.Outputs)
 	u.IDs = s.names.Hold(u.IDs)
 	for i := range u.IDs {
-		s.Texts.Hold(&u.IDs[i].Name, &u.IDs[i].Value)
+		s.Texts.Hold(&u.IDs[i].Name)
+		u.IDs[i].Value = s.Texts.put(u.IDs[i].Value)
 	}
-	u.Document = s.Bytes.Hold(u.Document)
+	if bytes.Equal(u.Document, known) {
+		u.Document = known
+	} else {
+		u.Document = s.Bytes.Hold(u.Document)
+	}
 	return s.units.HoldOne(u)
 }
 

@@ -84,6 +84,9 @@ func (e *Evaluator) Know(answers json.RawMessage) error {
 func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*reconciler.Platform, []reconciler.Violation, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.gathered.worn() {
+		e.renew()
+	}
 	layout, violations := survey(tree, e.layout)
 	if layout == nil || layout.broken {
 		return nil, reconciler.SortViolations(violations), nil
@@ -110,6 +113,22 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	e.gathered = next
 	violations = append(violations, vs...)
 	return platform, reconciler.SortViolations(violations), nil
+}
+
+// renew puts all that is remembered on new shelves. What was made of it before stays
+// what it was.
+func (e *Evaluator) renew() {
+	var held shelves
+	layout := *e.layout
+	layout.catalog, layout.asked, layout.folders = make(map[string]*file, len(e.layout.catalog)), nil, nil
+	for path, f := range e.layout.catalog {
+		layout.catalog[path] = held.file(*f)
+	}
+	cache := make(map[digest]*answer, len(e.cache))
+	for key, a := range e.cache {
+		cache[key] = held.answer(*a, layout.catalog)
+	}
+	e.layout, e.cache, e.gathered = &layout, cache, gathered{}
 }
 
 // evaluate returns the jobs of the layout, with the answers to them. A folder in
@@ -175,15 +194,14 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*
 		if err != nil {
 			return nil, err
 		}
-		var held shelves
 		if missing[0] == 0 {
-			answers[0] = held.answers.HoldOne(fresh[0])
+			answers[0] = fresh[0]
 			next[keys[0]] = answers[0]
 		}
 		fresh = fresh[1:]
 		for _, i := range missing {
 			if i > 0 {
-				answers[i], fresh = held.answers.HoldOne(fresh[0]), fresh[1:]
+				answers[i], fresh = fresh[0], fresh[1:]
 				next[keys[i]] = answers[i]
 			}
 		}

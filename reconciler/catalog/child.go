@@ -27,8 +27,8 @@ const (
 // which every child evaluates before anything else. Where a child dies or
 // exceeds the deadline, the job it was at is answered with a violation and
 // another child goes on behind it.
-func evaluateInChildren(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]answer, error) {
-	answers := make([]answer, len(jobs))
+func evaluateInChildren(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]*answer, error) {
+	answers := make([]*answer, len(jobs))
 	for at := 0; at < len(jobs); {
 		todo := jobs[at:]
 		if at > 0 {
@@ -57,7 +57,7 @@ func evaluateInChildren(ctx context.Context, command []string, deadline time.Dur
 }
 
 // exceeded is the answer to a job that its child could not finish.
-func exceeded(j job, cause string) answer {
+func exceeded(j job, cause string) *answer {
 	v := reconciler.Violation{Level: reconciler.Deny, Scope: reconciler.ScopeFile,
 		Message: "evaluation " + cause, Hint: "simplify what is computed here"}
 	switch j.Kind {
@@ -72,12 +72,12 @@ func exceeded(j job, cause string) answer {
 			v.Message = fmt.Sprintf("evaluation of this file with the others in %s %s", j.Folder, cause)
 		}
 	}
-	return answer{Violations: []reconciler.Violation{v}, exceeded: true}
+	return &answer{Violations: []reconciler.Violation{v}, exceeded: true}
 }
 
 // oneChild returns the answers that one child gave before it ended, and why it
 // ended early, in words that follow "evaluation".
-func oneChild(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]answer, string, error) {
+func oneChild(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]*answer, string, error) {
 	c, err := startChild(ctx, command)
 	if err != nil {
 		return nil, "", err
@@ -136,7 +136,7 @@ func startChild(ctx context.Context, command []string) (*child, error) {
 // ask returns the answers to the jobs, as many as the child gave before it ended or
 // one took longer than the deadline, which ends it. sent is called once it was told
 // of all of them.
-func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []answer {
+func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []*answer {
 	go func() {
 		w := bufio.NewWriterSize(c.stdin, 1<<16)
 		enc := json.NewEncoder(w)
@@ -150,7 +150,7 @@ func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []ans
 	}()
 	patience := limited.NewPatience(c.cmd.Process.Pid, deadline, func() { c.kill(limited.ErrDeadline) })
 	defer patience.Stop()
-	var answers []answer
+	var answers []*answer
 	var held shelves
 	files := map[string]*file{}
 	for _, j := range jobs {
@@ -164,8 +164,7 @@ func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []ans
 			break
 		}
 		patience.Renew()
-		held.answer(&a, files)
-		answers = append(answers, a)
+		answers = append(answers, held.answer(a, files))
 	}
 	return answers
 }

@@ -19,10 +19,15 @@ type gathered struct {
 	refused  map[docName]bool // that are in neither
 	// apart tells that every name was declared once, and everything could be read.
 	apart bool
+	moved int // how many of the answers came since all were gathered
 }
 
 // docName is what a document is declared as.
 type docName struct{ kind, name string }
+
+// worn tells that so much changed since all was gathered that what is held of it keeps
+// more in memory than is needed, see [reconciler.Shelf].
+func (g gathered) worn() bool { return g.moved*mostMoved > len(g.jobs) }
 
 // mostMoved is the part of the jobs of which the answers may be others; where there
 // are more, everything is gathered anew.
@@ -31,20 +36,20 @@ const mostMoved = 4
 // next adds the documents of the answers to the jobs to the platform. A name that two
 // files declare is refused in both.
 func (g gathered) next(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, []reconciler.Violation) {
-	if next, ok := g.moved(platform, jobs, answers); ok {
+	if next, ok := g.move(platform, jobs, answers); ok {
 		return next, nil
 	}
 	return gather(platform, jobs, answers)
 }
 
-// moved adds what the platform had before, but for what came and went. It is not
+// move adds what the platform had before, but for what came and went. It is not
 // sure of anything where a name is declared twice.
-func (g gathered) moved(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, bool) {
+func (g gathered) move(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, bool) {
 	came, went := g.compare(jobs, answers)
 	if !g.apart || (len(came)+len(went))*mostMoved > len(jobs) {
 		return gathered{}, false
 	}
-	next := gathered{jobs: jobs, answers: answers, services: maps.Clone(g.services), requests: maps.Clone(g.requests), refused: maps.Clone(g.refused), apart: true}
+	next := gathered{jobs: jobs, answers: answers, services: maps.Clone(g.services), requests: maps.Clone(g.requests), refused: maps.Clone(g.refused), apart: true, moved: g.moved + len(came)}
 	platform.Services, platform.Requests = next.services, next.requests
 	for _, a := range went {
 		for _, d := range a.Documents {

@@ -88,8 +88,7 @@ func (e *Evaluator) Recall(read func(into any) error) error {
 			files[f.Path] = held.file(file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses})
 		}
 		for key, a := range m.Answers {
-			held.answer(&a, files)
-			answers[key] = held.answers.HoldOne(a)
+			answers[key] = held.answer(a, files)
 		}
 	}
 	e.mu.Lock()

@@ -68,7 +68,7 @@ func TestRememberNothingOfWhatWasExceeded(t *testing.T) {
 		t.Fatal(err)
 	}
 	exceeding := exceeded(job{Kind: dataJob, Own: []string{"catalog/x.cue"}}, "took longer than 1s")
-	e.cache[digest{1}] = &exceeding
+	e.cache[digest{1}] = exceeding
 	answers := map[digest]bool{}
 	for part := range e.Remember() {
 		for key := range part.(remembered).Answers {

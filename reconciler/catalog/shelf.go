@@ -15,8 +15,9 @@ type shelves struct {
 	answers   reconciler.Shelf[answer]
 }
 
-// answer holds the documents of an answer. Their paths stay with the files.
-func (s *shelves) answer(a *answer, files map[string]*file) {
+// answer holds an answer. The paths of its documents stay with the files.
+func (s *shelves) answer(a answer, files map[string]*file) *answer {
+	a.Documents = s.documents.Hold(a.Documents)
 	for i := range a.Documents {
 		d := &a.Documents[i]
 		s.Texts.Hold(&d.Kind, &d.Name)
@@ -25,7 +26,7 @@ func (s *shelves) answer(a *answer, files map[string]*file) {
 			d.Position.File = f.Path
 		}
 	}
-	a.Documents = s.documents.Hold(a.Documents)
+	return s.answers.HoldOne(a)
 }
 
 // file holds a file; its path and hash stay with the tree.

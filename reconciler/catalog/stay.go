@@ -25,9 +25,9 @@ const (
 // staying is a child that evaluated its governance, and waits.
 type staying struct {
 	*child
-	basis    digest // the digest of the governance
-	governed answer // what the child says of it
-	jobs     int    // that it did
+	basis    digest  // the digest of the governance
+	governed *answer // what the child says of it
+	jobs     int     // that it did
 	expiry   *time.Timer
 }
 
@@ -51,7 +51,7 @@ func (e *Evaluator) Stay(idle time.Duration) {
 
 // ask returns the answers to the jobs, the first of which is the governance with
 // the digest.
-func (e *Evaluator) ask(ctx context.Context, basis digest, jobs []job) ([]answer, error) {
+func (e *Evaluator) ask(ctx context.Context, basis digest, jobs []job) ([]*answer, error) {
 	governed, known := e.askStaying(ctx, basis, jobs)
 	rest := []job{jobs[0]}
 	for i, j := range jobs[1:] {
@@ -71,8 +71,8 @@ func (e *Evaluator) ask(ctx context.Context, basis digest, jobs []job) ([]answer
 
 // merged puts answers in the order of their jobs: those that are known by their
 // place, the others as they come.
-func merged(governed answer, known map[int]answer, others []answer, jobs int) []answer {
-	answers := []answer{governed}
+func merged(governed *answer, known map[int]*answer, others []*answer, jobs int) []*answer {
+	answers := []*answer{governed}
 	for i := 1; i < jobs; i++ {
 		a, found := known[i]
 		if !found && len(others) > 0 {
@@ -87,7 +87,7 @@ func merged(governed answer, known map[int]answer, others []answer, jobs int) []
 // literal documents among the jobs, by their place. It knows nothing where there are
 // too many or anything goes wrong: a child that has nothing behind it is asked then,
 // and says what is to blame.
-func (e *Evaluator) askStaying(ctx context.Context, basis digest, jobs []job) (governed answer, known map[int]answer) {
+func (e *Evaluator) askStaying(ctx context.Context, basis digest, jobs []job) (governed *answer, known map[int]*answer) {
 	var places []int
 	var asked []job
 	for i, j := range jobs {
@@ -99,24 +99,24 @@ func (e *Evaluator) askStaying(ctx context.Context, basis digest, jobs []job) (g
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.idle == 0 || len(asked) == 0 || len(asked) > fewJobs {
-		return answer{}, nil
+		return nil, nil
 	}
 	if !p.fits(basis, len(asked)) {
 		p.dismiss()
 		p.staying = e.hire(ctx, basis, jobs[0])
 	}
 	if p.staying == nil {
-		return answer{}, nil
+		return nil, nil
 	}
 	p.expiry.Stop()
 	p.jobs += len(asked)
 	answers := p.ask(e.deadline, asked, func() error { return nil })
 	if len(answers) < len(asked) {
 		p.dismiss()
-		return answer{}, nil
+		return nil, nil
 	}
 	p.expiry.Reset(p.idle)
-	known = map[int]answer{}
+	known = map[int]*answer{}
 	for n, at := range places {
 		known[at] = answers[n]
 	}

@@ -65,7 +65,7 @@ func (r *reads) portions() []portion {
 type key [sha256.Size]byte
 
 // mostFound is how many findings of one rule are remembered.
-const mostFound = 1 << 12
+const mostFound = 1 << 10
 
 func (e *evaluation) known(k key) ([]any, bool) {
 	if k == (key{}) {
