@@ -35,7 +35,7 @@ func (s *Shelf[T]) Hold(values []T) []T {
 		return []T{}
 	}
 	most := shelfRow / max(1, int(reflect.TypeFor[T]().Size()))
-	if len(values) > most/8 {
+	if len(values) > most/4 {
 		return slices.Clip(slices.Clone(values))
 	}
 	if len(values) > len(s.free) {
@@ -80,7 +80,7 @@ func (t *Texts) Know(text string) {
 
 // put returns a copy of a text in the row.
 func (t *Texts) put(text string) string {
-	if len(text) > shelfRow/8 {
+	if len(text) > shelfRow/4 {
 		return strings.Clone(text)
 	}
 	if len(text) > t.row.Cap()-t.row.Len() {
