@@ -51,46 +51,45 @@ func (s *Shelf[T]) Hold(values []T) []T {
 // HoldOne returns a pointer to a copy of the value.
 func (s *Shelf[T]) HoldOne(value T) *T { return &s.Hold([]T{value})[0] }
 
-// Texts hold strings close together, and those that say the same once.
+// Texts hold strings close together.
 type Texts struct {
-	known map[string]string
+	known map[string]string // those that many say
 	row   strings.Builder
 	held  int // how many bytes there are
 }
 
-// Hold replaces each string by the one that is held.
-func (t *Texts) Hold(texts ...*string) {
+// Share replaces strings that many say by one that is held once for all of them.
+func (t *Texts) Share(texts ...*string) {
 	for _, text := range texts {
 		held, found := t.known[*text]
 		if !found {
-			held = t.put(*text)
-			t.Know(held)
+			held = *text
+			t.Hold(&held)
+			if t.known == nil {
+				t.known = map[string]string{}
+			}
+			t.known[held] = held
 		}
 		*text = held
 	}
 }
 
-// Know has those that say the same as a text be that one.
-func (t *Texts) Know(text string) {
-	if t.known == nil {
-		t.known = map[string]string{}
+// Hold replaces strings by copies that are held.
+func (t *Texts) Hold(texts ...*string) {
+	for _, text := range texts {
+		if len(*text) > shelfRow/4 {
+			*text = strings.Clone(*text)
+			continue
+		}
+		if len(*text) > t.row.Cap()-t.row.Len() {
+			t.row = strings.Builder{}
+			t.row.Grow(rowFor(len(*text), t.held, shelfRow))
+		}
+		t.held += len(*text)
+		from := t.row.Len()
+		t.row.WriteString(*text)
+		*text = t.row.String()[from:]
 	}
-	t.known[text] = text
-}
-
-// put returns a copy of a text in the row.
-func (t *Texts) put(text string) string {
-	if len(text) > shelfRow/4 {
-		return strings.Clone(text)
-	}
-	if len(text) > t.row.Cap()-t.row.Len() {
-		t.row = strings.Builder{}
-		t.row.Grow(rowFor(len(text), t.held, shelfRow))
-	}
-	t.held += len(text)
-	from := t.row.Len()
-	t.row.WriteString(text)
-	return t.row.String()[from:]
 }
 
 // Shelves hold what documents and statuses say, of which there are tens of thousands.
@@ -107,40 +106,38 @@ type Shelves struct {
 	statuses   Shelf[ServiceStatus]
 }
 
-// Service returns a copy of the service that is held.
+// Service returns a copy of the service that is held, but for what its document and
+// its name are held as already.
 func (s *Shelves) Service(of Service) *Service {
-	s.Texts.Hold(&of.Name, &of.Title, &of.Owner, &of.Type, &of.Lifecycle, &of.OnCall, &of.Sunset, &of.Successor)
+	s.Texts.Share(&of.Owner, &of.Type, &of.Lifecycle, &of.OnCall)
+	s.Texts.Hold(&of.Title, &of.Sunset, &of.Successor, &of.Digest)
 	of.DependsOn, of.Aliases = s.list(of.DependsOn), s.list(of.Aliases)
-	s.document(&of.Document)
 	return s.services.HoldOne(of)
 }
 
-// Request returns a copy of the request that is held.
+// Request returns a copy of the request that is held, but for what its document and
+// its name are held as already.
 func (s *Shelves) Request(of Request) *Request {
-	s.Texts.Hold(&of.Name, &of.Blueprint, &of.Service, &of.Environment, &of.Expires, &of.Deletion, &of.RenamedFrom)
+	s.Texts.Share(&of.Blueprint, &of.Environment, &of.Expires, &of.Deletion)
+	s.Texts.Hold(&of.Service, &of.RenamedFrom, &of.Digest)
 	of.Inputs, of.ShareWith = s.fields(of.Inputs), s.list(of.ShareWith)
-	s.document(&of.Document)
 	return s.requests.HoldOne(of)
 }
-
-// document holds what no shelf holds yet, which its JSON and its sources are.
-func (s *Shelves) document(d *Document) { d.Digest = s.Texts.put(d.Digest) }
 
 // unit returns a copy of the status that is held. Its document is the one that is
 // known, where that says the same.
 func (s *Shelves) unit(of *UnitStatus, known json.RawMessage) *UnitStatus {
 	u := *of
-	s.Texts.Hold(&u.Request, &u.Service, &u.Owner, &u.Blueprint, &u.Environment, &u.Stage, &u.ObservedRevision, &u.AppliedRevision,
-		&u.Module, &u.FailedModule, &u.Unprotected, &u.Expires, &u.OutputsVersion, &u.Engine,
-		&u.State.Address, &u.State.Lineage, &u.FirstApplied, &u.LastApplied, &u.ServiceDigest)
-	u.Fingerprint = s.Texts.put(u.Fingerprint) // no other says the same
+	s.Texts.Share(&u.Service, &u.Owner, &u.Blueprint, &u.Environment, &u.Stage, &u.ObservedRevision, &u.AppliedRevision, &u.Module, &u.FailedModule,
+		&u.Unprotected, &u.Expires, &u.Engine, &u.State.Lineage, &u.FirstApplied, &u.LastApplied)
+	s.Texts.Hold(&u.Request, &u.Fingerprint, &u.OutputsVersion, &u.State.Address, &u.ServiceDigest)
 	u.Conditions = s.stated(u.Conditions)
-	u.Resources, u.Doubt, u.Sensitive, u.Sources = s.list(u.Resources), s.list(u.Doubt), s.list(u.Sensitive), s.list(u.Sources)
+	u.Resources, u.Doubt, u.Sensitive, u.Sources = s.shared(u.Resources), s.list(u.Doubt), s.list(u.Sensitive), s.list(u.Sources)
 	u.Outputs = s.fields(u.Outputs)
 	u.IDs = s.names.Hold(u.IDs)
 	for i := range u.IDs {
-		s.Texts.Hold(&u.IDs[i].Name)
-		u.IDs[i].Value = s.Texts.put(u.IDs[i].Value)
+		s.Texts.Share(&u.IDs[i].Name)
+		s.Texts.Hold(&u.IDs[i].Value)
 	}
 	if bytes.Equal(u.Document, known) {
 		u.Document = known
@@ -153,7 +150,8 @@ func (s *Shelves) unit(of *UnitStatus, known json.RawMessage) *UnitStatus {
 // service returns a copy of the status that is held.
 func (s *Shelves) service(of *ServiceStatus) *ServiceStatus {
 	u := *of
-	s.Texts.Hold(&u.Service, &u.Owner, &u.Lifecycle)
+	s.Texts.Share(&u.Owner, &u.Lifecycle)
+	s.Texts.Hold(&u.Service)
 	u.Requests = s.list(u.Requests)
 	u.Conditions = s.stated(u.Conditions)
 	return s.statuses.HoldOne(u)
@@ -167,10 +165,19 @@ func (s *Shelves) list(texts []string) []string {
 	return held
 }
 
+// shared is a list of what many others hold as well.
+func (s *Shelves) shared(texts []string) []string {
+	held := s.lists.Hold(texts)
+	for i := range held {
+		s.Texts.Share(&held[i])
+	}
+	return held
+}
+
 func (s *Shelves) fields(f Fields[json.RawMessage]) Fields[json.RawMessage] {
 	held := s.values.Hold(f)
 	for i := range held {
-		s.Texts.Hold(&held[i].Name)
+		s.Texts.Share(&held[i].Name)
 		held[i].Value = s.Bytes.Hold(held[i].Value)
 	}
 	return held
@@ -180,7 +187,7 @@ func (s *Shelves) stated(cs Conditions) Conditions {
 	held := s.conditions.Hold(cs)
 	for i := range held {
 		c := &held[i]
-		s.Texts.Hold(&c.Type, &c.Reason, &c.Message, &c.Since)
+		s.Texts.Share(&c.Type, &c.Reason, &c.Message, &c.Since)
 	}
 	return held
 }

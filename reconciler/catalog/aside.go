@@ -7,7 +7,7 @@ import "maps"
 func (e *Evaluator) Aside() *Evaluator {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return &Evaluator{command: e.command, deadline: e.deadline, cache: e.cache, layout: e.layout, place: e.place}
+	return &Evaluator{command: e.command, deadline: e.deadline, cache: e.cache, layout: e.layout, held: &shelves{}, place: e.place}
 }
 
 // Learn has the next pass know what another evaluator remembers of its last one. From
@@ -17,7 +17,7 @@ func (e *Evaluator) Learn(from *Evaluator) {
 	cache, layout, gathered := from.known()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cache, e.layout, e.gathered = cache, layout, gathered
+	e.cache, e.layout, e.gathered, e.held = cache, layout, gathered, &shelves{}
 }
 
 // known copies what a pass would change of what is remembered.

@@ -42,6 +42,7 @@ type Evaluator struct {
 	layout   *layout            // of the last tree
 	gathered gathered           // from it
 	news     int                // how many answers came since they were remembered
+	held     *shelves           // on which all that is
 	place    *place             // of the child that waits for the next pass
 }
 
@@ -52,7 +53,7 @@ func New(command []string, deadline time.Duration) *Evaluator {
 	if deadline == 0 {
 		deadline = 10 * time.Second
 	}
-	return &Evaluator{command: command, deadline: deadline, cache: map[digest]*answer{}, place: &place{}}
+	return &Evaluator{command: command, deadline: deadline, cache: map[digest]*answer{}, held: &shelves{}, place: &place{}}
 }
 
 // Answers returns what the last pass remembers, for another process of the same
@@ -87,7 +88,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	if e.gathered.worn() {
 		e.renew()
 	}
-	layout, violations := survey(tree, e.layout)
+	layout, violations := survey(tree, e.layout, e.held)
 	if layout == nil || layout.broken {
 		return nil, reconciler.SortViolations(violations), nil
 	}
@@ -109,7 +110,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 	}
 	layout.place(platform)
 	violations = append(violations, layout.unlisted(platform)...)
-	next, vs := e.gathered.next(platform, jobs[1:], answers[1:])
+	next, vs := e.gathered.next(platform, jobs[1:], answers[1:], e.held)
 	e.gathered = next
 	violations = append(violations, vs...)
 	return platform, reconciler.SortViolations(violations), nil
@@ -118,7 +119,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, tree *reconciler.Tree) (*recon
 // renew puts all that is remembered on new shelves. What was made of it before stays
 // what it was.
 func (e *Evaluator) renew() {
-	var held shelves
+	held := &shelves{}
 	layout := *e.layout
 	layout.catalog, layout.asked, layout.folders = make(map[string]*file, len(e.layout.catalog)), nil, nil
 	for path, f := range e.layout.catalog {
@@ -128,7 +129,7 @@ func (e *Evaluator) renew() {
 	for key, a := range e.cache {
 		cache[key] = held.answer(*a, layout.catalog)
 	}
-	e.layout, e.cache, e.gathered = &layout, cache, gathered{}
+	e.layout, e.cache, e.gathered, e.held = &layout, cache, gathered{}, held
 }
 
 // evaluate returns the jobs of the layout, with the answers to them. A folder in
@@ -136,7 +137,7 @@ func (e *Evaluator) renew() {
 // that computes.
 func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]*job, []*answer, error) {
 	next := make(map[digest]*answer, len(e.cache))
-	jobs := e.layout.jobs(nil)
+	jobs := e.layout.jobs(nil, e.held)
 	answers, err := e.answers(ctx, tree, jobs, next)
 	if err != nil {
 		return nil, nil, err
@@ -148,7 +149,7 @@ func (e *Evaluator) evaluate(ctx context.Context, tree *reconciler.Tree) ([]*job
 		}
 	}
 	if len(computing) > 0 {
-		jobs = e.layout.jobs(computing)
+		jobs = e.layout.jobs(computing, e.held)
 		if answers, err = e.answers(ctx, tree, jobs, next); err != nil {
 			return nil, nil, err
 		}

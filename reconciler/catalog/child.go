@@ -27,14 +27,14 @@ const (
 // which every child evaluates before anything else. Where a child dies or
 // exceeds the deadline, the job it was at is answered with a violation and
 // another child goes on behind it.
-func evaluateInChildren(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]*answer, error) {
+func evaluateInChildren(ctx context.Context, command []string, deadline time.Duration, jobs []job, held *shelves) ([]*answer, error) {
 	answers := make([]*answer, len(jobs))
 	for at := 0; at < len(jobs); {
 		todo := jobs[at:]
 		if at > 0 {
 			todo = append([]job{jobs[0]}, todo...)
 		}
-		got, cause, err := oneChild(ctx, command, deadline, todo)
+		got, cause, err := oneChild(ctx, command, deadline, todo, held)
 		if err != nil {
 			return nil, err
 		}
@@ -77,13 +77,13 @@ func exceeded(j job, cause string) *answer {
 
 // oneChild returns the answers that one child gave before it ended, and why it
 // ended early, in words that follow "evaluation".
-func oneChild(ctx context.Context, command []string, deadline time.Duration, jobs []job) ([]*answer, string, error) {
+func oneChild(ctx context.Context, command []string, deadline time.Duration, jobs []job, held *shelves) ([]*answer, string, error) {
 	c, err := startChild(ctx, command)
 	if err != nil {
 		return nil, "", err
 	}
 	defer c.kill(nil)
-	answers := c.ask(deadline, jobs, c.stdin.Close)
+	answers := c.ask(deadline, jobs, held, c.stdin.Close)
 	err = c.cmd.Wait()
 	switch {
 	case len(answers) == len(jobs):
@@ -136,7 +136,7 @@ func startChild(ctx context.Context, command []string) (*child, error) {
 // ask returns the answers to the jobs, as many as the child gave before it ended or
 // one took longer than the deadline, which ends it. sent is called once it was told
 // of all of them.
-func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []*answer {
+func (c *child) ask(deadline time.Duration, jobs []job, held *shelves, sent func() error) []*answer {
 	go func() {
 		w := bufio.NewWriterSize(c.stdin, 1<<16)
 		enc := json.NewEncoder(w)
@@ -151,7 +151,6 @@ func (c *child) ask(deadline time.Duration, jobs []job, sent func() error) []*an
 	patience := limited.NewPatience(c.cmd.Process.Pid, deadline, func() { c.kill(limited.ErrDeadline) })
 	defer patience.Stop()
 	var answers []*answer
-	var held shelves
 	files := map[string]*file{}
 	for _, j := range jobs {
 		for _, f := range j.reads {

@@ -126,12 +126,12 @@ func (g generator) formsPlatform(t *testing.T) (files map[string]string, fields 
 // governed returns an evaluation of a platform's governance.
 func governed(t *testing.T, files map[string]string) *evaluation {
 	t.Helper()
-	layout, violations := survey(treeOf(files), nil)
+	layout, violations := survey(treeOf(files), nil, &shelves{})
 	if layout == nil {
 		t.Fatal(render(violations))
 	}
 	var ev evaluation
-	if a := ev.do(*layout.jobs(nil)[0]); len(a.Violations) > 0 {
+	if a := ev.do(*layout.jobs(nil, &shelves{})[0]); len(a.Violations) > 0 {
 		t.Fatal(render(a.Violations))
 	}
 	return &ev

@@ -50,7 +50,7 @@ func FuzzDocuments(f *testing.F) {
 	mutate.Fuzz(f, seeds, func(t testing.TB, input []byte) {
 		const name = "catalog/payments/checkout.cue"
 		base[name] = string(input)
-		layout, violations := survey(treeOf(base), nil)
+		layout, violations := survey(treeOf(base), nil, &shelves{})
 		expectPlaced(t, violations)
 		if layout == nil || layout.catalog[name] == nil {
 			if len(violations) == 0 {
@@ -149,11 +149,11 @@ func FuzzSettings(f *testing.F) {
 		for _, name := range []string{"platform.cue", "blueprints/postgres/blueprint.cue", "cue.mod/module.cue"} {
 			kept := base[name]
 			base[name] = string(input)
-			layout, violations := survey(treeOf(base), nil)
+			layout, violations := survey(treeOf(base), nil, &shelves{})
 			base[name] = kept
 			expectPlaced(t, violations)
 			if layout != nil && !layout.broken && len(violations) == 0 {
-				layout.jobs(nil)
+				layout.jobs(nil, &shelves{})
 			}
 		}
 	})

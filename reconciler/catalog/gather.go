@@ -35,16 +35,16 @@ const mostMoved = 4
 
 // next adds the documents of the answers to the jobs to the platform. A name that two
 // files declare is refused in both.
-func (g gathered) next(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, []reconciler.Violation) {
-	if next, ok := g.move(platform, jobs, answers); ok {
+func (g gathered) next(platform *reconciler.Platform, jobs []*job, answers []*answer, held *shelves) (gathered, []reconciler.Violation) {
+	if next, ok := g.move(platform, jobs, answers, held); ok {
 		return next, nil
 	}
-	return gather(platform, jobs, answers)
+	return gather(platform, jobs, answers, held)
 }
 
 // move adds what the platform had before, but for what came and went. It is not
 // sure of anything where a name is declared twice.
-func (g gathered) move(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, bool) {
+func (g gathered) move(platform *reconciler.Platform, jobs []*job, answers []*answer, held *shelves) (gathered, bool) {
 	came, went := g.compare(jobs, answers)
 	if !g.apart || (len(came)+len(went))*mostMoved > len(jobs) {
 		return gathered{}, false
@@ -56,10 +56,9 @@ func (g gathered) move(platform *reconciler.Platform, jobs []*job, answers []*an
 			next.remove(d.named())
 		}
 	}
-	var held reconciler.Shelves
 	for _, i := range came {
 		for n := range answers[i].Documents {
-			if d := (stated{&answers[i].Documents[n], jobs[i].sources}); next.has(d.named()) || !next.take(d, &held) {
+			if d := (stated{&answers[i].Documents[n], jobs[i].sources}); next.has(d.named()) || !next.take(d, held) {
 				return gathered{}, false
 			}
 		}
@@ -83,7 +82,7 @@ func (g gathered) remove(d docName) {
 }
 
 // take adds a document, and tells whether it could be read.
-func (g gathered) take(d stated, held *reconciler.Shelves) bool {
+func (g gathered) take(d stated, held *shelves) bool {
 	if d.JSON == nil {
 		g.refused[d.named()] = true
 		return true
@@ -98,17 +97,16 @@ type stated struct {
 }
 
 // add reads the document into its type of the domain.
-func (d stated) add(g gathered, held *reconciler.Shelves) error {
-	held.Texts.Know(d.Name)
+func (d stated) add(g gathered, held *shelves) error {
 	if d.Kind == "service" {
 		s, err := decode[reconciler.Service](*d.document)
-		if s.Document = d.common(); err == nil {
+		if s.Name, s.Document = d.Name, d.common(); err == nil {
 			g.services[d.Name] = held.Service(s)
 		}
 		return err
 	}
 	r, err := decode[reconciler.Request](*d.document)
-	if r.Document = d.common(); err == nil {
+	if r.Name, r.Document = d.Name, d.common(); err == nil {
 		g.requests[d.Name] = held.Request(r)
 	}
 	return err
@@ -150,7 +148,7 @@ func (j *job) compare(other *job) int {
 func (d *document) named() docName { return docName{d.Kind, d.Name} }
 
 // gather adds the documents of the answers to a platform that has none.
-func gather(platform *reconciler.Platform, jobs []*job, answers []*answer) (gathered, []reconciler.Violation) {
+func gather(platform *reconciler.Platform, jobs []*job, answers []*answer, held *shelves) (gathered, []reconciler.Violation) {
 	var violations []reconciler.Violation
 	first := map[docName]stated{}
 	twice := map[docName]bool{}
@@ -173,7 +171,6 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []*answer) (gath
 			}
 		}
 	}
-	var held reconciler.Shelves
 	g := gathered{jobs: jobs, answers: answers, services: map[string]*reconciler.Service{}, requests: map[string]*reconciler.Request{}, refused: map[docName]bool{}}
 	platform.Services, platform.Requests = g.services, g.requests
 	for key, d := range first {
@@ -184,7 +181,7 @@ func gather(platform *reconciler.Platform, jobs []*job, answers []*answer) (gath
 			g.refused[key] = true
 			continue
 		}
-		if err := d.add(g, &held); err != nil {
+		if err := d.add(g, held); err != nil {
 			violations = append(violations, reconciler.Violation{
 				Level: reconciler.Deny, Scope: reconciler.ScopeDocument, Kind: d.Kind, Name: d.Name,
 				Position: d.Position, Message: err.Error(),

@@ -87,8 +87,8 @@ func (e entry) handsOut() string {
 // survey sorts the files of a tree, reading each once, but for files of documents
 // that an earlier layout has as they are. It returns a nil layout where the tree is
 // no platform at all.
-func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Violation) {
-	s := surveyor{tree: tree, earlier: earlier, layout: &layout{
+func survey(tree *reconciler.Tree, earlier *layout, held *shelves) (*layout, []reconciler.Violation) {
+	s := surveyor{tree: tree, earlier: earlier, held: held, layout: &layout{
 		support: map[string]string{}, root: map[string]string{}, catalog: map[string]*file{},
 		blueprintPackage: map[string]string{}, blueprintAt: map[string]reconciler.Position{},
 	}}
@@ -102,7 +102,7 @@ func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Viola
 		return nil, s.violations
 	}
 	if earlier != nil {
-		if next := earlier.next(tree); next != nil {
+		if next := earlier.next(tree, held); next != nil {
 			return next, nil
 		}
 		s.layout.asked = earlier.asked
@@ -121,13 +121,13 @@ func survey(tree *reconciler.Tree, earlier *layout) (*layout, []reconciler.Viola
 
 // next returns the layout of a tree that differs in files of documents that were
 // there before, and of which there is nothing to say either; nil of any other.
-func (l *layout) next(tree *reconciler.Tree) *layout {
+func (l *layout) next(tree *reconciler.Tree, held *shelves) *layout {
 	if l.tree == nil {
 		return nil
 	}
 	next := *l
 	next.tree, next.catalog = tree, maps.Clone(l.catalog)
-	s := surveyor{tree: tree, earlier: l, layout: &next}
+	s := surveyor{tree: tree, earlier: l, held: held, layout: &next}
 	for _, path := range reconciler.ChangedPaths(l.tree, tree) {
 		f, found := tree.Find(path)
 		if l.catalog[path] == nil || !found || folderOf(path) == "" {
@@ -144,7 +144,7 @@ type surveyor struct {
 	tree       *reconciler.Tree
 	earlier    *layout // nil where there is none
 	layout     *layout
-	held       shelves
+	held       *shelves
 	violations []reconciler.Violation
 }
 
@@ -459,7 +459,7 @@ func (s *surveyor) checkModule() {
 // jobs returns the work of a pass: the governance, then a job for each literal
 // file, and one for each folder that computes, by itself or because it is among
 // those that computing names.
-func (l *layout) jobs(computing map[string]bool) []*job {
+func (l *layout) jobs(computing map[string]bool, held *shelves) []*job {
 	governed := job{Kind: governanceJob, Files: map[string]string{}, Blueprints: l.blueprints}
 	for name, content := range l.support {
 		governed.Files[name] = content
@@ -476,19 +476,18 @@ func (l *layout) jobs(computing map[string]bool) []*job {
 		}
 	}
 	byFolder := l.folders
-	var held shelves
 	asked := map[string]*asked{}
 	plain := map[string]bool{}
 	folders := slices.Sorted(maps.Keys(byFolder))
 	for _, folder := range folders { // those above come first
-		asked[folder] = l.ask(byFolder, folder, &held)
+		asked[folder] = l.ask(byFolder, folder, held)
 		plain[folder] = !computing[folder] && asked[folder].plain
 	}
 	for _, folder := range folders {
 		a := asked[folder]
 		computes := slices.ContainsFunc(ancestors(folder), func(f string) bool { return len(byFolder[f]) > 0 && !plain[f] })
 		if a.jobs == nil || a.computes != computes {
-			a.computes, a.jobs = computes, l.folderJobs(byFolder, folder, computes, &held)
+			a.computes, a.jobs = computes, l.folderJobs(byFolder, folder, computes, held)
 		}
 		jobs = append(jobs, a.jobs...)
 	}

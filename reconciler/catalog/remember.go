@@ -25,7 +25,6 @@ const rememberedTogether = 128
 // rememberedFile is a file of documents.
 type rememberedFile struct {
 	reconciler.File
-	ID       string
 	Literal  bool
 	Requests []offer
 	Uses     []string
@@ -47,7 +46,7 @@ func (e *Evaluator) Remember() iter.Seq[any] {
 	var files []rememberedFile
 	for _, f := range e.layout.catalog {
 		if f.Hash != "" && f.folder != "" {
-			files = append(files, rememberedFile{f.File, f.id, f.literal, f.requests, f.uses})
+			files = append(files, rememberedFile{f.File, f.literal, f.requests, f.uses})
 		}
 	}
 	return func(yield func(any) bool) {
@@ -75,7 +74,7 @@ func (e *Evaluator) Remember() iter.Seq[any] {
 // is trusted.
 func (e *Evaluator) Recall(read func(into any) error) error {
 	answers, files := map[digest]*answer{}, map[string]*file{}
-	var held shelves
+	held := &shelves{}
 	for {
 		var m remembered
 		if err := read(&m); errors.Is(err, io.EOF) {
@@ -84,8 +83,8 @@ func (e *Evaluator) Recall(read func(into any) error) error {
 			return fmt.Errorf("read what another evaluator knew: %w", err)
 		}
 		for _, f := range m.Files {
-			held.Texts.Hold(&f.Path, &f.Hash, &f.ID)
-			files[f.Path] = held.file(file{File: f.File, folder: folderOf(f.Path), id: f.ID, literal: f.Literal, requests: f.Requests, uses: f.Uses})
+			held.Texts.Hold(&f.Path, &f.Hash)
+			files[f.Path] = held.file(file{File: f.File, folder: folderOf(f.Path), id: f.Hash, literal: f.Literal, requests: f.Requests, uses: f.Uses})
 		}
 		for key, a := range m.Answers {
 			answers[key] = held.answer(a, files)
@@ -93,7 +92,7 @@ func (e *Evaluator) Recall(read func(into any) error) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cache, e.layout, e.news = answers, &layout{catalog: files}, 0
+	e.cache, e.layout, e.news, e.held = answers, &layout{catalog: files}, 0, held
 	return nil
 }
 

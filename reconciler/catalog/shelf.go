@@ -20,7 +20,8 @@ func (s *shelves) answer(a answer, files map[string]*file) *answer {
 	a.Documents = s.documents.Hold(a.Documents)
 	for i := range a.Documents {
 		d := &a.Documents[i]
-		s.Texts.Hold(&d.Kind, &d.Name)
+		s.Texts.Share(&d.Kind)
+		s.Texts.Hold(&d.Name)
 		d.JSON = s.Bytes.Hold(d.JSON)
 		if f := files[d.Position.File]; f != nil {
 			d.Position.File = f.Path
@@ -33,7 +34,8 @@ func (s *shelves) answer(a answer, files map[string]*file) *answer {
 func (s *shelves) file(f file) *file {
 	f.requests, f.uses = s.offers.Hold(f.requests), s.lists.Hold(f.uses)
 	for i := range f.requests {
-		s.Texts.Hold(&f.requests[i].Name, &f.requests[i].Blueprint)
+		s.Texts.Hold(&f.requests[i].Name)
+		s.Texts.Share(&f.requests[i].Blueprint)
 	}
 	for i := range f.uses {
 		s.Texts.Hold(&f.uses[i])

@@ -62,7 +62,7 @@ func (e *Evaluator) ask(ctx context.Context, basis digest, jobs []job) ([]*answe
 	if known != nil && len(rest) == 1 {
 		return merged(governed, known, nil, len(jobs)), nil
 	}
-	fresh, err := evaluateInChildren(ctx, e.command, e.deadline, rest)
+	fresh, err := evaluateInChildren(ctx, e.command, e.deadline, rest, e.held)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (e *Evaluator) askStaying(ctx context.Context, basis digest, jobs []job) (g
 	}
 	p.expiry.Stop()
 	p.jobs += len(asked)
-	answers := p.ask(e.deadline, asked, func() error { return nil })
+	answers := p.ask(e.deadline, asked, e.held, func() error { return nil })
 	if len(answers) < len(asked) {
 		p.dismiss()
 		return nil, nil
@@ -136,7 +136,7 @@ func (e *Evaluator) hire(ctx context.Context, basis digest, governance job) *sta
 		return nil
 	}
 	s := &staying{child: c, basis: basis}
-	answers := c.ask(e.deadline, []job{governance}, func() error { return nil })
+	answers := c.ask(e.deadline, []job{governance}, e.held, func() error { return nil })
 	if len(answers) == 0 {
 		s.end()
 		return nil
