@@ -168,7 +168,7 @@ func (d *decider) of(name string) decision {
 // it is kept.
 func (d *decider) settles(u *Unit) bool {
 	name := u.Name()
-	return len(d.shapes[name].references) == 0 && u.Request.RenamedFrom == "" && !d.unverified[name] &&
+	return len(d.shapes[name].uses) == 0 && u.Request.RenamedFrom == "" && !d.unverified[name] &&
 		!d.moves[name] && d.imports[name] == "" && !d.record.Units[name].Is(Drifted) && !d.record.Units[name].redocumented(u)
 }
 

@@ -69,6 +69,7 @@ func (r *Reconciler) recallSettled() error {
 	if err != nil {
 		return err
 	}
+	memory.written, memory.Pushing = written{}, nil // which may be long, and are not asked for
 	r.settled = memory
 	if memory.Settled != "" || r.gate.forge == nil {
 		return nil

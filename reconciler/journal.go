@@ -352,18 +352,24 @@ func (j *journal) warn(warnings []string) {
 // ready. Runs that start are noted by their results.
 func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time) {
 	warn, day := time.Duration(c.Platform.Settings.Expiry.Warn), now.UTC().Format(time.DateOnly)
-	said := func(name string, made decision) noting {
-		return noting{unit: c.Units[name], verb: made.verb, condition: made.condition, reason: made.reason, message: made.message, uncleared: made.uncleared,
-			warn: warn, day: day}
+	sayings := map[saying]*saying{}
+	said := func(made decision) saying {
+		return saying{made.verb, made.condition, made.reason, made.message, made.uncleared, warn, day}
+	}
+	noted := func(name string, made decision) {
+		s := said(made)
+		if sayings[s] == nil {
+			sayings[s] = &s
+		}
+		j.noted[name] = noting{c.Units[name], sayings[s]}
 	}
 	news := sortedWhere(decisions, func(name string, made decision) bool {
-		last, noted := j.noted[name]
-		now := said(name, made)
-		if !noted || !last.same(now) {
-			return true
+		last, u := j.noted[name], c.Units[name]
+		if last.unit == nil || !last.unit.same(u) || *last.saying != said(made) {
+			return true // as it is of a request that is no unit: what that says is not in here
 		}
-		if last.unit != now.unit { // the unit of an earlier revision must not stay
-			j.noted[name] = now
+		if last.unit != u { // the unit of an earlier revision must not stay
+			j.noted[name] = noting{u, last.saying}
 		}
 		return false
 	})
@@ -395,13 +401,13 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 			if unsafe.SliceData(before.Document) != unsafe.SliceData(status.Document) { // whose text is the platform's own
 				j.record.Units[name] = status
 			}
-			j.noted[name] = said(name, made)
+			noted(name, made)
 			continue
 		}
 		j.record.Units[name] = status
 		status.ObservedRevision = c.Revision.Commit
 		j.touchUnit(name)
-		j.noted[name] = said(name, made)
+		noted(name, made)
 		if warns {
 			j.event(event{unit: name, run: true, verb: "warn of the end of", trailer: "expiring on=" + status.Expires})
 		}
@@ -426,19 +432,17 @@ func (j *journal) note(c *Checked, decisions map[string]decision, now time.Time)
 // noting is all by which the status of a unit was noted. As long as that and the
 // status are as they were, noting it again changes nothing.
 type noting struct {
-	unit                       *Unit
+	unit *Unit
+	*saying
+}
+
+// saying is what many units are noted by alike.
+type saying struct {
 	verb                       verb
 	condition, reason, message string
 	uncleared                  bool
 	warn                       time.Duration
 	day                        string
-}
-
-// same tells whether nothing would be noted. Of a request that is no unit of the
-// revision, what it says is not in here.
-func (n noting) same(other noting) bool {
-	return n.unit != nil && n.unit.same(other.unit) && n.verb == other.verb && n.condition == other.condition && n.reason == other.reason && n.message == other.message &&
-		n.uncleared == other.uncleared && n.warn == other.warn && n.day == other.day
 }
 
 // same tells whether two statuses are recorded alike.

@@ -10,13 +10,13 @@ import (
 // outputs it uses, and the basis. Making it takes long beside deciding by it, and it
 // is the same on every pass as long as the unit is.
 type shape struct {
-	unit       *Unit
-	engine     Engine
-	versions   string // of the outputs that it uses
-	address    string
-	references map[string]Ref
-	basis      string
-	err        error // why the unit cannot be rendered
+	unit     *Unit
+	engine   Engine
+	versions string // of the outputs that it uses
+	address  string
+	uses     []string // the requests whose outputs it uses
+	basis    string
+	err      error // why the unit cannot be rendered
 }
 
 // shapes remembers the shape of each unit by its name.
@@ -35,7 +35,10 @@ func (all shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error
 	if err != nil {
 		s.err = err
 	} else {
-		s.address, s.references = rendering.Address, rendering.References
+		s.address = rendering.Address
+		for _, ref := range rendering.References {
+			s.uses = append(s.uses, ref.Request)
+		}
 		s.versions = s.versionsBy(version)
 		s.basis = basis(u.Module.Digest, rendering, engine, version)
 	}
@@ -45,12 +48,12 @@ func (all shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error
 
 // versionsBy joins the versions of the outputs that a unit uses.
 func (s *shape) versionsBy(version func(request string) string) string {
-	if len(s.references) == 0 {
+	if len(s.uses) == 0 {
 		return ""
 	}
 	var all []string
-	for _, ref := range s.references {
-		all = append(all, ref.Request+" "+version(ref.Request))
+	for _, request := range s.uses {
+		all = append(all, request+" "+version(request))
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n")

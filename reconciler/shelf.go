@@ -102,6 +102,7 @@ type Shelves struct {
 	conditions Shelf[Condition]
 	services   Shelf[Service]
 	requests   Shelf[Request]
+	plans      Shelf[PlanSummary]
 	units      Shelf[UnitStatus]
 	statuses   Shelf[ServiceStatus]
 }
@@ -134,6 +135,10 @@ func (s *Shelves) unit(of *UnitStatus, known json.RawMessage) *UnitStatus {
 	u.Conditions = s.stated(u.Conditions)
 	u.Resources, u.Doubt, u.Sensitive, u.Sources = s.shared(u.Resources), s.list(u.Doubt), s.list(u.Sensitive), s.list(u.Sources)
 	u.Outputs = s.fields(u.Outputs)
+	if u.Plan != nil {
+		u.Plan = s.plans.HoldOne(*u.Plan)
+		s.Texts.Hold(&u.Plan.Digest)
+	}
 	u.IDs = s.names.Hold(u.IDs)
 	for i := range u.IDs {
 		s.Texts.Share(&u.IDs[i].Name)

@@ -221,7 +221,7 @@ type job struct {
 	// Blueprints are the names of the blueprint folders.
 	Blueprints []string `json:"blueprints,omitempty"`
 	// Uses are the requests whose outputs are used, with their blueprints.
-	Uses map[string]string `json:"uses,omitempty"`
+	Uses reconciler.Fields[string] `json:"uses,omitempty"`
 	// sources are what its documents name as theirs. The answer does not depend
 	// on them.
 	sources []string
@@ -272,7 +272,7 @@ func (j job) digest(basis digest) digest {
 	for _, f := range j.reads {
 		fmt.Fprintf(h, "\x00%s\x00%s", f.Path, f.id)
 	}
-	fmt.Fprintf(h, "\x00%q%q%q", j.Own, j.Blueprints, j.Uses) // maps are printed sorted
+	fmt.Fprintf(h, "\x00%q%q%q", j.Own, j.Blueprints, j.Uses)
 	return digest(h.Sum(nil))
 }
 

@@ -475,10 +475,10 @@ func (ev *evaluation) data(j job) answer {
 	handed := map[string]any{}
 	for _, e := range entries {
 		for _, u := range e.uses {
-			if !ev.outputs[j.Uses[u.request]][u.output] {
+			if !ev.outputs[j.Uses.Of(u.request)][u.output] {
 				return answer{Unsure: true}
 			}
-			handed[u.request] = map[string]any{"outputs": ev.handed(u.request, j.Uses[u.request])}
+			handed[u.request] = map[string]any{"outputs": ev.handed(u.request, j.Uses.Of(u.request))}
 		}
 	}
 	return ev.entries(entries, handed)

@@ -535,7 +535,7 @@ func (l *layout) folderJobs(byFolder map[string][]string, folder string, compute
 	known := l.scope(byFolder, folder)
 	for _, name := range own {
 		uses, declared := known.of(l.catalog[name].uses)
-		jobs = append(jobs, held.jobs.HoldOne(job{Kind: dataJob, Folder: folder, Own: held.lists.Hold([]string{name}), Uses: uses,
+		jobs = append(jobs, held.jobs.HoldOne(job{Kind: dataJob, Folder: folder, Own: held.lists.Hold([]string{name}), Uses: held.uses.Hold(uses),
 			reads: held.reads.Hold([]*file{l.catalog[name]}), sources: held.lists.Hold(sources(byFolder, folder, append(declared, name)...))}))
 	}
 	return jobs
@@ -580,13 +580,10 @@ func (l *layout) plain(files []string, known scope) bool {
 	return true
 }
 
-// of returns the blueprints of some requests, and the files that declare them.
-func (s scope) of(requests []string) (blueprints map[string]string, files []string) {
+// of returns the blueprints of some requests, which are sorted, and the files that declare them.
+func (s scope) of(requests []string) (blueprints reconciler.Fields[string], files []string) {
 	for _, name := range requests {
-		if blueprints == nil {
-			blueprints = map[string]string{}
-		}
-		blueprints[name] = s[name].blueprint
+		blueprints = append(blueprints, reconciler.Named[string]{Name: name, Value: s[name].blueprint})
 		files = append(files, s[name].file)
 	}
 	return blueprints, files

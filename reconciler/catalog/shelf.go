@@ -10,6 +10,7 @@ type shelves struct {
 	offers    reconciler.Shelf[offer]
 	lists     reconciler.Shelf[string]
 	reads     reconciler.Shelf[*file]
+	uses      reconciler.Shelf[reconciler.Named[string]]
 	jobs      reconciler.Shelf[job]
 	asked     reconciler.Shelf[asked]
 	answers   reconciler.Shelf[answer]

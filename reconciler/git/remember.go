@@ -64,7 +64,7 @@ func (l *listing) remember(yield func(any) bool) bool {
 // process remembered, which is believed as the mirror is: folders that are the same
 // are not read, and no sizes of files are asked for.
 func (m *Mirror) Recall(read func(into any) error) error {
-	root, err := recall(read)
+	root, err := recall(read, &reconciler.Texts{})
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -75,14 +75,17 @@ func (m *Mirror) Recall(read func(into any) error) error {
 	return nil
 }
 
-func recall(read func(into any) error) (*listing, error) {
+func recall(read func(into any) error, held *reconciler.Texts) (*listing, error) {
 	var r remembered
 	if err := read(&r); err != nil {
 		return nil, err
 	}
+	for i := range r.Files {
+		held.Hold(&r.Files[i].Path, &r.Files[i].Hash)
+	}
 	l := &listing{hash: r.Hash, files: r.Files, entries: len(r.Files) + len(r.Folders)}
 	for _, f := range r.Folders {
-		folder, err := recall(read)
+		folder, err := recall(read, held)
 		if err != nil {
 			return nil, noEOF(err)
 		}

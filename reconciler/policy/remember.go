@@ -8,6 +8,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
+
+	"github.com/pave-dev/pave/reconciler"
 )
 
 // remembered is what rules leave to the next process of the same program.
@@ -60,6 +62,7 @@ func (c *Compiler) Remember() iter.Seq[any] {
 // what is trusted.
 func (c *Compiler) Recall(read func(into any) error) error {
 	m := remembered{verdicts: map[named]verdict{}}
+	var held reconciler.Texts
 	for {
 		var p rememberedPart
 		if err := read(&p); errors.Is(err, io.EOF) {
@@ -70,7 +73,11 @@ func (c *Compiler) Recall(read func(into any) error) error {
 		if p.Bundle != nil {
 			m.bundle = p.Bundle
 		}
-		maps.Copy(m.verdicts, p.Verdicts)
+		for of, said := range p.Verdicts {
+			held.Share(&of.Kind)
+			held.Hold(&of.Name)
+			m.verdicts[of] = said
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
