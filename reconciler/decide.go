@@ -94,7 +94,7 @@ type decider struct {
 	moves   map[string]bool
 	imports map[string]string
 
-	shapes    shapes            // those of earlier passes
+	shapes    *shapes           // those of earlier passes
 	quiet     *quiet            // as of the last pass
 	freezes   map[string]string // by environment, see frozen
 	made      map[string]decision
@@ -154,7 +154,7 @@ func (d *decider) of(name string) decision {
 	}
 	u := d.checked.Units[name]
 	if d.isQuiet(name, u) {
-		return decision{verb: keep, reason: ReasonApplied, basis: d.shapes[name].basis}
+		return decision{verb: keep, reason: ReasonApplied, basis: d.shapes.known[name].basis}
 	}
 	made := d.orBusy(name, d.unit(u))
 	d.made[name] = made
@@ -168,7 +168,7 @@ func (d *decider) of(name string) decision {
 // it is kept.
 func (d *decider) settles(u *Unit) bool {
 	name := u.Name()
-	return len(d.shapes[name].uses) == 0 && u.Request.RenamedFrom == "" && !d.unverified[name] &&
+	return len(d.shapes.known[name].uses) == 0 && u.Request.RenamedFrom == "" && !d.unverified[name] &&
 		!d.moves[name] && d.imports[name] == "" && !d.record.Units[name].Is(Drifted) && !d.record.Units[name].redocumented(u)
 }
 

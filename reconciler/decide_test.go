@@ -43,7 +43,7 @@ func newSituation(requests ...*Request) *situation {
 		record:  NewRecord(), engine: Engine{Name: "terraform", Version: "1.11.4"}, render: renderPlainly,
 		running: map[string]bool{}, attempts: map[string]attempt{}, unverified: map[string]bool{}, now: noon, sure: noon, calendar: timetable{},
 		verdict: func(string, bool, bool) string { return "these rules" },
-		shapes:  shapes{}, quiet: &quiet{},
+		shapes:  &shapes{}, quiet: &quiet{},
 	}
 	return s.sorted()
 }

@@ -60,7 +60,7 @@ func (w *world) render(u Unit) (Rendering, error) {
 // decide makes one pass and returns what it decided about a unit.
 func (w *world) decide(name string) decision {
 	d := decider{checked: w.checked, record: w.record, render: w.render, running: w.running, attempts: map[string]attempt{},
-		unverified: w.distrust, now: w.now, sure: w.now, shapes: shapes{}, quiet: &quiet{}}
+		unverified: w.distrust, now: w.now, sure: w.now, shapes: &shapes{}, quiet: &quiet{}}
 	made := d.decide()
 	w.journal.note(w.checked, made, w.now)
 	return made[name]

@@ -135,7 +135,7 @@ func New(o Options) *Reconciler {
 	}
 	o.Reviewed = o.Reviewed || o.Forge != nil
 	r := &Reconciler{Options: o, attending: context.Background(), started: o.Now().Round(0).Add(-o.Steady()), pokes: make(chan struct{}, 1), wakes: make(chan struct{}, 1), results: make(chan finished),
-		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{}, shapes: shapes{},
+		views: make(chan chan View), running: map[string]Running{}, attempts: map[string]attempt{},
 		holds: map[string]heldBack{}, asking: map[string]asking{}, deployments: map[int]*deployment{}}
 	r.memory = newMemory(func() { nudge(r.wakes) })
 	r.gate = newGate(o.Forge, o.Shown, o.Accounts, o.Log, func() { nudge(r.wakes) })
@@ -467,6 +467,7 @@ func (r *Reconciler) advance(ctx context.Context, heads Heads) error {
 	}
 	if r.checked == nil || checked.news.renewed() {
 		r.record.shelve(checked.Platform)
+		r.shapes.shelve()
 	}
 	r.head, r.checked, r.engine, r.refusal, r.waiting = heads.Tracked, checked, engine, nil, nil
 	r.stirred = true
@@ -597,7 +598,7 @@ func (r *Reconciler) decider() *decider {
 	}
 	return &decider{checked: r.checked, record: r.record, engine: r.engine, render: r.Runner.Render, running: running, looking: looking,
 		attempts: r.attempts, unverified: r.unverified, verdict: r.verdict, observed: r.observed, now: r.Now(), sure: r.sure(), calendar: r.Calendar,
-		moves: r.Moves, imports: r.Imports, shapes: r.shapes, quiet: &r.quiet}
+		moves: r.Moves, imports: r.Imports, shapes: &r.shapes, quiet: &r.quiet}
 }
 
 // sure returns a time that has come even where the clock was set forward since the

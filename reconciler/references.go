@@ -96,10 +96,17 @@ func (n *news) using(uses map[string][]string) []string {
 // usesOf returns the requests whose outputs each request uses that uses any.
 func usesOf(requests map[string]*Request, n *news) map[string][]string {
 	if n.everything() {
+		var held Shelf[string]
 		uses := map[string][]string{}
 		for name, r := range requests {
-			if names := upstreams(r); len(names) > 0 {
-				uses[name] = names
+			names := upstreams(r)
+			for i := range names {
+				if up := requests[names[i]]; up != nil {
+					names[i] = up.Name
+				}
+			}
+			if len(names) > 0 {
+				uses[name] = held.Hold(names)
 			}
 		}
 		return uses

@@ -11,7 +11,6 @@ import (
 // is the same on every pass as long as the unit is.
 type shape struct {
 	unit     *Unit
-	engine   Engine
 	versions string // of the outputs that it uses
 	address  string
 	uses     []string // the requests whose outputs it uses
@@ -19,18 +18,25 @@ type shape struct {
 	err      error // why the unit cannot be rendered
 }
 
-// shapes remembers the shape of each unit by its name.
-type shapes map[string]*shape
+// shapes remembers the shape of each unit by its name, for one engine.
+type shapes struct {
+	engine Engine
+	known  map[string]*shape
+	held   Shelf[shape]
+	lists  Shelf[string]
+	texts  Texts
+}
 
 // of returns the shape of a unit. version tells that of another unit's outputs.
-func (all shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error), version func(request string) string) *shape {
-	name := u.Name()
-	s := all[name]
-	if s != nil && s.engine == engine && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
+func (all *shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error), version func(request string) string) *shape {
+	if all.known == nil || all.engine != engine {
+		*all = shapes{engine: engine, known: map[string]*shape{}}
+	}
+	if s := all.known[u.Name()]; s != nil && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
 		s.unit = u // which the unit of an earlier revision must not outlive
 		return s
 	}
-	s = &shape{unit: u, engine: engine}
+	s := shape{unit: u}
 	rendering, err := render(*u)
 	if err != nil {
 		s.err = err
@@ -42,8 +48,28 @@ func (all shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, error
 		s.versions = s.versionsBy(version)
 		s.basis = basis(u.Module.Digest, rendering, engine, version)
 	}
-	all[name] = s
-	return s
+	return all.hold(s)
+}
+
+// hold remembers a shape.
+func (all *shapes) hold(s shape) *shape {
+	all.texts.Hold(&s.versions, &s.address, &s.basis)
+	s.uses = all.lists.Hold(s.uses)
+	for i := range s.uses {
+		all.texts.Hold(&s.uses[i])
+	}
+	held := all.held.HoldOne(s)
+	all.known[s.unit.Name()] = held
+	return held
+}
+
+// shelve puts all shapes on new shelves.
+func (all *shapes) shelve() {
+	last := all.known
+	*all = shapes{engine: all.engine, known: make(map[string]*shape, len(last))}
+	for _, s := range last {
+		all.hold(*s)
+	}
 }
 
 // versionsBy joins the versions of the outputs that a unit uses.
@@ -115,13 +141,9 @@ func (q *quiet) settle() {
 }
 
 // keep forgets shapes of other units than those of a revision, where there are more.
-func (all shapes) keep(units map[string]*Unit) {
-	if len(all) <= len(units) {
+func (all *shapes) keep(units map[string]*Unit) {
+	if len(all.known) <= len(units) {
 		return
 	}
-	for name := range all {
-		if _, found := units[name]; !found {
-			delete(all, name)
-		}
-	}
+	maps.DeleteFunc(all.known, func(name string, _ *shape) bool { return units[name] == nil })
 }
