@@ -522,23 +522,44 @@ func (l *layout) ask(byFolder map[string][]string, folder string, held *shelves)
 func (l *layout) folderJobs(byFolder map[string][]string, folder string, computes bool, held *shelves) []*job {
 	own := byFolder[folder]
 	if computes {
-		j := job{Kind: folderJob, Folder: folder, Own: own, sources: held.lists.Hold(sources(byFolder, folder, own...))}
+		j := job{Kind: folderJob, Folder: folder, Own: own, sources: sources(byFolder, folder, own...)}
 		for _, above := range ancestors(folder) {
 			for _, name := range byFolder[above] {
 				j.reads = append(j.reads, l.catalog[name])
 			}
 		}
-		j.reads = held.reads.Hold(j.reads)
-		return []*job{held.jobs.HoldOne(j)}
+		return []*job{held.job(j)}
 	}
 	jobs := make([]*job, 0, len(own))
 	known := l.scope(byFolder, folder)
 	for _, name := range own {
 		uses, declared := known.of(l.catalog[name].uses)
-		jobs = append(jobs, held.jobs.HoldOne(job{Kind: dataJob, Folder: folder, Own: held.lists.Hold([]string{name}), Uses: held.uses.Hold(uses),
-			reads: held.reads.Hold([]*file{l.catalog[name]}), sources: held.lists.Hold(sources(byFolder, folder, append(declared, name)...))}))
+		j := job{Kind: dataJob, Folder: folder, Own: []string{name}, Uses: uses,
+			reads: []*file{l.catalog[name]}, sources: sources(byFolder, folder, append(declared, name)...)}
+		if last := l.asked[folder].job(name); last != nil && last.like(j) {
+			jobs = append(jobs, last)
+		} else {
+			jobs = append(jobs, held.job(j))
+		}
 	}
 	return jobs
+}
+
+// job returns the job of a file, where it was asked about by itself.
+func (a *asked) job(file string) *job {
+	if a == nil {
+		return nil
+	}
+	i, found := slices.BinarySearchFunc(a.jobs, file, func(j *job, file string) int { return strings.Compare(j.Own[0], file) })
+	if !found {
+		return nil
+	}
+	return a.jobs[i]
+}
+
+// like tells whether two jobs are the same work about the same files.
+func (j *job) like(other job) bool {
+	return j.Kind == other.Kind && slices.Equal(j.reads, other.reads) && slices.Equal(j.Uses, other.Uses) && slices.Equal(j.sources, other.sources)
 }
 
 // scope holds the literal requests whose outputs a folder's documents may use.

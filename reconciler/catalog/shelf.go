@@ -31,6 +31,12 @@ func (s *shelves) answer(a answer, files map[string]*file) *answer {
 	return s.answers.HoldOne(a)
 }
 
+// job holds a job; the names in it stay with the files.
+func (s *shelves) job(j job) *job {
+	j.Own, j.sources, j.Uses, j.reads = s.lists.Hold(j.Own), s.lists.Hold(j.sources), s.uses.Hold(j.Uses), s.reads.Hold(j.reads)
+	return s.jobs.HoldOne(j)
+}
+
 // file holds a file; its path and hash stay with the tree.
 func (s *shelves) file(f file) *file {
 	f.requests, f.uses = s.offers.Hold(f.requests), s.lists.Hold(f.uses)
