@@ -33,13 +33,12 @@ func FieldsOf[V any](entries map[string]V) Fields[V] {
 
 // Get returns the value of a name, and whether there is one.
 func (f Fields[V]) Get(name string) (V, bool) {
-	for _, field := range f {
-		if field.Name == name {
-			return field.Value, true
-		}
+	i, found := slices.BinarySearchFunc(f, name, func(field Named[V], name string) int { return cmp.Compare(field.Name, name) })
+	if !found {
+		var none V
+		return none, false
 	}
-	var none V
-	return none, false
+	return f[i].Value, true
 }
 
 // Of returns the value of a name; where there is none, the zero value.

@@ -107,8 +107,8 @@ type Shelves struct {
 	statuses   Shelf[ServiceStatus]
 }
 
-// Service returns a copy of the service that is held, but for what its document and
-// its name are held as already.
+// Service returns a copy of the service that is held. Its name and its document are
+// held already, but for the digest.
 func (s *Shelves) Service(of Service) *Service {
 	s.Texts.Share(&of.Owner, &of.Type, &of.Lifecycle, &of.OnCall)
 	s.Texts.Hold(&of.Title, &of.Sunset, &of.Successor, &of.Digest)
@@ -116,8 +116,8 @@ func (s *Shelves) Service(of Service) *Service {
 	return s.services.HoldOne(of)
 }
 
-// Request returns a copy of the request that is held, but for what its document and
-// its name are held as already.
+// Request returns a copy of the request that is held. Its name and its document are
+// held already, but for the digest.
 func (s *Shelves) Request(of Request) *Request {
 	s.Texts.Share(&of.Blueprint, &of.Environment, &of.Expires, &of.Deletion)
 	s.Texts.Hold(&of.Service, &of.RenamedFrom, &of.Digest)

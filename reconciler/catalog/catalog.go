@@ -197,7 +197,7 @@ func (e *Evaluator) answers(ctx context.Context, tree *reconciler.Tree, jobs []*
 		}
 		if missing[0] == 0 {
 			answers[0] = fresh[0]
-			next[keys[0]] = answers[0]
+			next[keys[0]] = fresh[0]
 		}
 		fresh = fresh[1:]
 		for _, i := range missing {
