@@ -32,7 +32,8 @@ func (all *shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, erro
 	if all.known == nil || all.engine != engine {
 		*all = shapes{engine: engine, known: map[string]*shape{}}
 	}
-	if s := all.known[u.Name()]; s != nil && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
+	last := all.known[u.Name()]
+	if s := last; s != nil && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
 		s.unit = u // which the unit of an earlier revision must not outlive
 		return s
 	}
@@ -47,6 +48,9 @@ func (all *shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, erro
 		}
 		s.versions = s.versionsBy(version)
 		s.basis = basis(u.Module.Digest, rendering, engine, version)
+	}
+	if last != nil {
+		*last = shape{} // what shares its row must not keep in memory what it refers to
 	}
 	return all.hold(s)
 }

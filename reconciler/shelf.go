@@ -11,7 +11,8 @@ import (
 // Shelf holds values of one type that stay for long close together. Go never moves a
 // value: one that stays, made between those that were needed only to read it, would
 // keep the room of all of them from being given back. The zero value is ready; it is
-// for one goroutine. What it holds is freed by rows of a few kilobytes.
+// for one goroutine. What it holds is freed by rows of a few kilobytes, each with all
+// that any of its values refers to.
 type Shelf[T any] struct {
 	free []T
 	held int // how many values there are

@@ -136,7 +136,7 @@ func (e *Evaluator) hire(ctx context.Context, basis digest, governance job) *sta
 		return nil
 	}
 	s := &staying{child: c, basis: basis}
-	answers := c.ask(e.deadline, []job{governance}, e.held, func() error { return nil })
+	answers := c.ask(e.deadline, []job{governance}, &shelves{}, func() error { return nil })
 	if len(answers) == 0 {
 		s.end()
 		return nil
