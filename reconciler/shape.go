@@ -22,9 +22,7 @@ type shape struct {
 type shapes struct {
 	engine Engine
 	known  map[string]*shape
-	held   Shelf[shape]
-	lists  Shelf[string]
-	texts  Texts
+	held   Shelves // of what they say: a row of shapes would keep units in memory that are gone
 }
 
 // of returns the shape of a unit. version tells that of another unit's outputs.
@@ -32,12 +30,11 @@ func (all *shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, erro
 	if all.known == nil || all.engine != engine {
 		*all = shapes{engine: engine, known: map[string]*shape{}}
 	}
-	last := all.known[u.Name()]
-	if s := last; s != nil && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
+	if s := all.known[u.Name()]; s != nil && s.unit.same(u) && (s.err != nil || s.versions == s.versionsBy(version)) {
 		s.unit = u // which the unit of an earlier revision must not outlive
 		return s
 	}
-	s := shape{unit: u}
+	s := &shape{unit: u}
 	rendering, err := render(*u)
 	if err != nil {
 		s.err = err
@@ -49,30 +46,23 @@ func (all *shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, erro
 		s.versions = s.versionsBy(version)
 		s.basis = basis(u.Module.Digest, rendering, engine, version)
 	}
-	if last != nil {
-		*last = shape{} // what shares its row must not keep in memory what it refers to
-	}
-	return all.hold(s)
+	all.hold(s)
+	return s
 }
 
 // hold remembers a shape.
-func (all *shapes) hold(s shape) *shape {
-	all.texts.Hold(&s.versions, &s.address, &s.basis)
-	s.uses = all.lists.Hold(s.uses)
-	for i := range s.uses {
-		all.texts.Hold(&s.uses[i])
-	}
-	held := all.held.HoldOne(s)
-	all.known[s.unit.Name()] = held
-	return held
+func (all *shapes) hold(s *shape) {
+	all.held.Texts.Hold(&s.versions, &s.address, &s.basis)
+	s.uses = all.held.List(s.uses, all.held.Texts.Hold)
+	all.known[s.unit.Name()] = s
 }
 
-// shelve puts all shapes on new shelves.
+// shelve puts what all shapes say on new shelves.
 func (all *shapes) shelve() {
 	last := all.known
 	*all = shapes{engine: all.engine, known: make(map[string]*shape, len(last))}
 	for _, s := range last {
-		all.hold(*s)
+		all.hold(s)
 	}
 }
 

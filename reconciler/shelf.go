@@ -97,9 +97,9 @@ func (t *Texts) Hold(texts ...*string) {
 type Shelves struct {
 	Texts      Texts
 	Bytes      Shelf[byte]
-	lists      Shelf[string]
+	Lists      Shelf[string]
 	values     Shelf[Named[json.RawMessage]]
-	names      Shelf[Named[string]]
+	Names      Shelf[Named[string]]
 	conditions Shelf[Condition]
 	services   Shelf[Service]
 	requests   Shelf[Request]
@@ -113,7 +113,7 @@ type Shelves struct {
 func (s *Shelves) Service(of Service) *Service {
 	s.Texts.Share(&of.Owner, &of.Type, &of.Lifecycle, &of.OnCall)
 	s.Texts.Hold(&of.Title, &of.Sunset, &of.Successor, &of.Digest)
-	of.DependsOn, of.Aliases = s.list(of.DependsOn), s.list(of.Aliases)
+	of.DependsOn, of.Aliases = s.List(of.DependsOn, s.Texts.Hold), s.List(of.Aliases, s.Texts.Hold)
 	return s.services.HoldOne(of)
 }
 
@@ -122,7 +122,7 @@ func (s *Shelves) Service(of Service) *Service {
 func (s *Shelves) Request(of Request) *Request {
 	s.Texts.Share(&of.Blueprint, &of.Environment, &of.Expires, &of.Deletion)
 	s.Texts.Hold(&of.Service, &of.RenamedFrom, &of.Digest)
-	of.Inputs, of.ShareWith = s.fields(of.Inputs), s.list(of.ShareWith)
+	of.Inputs, of.ShareWith = s.fields(of.Inputs), s.List(of.ShareWith, s.Texts.Hold)
 	return s.requests.HoldOne(of)
 }
 
@@ -134,13 +134,13 @@ func (s *Shelves) unit(of *UnitStatus, known json.RawMessage) *UnitStatus {
 		&u.Unprotected, &u.Expires, &u.Engine, &u.State.Lineage, &u.FirstApplied, &u.LastApplied)
 	s.Texts.Hold(&u.Request, &u.Fingerprint, &u.OutputsVersion, &u.State.Address, &u.ServiceDigest)
 	u.Conditions = s.stated(u.Conditions)
-	u.Resources, u.Doubt, u.Sensitive, u.Sources = s.shared(u.Resources), s.list(u.Doubt), s.list(u.Sensitive), s.list(u.Sources)
+	u.Resources, u.Doubt, u.Sensitive, u.Sources = s.List(u.Resources, s.Texts.Share), s.List(u.Doubt, s.Texts.Hold), s.List(u.Sensitive, s.Texts.Hold), s.List(u.Sources, s.Texts.Hold)
 	u.Outputs = s.fields(u.Outputs)
 	if u.Plan != nil {
 		u.Plan = s.plans.HoldOne(*u.Plan)
 		s.Texts.Hold(&u.Plan.Digest)
 	}
-	u.IDs = s.names.Hold(u.IDs)
+	u.IDs = s.Names.Hold(u.IDs)
 	for i := range u.IDs {
 		s.Texts.Share(&u.IDs[i].Name)
 		s.Texts.Hold(&u.IDs[i].Value)
@@ -158,24 +158,17 @@ func (s *Shelves) service(of *ServiceStatus) *ServiceStatus {
 	u := *of
 	s.Texts.Share(&u.Owner, &u.Lifecycle)
 	s.Texts.Hold(&u.Service)
-	u.Requests = s.list(u.Requests)
+	u.Requests = s.List(u.Requests, s.Texts.Hold)
 	u.Conditions = s.stated(u.Conditions)
 	return s.statuses.HoldOne(u)
 }
 
-func (s *Shelves) list(texts []string) []string {
-	held := s.lists.Hold(texts)
+// List returns a copy of a list that is held, and its texts as hold does it, which is
+// one of the ways of Texts.
+func (s *Shelves) List(texts []string, hold func(...*string)) []string {
+	held := s.Lists.Hold(texts)
 	for i := range held {
-		s.Texts.Hold(&held[i])
-	}
-	return held
-}
-
-// shared is a list of what many others hold as well.
-func (s *Shelves) shared(texts []string) []string {
-	held := s.lists.Hold(texts)
-	for i := range held {
-		s.Texts.Share(&held[i])
+		hold(&held[i])
 	}
 	return held
 }

@@ -42,7 +42,7 @@ type Evaluator struct {
 	layout   *layout            // of the last tree
 	gathered gathered           // from it
 	news     int                // how many answers came since they were remembered
-	held     *shelves           // on which all that is
+	held     *shelves           // on which all of that stands
 	place    *place             // of the child that waits for the next pass
 }
 

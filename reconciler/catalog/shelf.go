@@ -8,9 +8,7 @@ type shelves struct {
 	documents reconciler.Shelf[document]
 	files     reconciler.Shelf[file]
 	offers    reconciler.Shelf[offer]
-	lists     reconciler.Shelf[string]
 	reads     reconciler.Shelf[*file]
-	uses      reconciler.Shelf[reconciler.Named[string]]
 	jobs      reconciler.Shelf[job]
 	asked     reconciler.Shelf[asked]
 	answers   reconciler.Shelf[answer]
@@ -33,19 +31,16 @@ func (s *shelves) answer(a answer, files map[string]*file) *answer {
 
 // job holds a job; the names in it stay with the files.
 func (s *shelves) job(j job) *job {
-	j.Own, j.sources, j.Uses, j.reads = s.lists.Hold(j.Own), s.lists.Hold(j.sources), s.uses.Hold(j.Uses), s.reads.Hold(j.reads)
+	j.Own, j.sources, j.Uses, j.reads = s.Lists.Hold(j.Own), s.Lists.Hold(j.sources), s.Names.Hold(j.Uses), s.reads.Hold(j.reads)
 	return s.jobs.HoldOne(j)
 }
 
 // file holds a file; its path and hash stay with the tree.
 func (s *shelves) file(f file) *file {
-	f.requests, f.uses = s.offers.Hold(f.requests), s.lists.Hold(f.uses)
+	f.requests, f.uses = s.offers.Hold(f.requests), s.List(f.uses, s.Texts.Hold)
 	for i := range f.requests {
 		s.Texts.Hold(&f.requests[i].Name)
 		s.Texts.Share(&f.requests[i].Blueprint)
-	}
-	for i := range f.uses {
-		s.Texts.Hold(&f.uses[i])
 	}
 	return s.files.HoldOne(f)
 }
