@@ -44,6 +44,7 @@ type Checked struct {
 	asks     map[string][]Violation // approvals that rules ask for, by request
 
 	// What was found of documents, and by what, is taken over by the next revision.
+	sound    map[string]bool     // the blueprints with whose code nothing is wrong
 	uses     map[string][]string // the requests whose outputs one uses, of those that use any
 	refused  map[key]bool        // that were refused by themselves
 	dangling map[key]bool        // whose references are wrong
@@ -72,7 +73,7 @@ func (c *Checked) LetGo() { c.news = nil }
 // follows from what is the same; nil looks at everything. The error tells that no
 // verdict was reached.
 func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, record *Record, earlier *Checked) (*Checked, error) {
-	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, Units: map[string]*Unit{}, holds: map[string]hold{}, reviewed: parts.Reviewed}
+	c := &Checked{Revision: revision, Tree: tree, Modules: map[string]Module{}, sound: map[string]bool{}, Units: map[string]*Unit{}, holds: map[string]hold{}, reviewed: parts.Reviewed}
 	platform, violations, err := parts.Evaluator.Evaluate(ctx, tree)
 	if err != nil {
 		return nil, err
@@ -83,9 +84,7 @@ func Check(ctx context.Context, parts Parts, tree *Tree, revision Revision, reco
 		return c, nil
 	}
 	for _, name := range sortedNames(platform.Blueprints) {
-		module, vs := parts.Inspector.Inspect(tree, platform.Blueprints[name])
-		c.Modules[name] = module
-		c.Violations = append(c.Violations, vs...)
+		c.inspect(parts.Inspector, platform.Blueprints[name], earlier)
 	}
 	c.refused = c.broken()
 	c.news = c.newsSince(earlier, platform)
@@ -230,6 +229,19 @@ func (c *Checked) sort(earlier *Checked) {
 	for name := range c.Platform.Requests {
 		units.make(name)
 	}
+}
+
+// inspect looks at the code of a blueprint. Where an earlier revision had the same, and
+// nothing was wrong with it, there is nothing else to find.
+func (c *Checked) inspect(inspector Inspector, b Blueprint, earlier *Checked) {
+	if earlier != nil && earlier.sound[b.Name] && !earlier.Refused() && reflect.DeepEqual(b, earlier.Platform.Blueprints[b.Name]) &&
+		slices.Equal(c.Tree.Under(b.Folder), earlier.Tree.Under(b.Folder)) {
+		c.Modules[b.Name], c.sound[b.Name] = earlier.Modules[b.Name], true
+		return
+	}
+	module, violations := inspector.Inspect(c.Tree, b)
+	c.Modules[b.Name], c.sound[b.Name] = module, len(violations) == 0
+	c.Violations = append(c.Violations, violations...)
 }
 
 // shared is what units refer to, held once.

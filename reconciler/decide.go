@@ -408,8 +408,7 @@ func (d *decider) changed(u *Unit, recorded *UnitStatus, b string) decision {
 	made := decision{verb: start, basis: b}
 	last, tried := d.attempts[name]
 	tried = tried && last.basis == b
-	lock, known := d.lock(u)
-	if recorded.Exists() && known && recorded.Fingerprint == fingerprint(b, lock) && !d.unverified[name] {
+	if given, known := d.fingerprint(u, b); known && recorded.Exists() && recorded.Fingerprint == given && !d.unverified[name] {
 		return d.settled(u, recorded, made)
 	}
 	if tried && (last.invalid || d.now.Before(last.next) || last.denied != "" && last.denied == d.verdict(name, false, false)) {
@@ -512,11 +511,26 @@ func (d *decider) lock(u *Unit) ([]byte, bool) {
 	if u.Module.Lock != nil {
 		return u.Module.Lock, true
 	}
-	l, found := d.record.Locks[u.Blueprint.Name]
-	if !found || l.Module != u.Module.Digest || l.Engine != engineSeries(d.engine) {
-		return nil, false
+	if l, known := d.chosenLock(u); known {
+		return []byte(l.Content), true
 	}
-	return []byte(l.Content), true
+	return nil, false
+}
+
+// chosenLock returns the provider lock of a unit whose blueprint has none.
+func (d *decider) chosenLock(u *Unit) (Lock, bool) {
+	l, found := d.record.Locks[u.Blueprint.Name]
+	return l, found && l.Module == u.Module.Digest && l.Engine == engineSeries(d.engine)
+}
+
+// fingerprint returns what is recorded of a unit that was applied with a basis, and
+// whether that is known yet.
+func (d *decider) fingerprint(u *Unit, basis string) (string, bool) {
+	if u.Module.Lock != nil {
+		return fingerprint(basis, u.Module.Lock), true
+	}
+	l, known := d.chosenLock(u)
+	return fingerprint(basis, l.Content), known
 }
 
 func engineSeries(e Engine) string { return e.Name + " " + majorMinor(e.Version) }

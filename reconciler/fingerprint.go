@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,10 +15,10 @@ import (
 // that comes from another unit counts by that unit's outputs version, never by
 // the value, which may be a secret.
 func basis(module string, r Rendering, engine Engine, upstreamVersion func(request string) string) string {
-	h := sha256.New()
+	var text []byte
 	part := func(parts ...string) {
 		for _, p := range parts {
-			fmt.Fprintf(h, "%d:%s", len(p), p)
+			text = fmt.Appendf(text, "%d:%s", len(p), p)
 		}
 	}
 	part("pave-unit-v1", module, string(r.Generated), r.Address, engine.Name, majorMinor(engine.Version))
@@ -29,31 +29,27 @@ func basis(module string, r Rendering, engine Engine, upstreamVersion func(reque
 		ref := r.References[name]
 		part("reference", name, ref.Request, ref.Output, upstreamVersion(ref.Request))
 	}
-	return sum(h)
+	return digest(text)
 }
 
-// fingerprint completes a basis by the provider lock.
-func fingerprint(basis string, lock []byte) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s:%d:%s", basis, len(lock), lock)
-	return sum(h)
+// fingerprint completes a basis by the provider lock. It is asked for of every unit, so
+// it leaves nothing behind but what it returns.
+func fingerprint[L string | []byte](basis string, lock L) string {
+	var room [4 << 10]byte
+	text := append(append(room[:0], basis...), ':')
+	text = append(strconv.AppendInt(text, int64(len(lock)), 10), ':')
+	return short(sha256.Sum256(append(text, lock...)))
 }
 
 // PlanDigest identifies what an approval of this job's plan is for: what the plan
 // does, as the digest of its actions says, and all that the engine is given. Code
 // that no plan shows, such as a provisioner, changes it as well.
 func (j Job) PlanDigest(actions string, lock []byte) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "pave-plan-v1 %s %t %s %s", j.Unit, j.Destroy, fingerprint(j.Basis, lock), actions)
-	return sum(h)
+	return digest(fmt.Appendf(nil, "pave-plan-v1 %s %t %s %s", j.Unit, j.Destroy, fingerprint(j.Basis, lock), actions))
 }
 
 // DocumentDigest identifies what a document says, in whatever order.
-func DocumentDigest(doc json.RawMessage) string {
-	h := sha256.New()
-	h.Write(canonical(doc))
-	return sum(h)
-}
+func DocumentDigest(doc json.RawMessage) string { return digest(canonical(doc)) }
 
 // SortedDocumentDigest is the DocumentDigest of a document whose fields are sorted,
 // without spaces.
@@ -61,9 +57,7 @@ func SortedDocumentDigest(doc json.RawMessage) string {
 	if bytes.ContainsAny(doc, "<>&\u2028\u2029") { // which canonical writes otherwise
 		return DocumentDigest(doc)
 	}
-	h := sha256.New()
-	h.Write(doc)
-	return sum(h)
+	return digest(doc)
 }
 
 // digest identifies what the document says.
@@ -74,14 +68,23 @@ func (d Document) digest() string {
 	return DocumentDigest(d.JSON)
 }
 
-func sum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)[:20]) }
+// digest identifies data.
+func digest(data []byte) string { return short(sha256.Sum256(data)) }
+
+// short writes the part of a sum that identifies well enough.
+func short(sum [sha256.Size]byte) string {
+	var text [40]byte
+	hex.Encode(text[:], sum[:len(text)/2])
+	return string(text[:])
+}
 
 func majorMinor(version string) string {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
+	major, rest, found := strings.Cut(version, ".")
+	if !found {
 		return version
 	}
-	return parts[0] + "." + parts[1]
+	minor, _, _ := strings.Cut(rest, ".")
+	return version[:len(major)+1+len(minor)]
 }
 
 // judgement is what a run needs to judge its plan by the rules of its revision.
@@ -114,7 +117,5 @@ func verdictKey(policy json.RawMessage) string {
 	if err != nil {
 		return ""
 	}
-	h := sha256.New()
-	h.Write(data)
-	return sum(h)
+	return digest(data)
 }

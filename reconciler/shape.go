@@ -3,7 +3,6 @@ package reconciler
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 // shape is what a unit is given but for the values: where its state is, whose
@@ -13,7 +12,7 @@ type shape struct {
 	unit     *Unit
 	versions string // of the outputs that it uses
 	address  string
-	uses     []string // the requests whose outputs it uses
+	uses     []string // the requests whose outputs it uses, sorted
 	basis    string
 	err      error // why the unit cannot be rendered
 }
@@ -43,6 +42,7 @@ func (all *shapes) of(u *Unit, engine Engine, render func(Unit) (Rendering, erro
 		for _, ref := range rendering.References {
 			s.uses = append(s.uses, ref.Request)
 		}
+		slices.Sort(s.uses)
 		s.versions = s.versionsBy(version)
 		s.basis = basis(u.Module.Digest, rendering, engine, version)
 	}
@@ -68,15 +68,12 @@ func (all *shapes) shelve() {
 
 // versionsBy joins the versions of the outputs that a unit uses.
 func (s *shape) versionsBy(version func(request string) string) string {
-	if len(s.uses) == 0 {
-		return ""
-	}
-	var all []string
+	var room [256]byte
+	all := room[:0]
 	for _, request := range s.uses {
-		all = append(all, request+" "+version(request))
+		all = append(append(append(append(all, request...), ' '), version(request)...), '\n')
 	}
-	slices.Sort(all)
-	return strings.Join(all, "\n")
+	return string(all)
 }
 
 // same tells whether two units are the same in all that they are rendered from and

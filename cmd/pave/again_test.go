@@ -37,6 +37,8 @@ func again(t *testing.T, seed uint64, changes int) {
 	parts, anew := (&app{}).parts(), (&app{}).parts()
 	parts.Evaluator.(*catalog.Evaluator).Stay(time.Minute)
 	defer parts.Evaluator.(*catalog.Evaluator).Stay(0)
+	inspections := &inspections{Inspector: parts.Inspector}
+	parts.Inspector = inspections
 	var earlier *reconciler.Checked
 	refused := 0
 	var said []string
@@ -67,6 +69,20 @@ func again(t *testing.T, seed uint64, changes int) {
 	if refused > changes/2 {
 		t.Errorf("%d of %d revisions are refused, which leaves little to compare", refused, changes)
 	}
+	if inspections.made > changes/2 {
+		t.Errorf("the code of the one blueprint was looked at %d times in %d revisions, of which few change it", inspections.made, changes)
+	}
+}
+
+// inspections counts what an inspector is asked.
+type inspections struct {
+	reconciler.Inspector
+	made int
+}
+
+func (i *inspections) Inspect(tree *reconciler.Tree, b reconciler.Blueprint) (reconciler.Module, []reconciler.Violation) {
+	i.made++
+	return i.Inspector.Inspect(tree, b)
 }
 
 // unlike says in what two checks of the same revision differ; nothing where they are
@@ -231,8 +247,18 @@ func (w *writer) teams() {
 		w.one("", `, onCall: "pagerduty:P1"`), 3+w.IntN(12))
 }
 
+// more is code of the blueprint, and wrong what nothing is made from.
+const (
+	more  = "blueprints/box/more.tf"
+	wrong = "variable \"other\" {}\n"
+)
+
 // change changes one thing, and says what.
 func (w *writer) change() string {
+	if w.files[more] == wrong && w.IntN(3) == 0 {
+		w.files[more] = ""
+		return more + " is put right"
+	}
 	service, s := w.some(w.services)
 	request, r := w.some(w.requests)
 	change := func(name string, d *written, about, line string) string {
@@ -321,6 +347,9 @@ func (w *writer) govern() string {
 	case 3:
 		w.files["policies/own.rego"] = w.policy()
 		return "own.rego is " + w.files["policies/own.rego"]
+	case 4:
+		w.files[more] = w.one("locals { one = 1 }\n", "locals { two = 2 }\n", wrong)
+		return more + " is " + w.files[more]
 	}
 	w.addRequest()
 	return "add a request"
