@@ -136,11 +136,12 @@ type rest struct {
 	last, relaxed uint64 // what was asked for by the last look, and when it was due last
 }
 
-// Passes that find nothing new ask for so much at most between two looks, and the
-// others for more than work.
+// Passes that find nothing new ask for so much at most between two looks. What they
+// asked for together is given back as well, now and then: at ten thousand units every
+// two minutes, when Go would collect garbage anyway.
 const (
 	idleBytes = 4 << 20
-	workBytes = 32 << 20
+	workBytes = 8 << 20
 )
 
 // due tells whether work is over, where all was asked for so far.

@@ -116,7 +116,7 @@ func TestRestFollowsWork(t *testing.T) {
 	for i, step := range []struct {
 		asked uint64
 		due   bool
-	}{{100 << 20, false}, {50 << 20, false}, {1 << 20, true}, {1 << 20, false}, {20 << 20, false}, {1 << 20, false}, {12 << 20, false}, {0, true}, {0, false}} {
+	}{{100 << 20, false}, {50 << 20, false}, {1 << 20, true}, {1 << 20, false}, {5 << 20, false}, {1 << 20, false}, {5 << 20, false}, {0, true}, {0, false}} {
 		if due := r.due(r.last + step.asked); due != step.due {
 			t.Errorf("look %d: got %v", i, due)
 		}
