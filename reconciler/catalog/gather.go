@@ -25,9 +25,9 @@ type gathered struct {
 // docName is what a document is declared as.
 type docName struct{ kind, name string }
 
-// worn tells that so much changed since all was gathered that what is held of it keeps
-// more in memory than is needed, see [reconciler.Shelf].
-func (g gathered) worn() bool { return g.moved*mostMoved > len(g.jobs) }
+// worn tells that so much changed since all was gathered, a tenth, that what is held of
+// it keeps more in memory than is needed, see [reconciler.Shelf].
+func (g gathered) worn() bool { return g.moved*10 > len(g.jobs) }
 
 // mostMoved is the part of the jobs of which the answers may be others; where there
 // are more, everything is gathered anew.

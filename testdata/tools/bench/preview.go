@@ -79,8 +79,15 @@ func (p *previews) end() error {
 	return errors.Join(err, p.forge.err())
 }
 
+// apart is what passes between two pull requests, each of which has four things said:
+// GitHub asks for no more than one a second, and else the daemon would wait for that.
+const apart = 4 * time.Second
+
 // one opens a pull request and waits for what is said of it.
 func (p *previews) one(ctx context.Context) (cost, error) {
+	if err := p.settle(ctx, apart); err != nil {
+		return cost{}, err
+	}
 	pull, err := p.forge.open(ctx, p.stage)
 	if err != nil {
 		return cost{}, err
