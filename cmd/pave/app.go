@@ -193,7 +193,7 @@ func (a *app) mirror(ctx context.Context) (*git.Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := git.Options{URL: a.repo, Cache: filepath.Join(cache, "mirror"), Tracked: a.branch, Status: a.statusBranch}
+	options := git.Options{URL: a.repo, Cache: filepath.Join(cache, "mirror"), Tracked: a.branch, Status: a.statusBranch, Clone: cloneBeside}
 	if options.Token, err = a.token(); err != nil {
 		return nil, err
 	}

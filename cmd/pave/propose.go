@@ -167,12 +167,9 @@ func (c child) run(ctx context.Context, self, dir string, in proposing, answer a
 
 // command is the process, to be started in the folder. It ends with ctx.
 func (c child) command(ctx context.Context, self, dir string, in proposing) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, self, c.verb)
+	cmd := command(ctx, self, c.verb)
 	cmd.Env = c.environ(in, dir)
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
 	return cmd
 }
 

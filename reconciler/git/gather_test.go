@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -310,7 +311,12 @@ func TestCrowd(t *testing.T) {
 // nothing that comes while it is.
 func TestOutgrownMirrorIsClonedAnew(t *testing.T) {
 	bare, work := bareRemote(t)
-	m := open(t, Options{URL: bare})
+	cloned := 0
+	m := open(t, Options{URL: bare, Clone: func(ctx context.Context, options Options, dir string) error {
+		cloned++
+		equal(t, "tracked", options.Tracked, "main")
+		return CloneMirror(ctx, options, dir)
+	}})
 	fetch(t, m)
 	news := func() string {
 		t.Helper()
@@ -347,6 +353,7 @@ func TestOutgrownMirrorIsClonedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	equal(t, "clones", cloned, 1)
 	equal(t, "packs of a clone", len(packNames(t, m, "*.pack")), 2)
 	left, _ := filepath.Glob(filepath.Join(m.options.Cache, clones+"*"))
 	equal(t, "folders left", left, nil)

@@ -41,15 +41,22 @@ type Options struct {
 	// where they are empty.
 	Author, Email string
 	// Signer signs status commits; nil leaves them unsigned.
-	Signer *Signer
+	Signer *Signer `json:"-"`
 	// Token is the password for https. SSH uses the agent and known_hosts.
 	Token string
 	// MaxFile is the size in bytes of the largest file that is read;
 	// DefaultMaxFile where it is 0.
 	MaxFile int64
+	// Clone makes a mirror that has grown anew, into a folder: [CloneMirror] where it is nil.
+	// Another process can do it by that, with these options: of all that a mirror does
+	// this takes most memory, and the more the longer the history is.
+	Clone func(ctx context.Context, options Options, dir string) error `json:"-"`
 }
 
 func (o *Options) validate() error {
+	if o.Clone == nil {
+		o.Clone = CloneMirror
+	}
 	if o.Author == "" {
 		o.Author = "Pave"
 	}
@@ -490,7 +497,7 @@ func (m *Mirror) renew(ctx context.Context) error {
 func (m *Mirror) rebuild(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads) error {
 	m.rebuilt = time.Now()
 	defer m.tire(m.rebuilt)
-	made, err := m.clone(ctx, session, refs, heads)
+	made, err := m.beside(func(dir string) error { return clone(ctx, session, refs, heads, dir) })
 	if err != nil {
 		return fmt.Errorf("clone: %w", err)
 	}
@@ -524,32 +531,54 @@ func (m *Mirror) tire(began time.Time) {
 // clones is what the folders of clones begin with.
 const clones = "clone-"
 
-// clone clones the repository into a new folder, in which it is called "new".
-func (m *Mirror) clone(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads) (made string, err error) {
+// beside has a clone made in a new folder, in which it is called "new".
+func (m *Mirror) beside(clone func(dir string) error) (made string, err error) {
 	if err := os.MkdirAll(m.options.Cache, 0o700); err != nil {
 		return "", err
 	}
 	if made, err = os.MkdirTemp(m.options.Cache, clones); err != nil {
 		return "", err
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(made)
-		}
-	}()
-	s, err := initStorage(filepath.Join(made, "new"))
-	if err != nil {
+	if err := clone(filepath.Join(made, "new")); err != nil {
+		os.RemoveAll(made)
 		return "", err
+	}
+	return made, nil
+}
+
+// CloneMirror clones the branches of a mirror into a new folder.
+func CloneMirror(ctx context.Context, options Options, dir string) error {
+	if err := options.validate(); err != nil {
+		return err
+	}
+	at, err := parseAddress(options.URL, options.Token)
+	if err != nil {
+		return err
+	}
+	m := &Mirror{options: options, address: at}
+	m.tips.tracked = options.Tracked
+	session, refs, heads, err := m.ask(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	return clone(ctx, session, refs, heads, dir)
+}
+
+func clone(ctx context.Context, session transport.UploadPackSession, refs advertised, heads reconciler.Heads, dir string) error {
+	s, err := initStorage(dir)
+	if err != nil {
+		return err
 	}
 	defer s.Close()
 	wants, _, err := missing(s, heads)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := download(ctx, session, refs, wants, nil, s); err != nil {
-		return "", err
+		return err
 	}
-	return made, setShallow(s, refs)
+	return setShallow(s, refs)
 }
 
 // replace puts a clone in the place of the mirror, once it is complete. Nobody
@@ -628,12 +657,9 @@ func (m *Mirror) cloneAside(before []packFile, heads reconciler.Heads) {
 func (m *Mirror) cloneNow() (string, error) {
 	ctx, cancel := context.WithTimeout(m.life, cloneTimeout)
 	defer cancel()
-	session, refs, heads, err := m.ask(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer session.Close()
-	return m.clone(ctx, session, refs, heads)
+	options := m.options
+	options.Tracked = m.Branch()
+	return m.beside(func(dir string) error { return m.options.Clone(ctx, options, dir) })
 }
 
 // takeOver gives a clone the packs that the mirror has got since and its
