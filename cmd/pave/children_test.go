@@ -14,17 +14,8 @@ import (
 // What another process clones is what the branches hold, and why it cannot is told.
 func TestCloneBeside(t *testing.T) {
 	dir := t.TempDir()
-	work, bare := filepath.Join(dir, "work"), filepath.Join(dir, "platform.git")
-	must(t, layOut(work, "platform"))
-	run := func(args ...string) string {
-		t.Helper()
-		return strings.TrimSpace(gitIn(t, dir, work, args...))
-	}
-	run("init", "--quiet", "--initial-branch", "main")
-	run("init", "--quiet", "--bare", "--initial-branch", "main", bare)
-	run("add", "--all")
-	run("commit", "--quiet", "--message", "Start the platform")
-	run("push", "--quiet", bare, "main", "main:pave/status")
+	_, bare, run := pushed(t, dir)
+	run("push", "--quiet", bare, "main:pave/status")
 
 	options := git.Options{URL: bare, Cache: filepath.Join(dir, "mirror"), Tracked: "main", Status: "pave/status"}
 	made := filepath.Join(dir, "made")

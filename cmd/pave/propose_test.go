@@ -45,12 +45,13 @@ type proposal struct {
 	change reconciler.ProposedChange
 }
 
-func newProposal(t testing.TB) *proposal {
+// pushed lays out a platform, work, in a folder and pushes it to a repository, bare. run
+// runs git in work.
+func pushed(t testing.TB, dir string) (work, bare string, run func(args ...string) string) {
 	t.Helper()
-	dir := t.TempDir()
-	work, bare, cache := filepath.Join(dir, "work"), filepath.Join(dir, "platform.git"), filepath.Join(dir, "cache")
+	work, bare = filepath.Join(dir, "work"), filepath.Join(dir, "platform.git")
 	must(t, layOut(work, "platform"))
-	run := func(args ...string) string {
+	run = func(args ...string) string {
 		t.Helper()
 		return strings.TrimSpace(gitIn(t, dir, work, args...))
 	}
@@ -59,6 +60,14 @@ func newProposal(t testing.TB) *proposal {
 	run("add", "--all")
 	run("commit", "--quiet", "--message", "Start the platform")
 	run("push", "--quiet", bare, "main")
+	return work, bare, run
+}
+
+func newProposal(t testing.TB) *proposal {
+	t.Helper()
+	dir := t.TempDir()
+	cache := filepath.Join(dir, "cache")
+	work, bare, run := pushed(t, dir)
 	m, err := git.Open(t.Context(), git.Options{URL: bare, Tracked: "main", Status: "pave/status", Cache: filepath.Join(cache, "mirror")})
 	must(t, err)
 	defer m.Close()
