@@ -136,9 +136,9 @@ type rest struct {
 	last, relaxed uint64 // what was asked for by the last look, and when it was due last
 }
 
-// Passes that find nothing new ask for so much at most between two looks. What they
-// asked for together is given back as well, now and then: at ten thousand units every
-// two minutes, when Go would collect garbage anyway.
+// Passes that find nothing new ask for idleBytes at most between two looks, and work is
+// what asks for workBytes. So do such passes together, after a while, and it is given
+// back as well: at ten thousand units every two minutes, when Go would collect anyway.
 const (
 	idleBytes = 4 << 20
 	workBytes = 8 << 20

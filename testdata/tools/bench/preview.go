@@ -79,8 +79,8 @@ func (p *previews) end() error {
 	return errors.Join(err, p.forge.err())
 }
 
-// apart is what passes between two pull requests, each of which has four things said:
-// GitHub asks for no more than one a second, and else the daemon would wait for that.
+// apart is what passes between two pull requests. Several things are said of each, and
+// GitHub asks for no more than one a second: closer together, the daemon would wait.
 const apart = 4 * time.Second
 
 // one opens a pull request and waits for what is said of it.
